@@ -1,0 +1,311 @@
+"""Every setting of study.toml, stated once: name with unit, default, bounds and one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sevhisto.registry import did_you_mean
+from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
+
+Orientation = Literal["transverse", "sagittal", "horizontal"]
+SlideRole = Literal["sample", "unstained", "no_primary", "uninjured", "bridge"]
+SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "uninjured", "bridge")
+MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "tracer", "autofluorescence", "other"]
+
+
+class Settings(BaseModel):
+    """Strict: an unknown or ill-typed key is an error, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _s(default: Any, doc: str, unit: str = "", **bounds: Any) -> Any:
+    return Field(default=default, description=doc, json_schema_extra={"unit": unit}, **bounds)
+
+
+class StudySettings(Settings):
+    """[study]: what was cut, and how."""
+
+    name: str = Field(description="name of the study", min_length=1)
+    blind: bool = _s(True, "show animals and groups by code until `compare --unblind`")
+    orientation: Orientation = _s("transverse", "plane of the sections; never mixed in one study")
+    section_spacing_um: float = Field(
+        description="distance between neighbouring analysed sections of one panel",
+        gt=0,
+        json_schema_extra={"unit": "um"},
+    )
+    section_thickness_um: float = _s(20.0, "thickness of a section; never used as spacing", "um", gt=0)
+    sampling: str = _s("", "how sections were chosen, such as '1 in 10, random start'")
+    shrinkage_linear_pct: float = _s(0.0, "linear shrinkage; recorded, not applied", "pct", ge=0, lt=60)
+
+
+class ChannelSettings(Settings):
+    """[[panels.X.channels]]: which channel of the file shows which marker."""
+
+    channel: str | int = Field(description="channel name in the file, or its number from 1; for brightfield, the stain")
+    marker: str = Field(description="marker, as in the tables", min_length=1)
+    role: MarkerRole = Field(description="what the marker is for")
+    aliases: list[str] = _s([], "other names of this channel in the files")
+    antibody: str = _s("", "antibody")
+    clone: str = _s("", "clone")
+    dilution: str = _s("", "dilution")
+    threshold: float | None = _s(
+        None, "fixed threshold on corrected intensity: the hand-set rung of the ladder", "grey"
+    )
+    cell_compartment: Literal["ring", "nucleus"] = _s("ring", "where a cell positive for the marker shows it")
+
+
+class PanelSettings(Settings):
+    """[panels.X]: markers stained together."""
+
+    kind: Literal["fluorescence", "brightfield"] = _s(
+        "fluorescence", "fluorescence channels, or stains in a colour image"
+    )
+    stain: str = _s("", "brightfield stain: a name from the stain registry, such as hematoxylin_dab or picrosirius")
+    pairs: list[tuple[str, str]] = _s([], "marker pairs that get a joint tally, for colocalisation")
+    channels: list[ChannelSettings] = Field(description="channel to marker, in the order of the tables", min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PanelSettings:
+        markers = [c.marker for c in self.channels]
+        twice = sorted({m for m in markers if markers.count(m) > 1})
+        if twice:
+            raise ValueError(f"marker {twice[0]!r} stands twice; give each channel its own marker")
+        for pair in self.pairs:
+            for marker in pair:
+                if marker not in markers:
+                    raise ValueError(
+                        f"pairs names {marker!r}, which is no marker of this panel; {did_you_mean(marker, markers)}"
+                    )
+        for role in ("nuclei", "landmark", "autofluorescence"):
+            if sum(c.role == role for c in self.channels) > 1:
+                raise ValueError(f"more than one channel has role {role!r}")
+        if self.kind == "brightfield" and not self.stain:
+            raise ValueError("a brightfield panel needs `stain`")
+        return self
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """Markers in table order."""
+        return tuple(c.marker for c in self.channels)
+
+    def marker_of_role(self, role: str) -> str | None:
+        """Return the first marker with this role, or None."""
+        return next((c.marker for c in self.channels if c.role == role), None)
+
+
+class BatchSettings(Settings):
+    """[batches.X]: what is known of one staining day."""
+
+    date: str = _s("", "staining date")
+    bleed_through: dict[str, dict[str, float]] = _s(
+        {}, "share of another marker's signal that leaks into a marker: {CD206 = {CD68 = 0.03}}"
+    )
+
+
+class InfusionSettings(Settings):
+    """[protocols.X.infusion]: a continuous delivery."""
+
+    start_h: float = Field(description="start after injury", ge=0, json_schema_extra={"unit": "h"})
+    duration_h: float = Field(description="how long the pump delivered", gt=0, json_schema_extra={"unit": "h"})
+    rate_ul_h: float | None = _s(None, "pump rate", "ul/h", gt=0)
+    loaded_volume_ul: float | None = _s(None, "volume put into the pump", "ul", gt=0)
+
+
+class ProtocolSettings(Settings):
+    """[protocols.X]: how a treatment was delivered."""
+
+    route: str = Field(description="route, such as intravenous", min_length=1)
+    vehicle: str = _s("", "the solution that carries the treatment")
+    total_dose: float = Field(description="dose delivered in total; 0 for a vehicle group", ge=0)
+    dose_unit: Literal["particles", "ug"] = Field(description="unit of the dose")
+    injections_h: list[float] = _s([], "times of the injections after injury", "h")
+    infusion: InfusionSettings | None = _s(None, "continuous delivery")
+
+    @model_validator(mode="after")
+    def _one_mode(self) -> ProtocolSettings:
+        if bool(self.injections_h) == (self.infusion is not None):
+            raise ValueError("give either injections_h or infusion")
+        if any(t < 0 or not math.isfinite(t) for t in self.injections_h):
+            raise ValueError("injections_h must be hours after injury, 0 or more")
+        return self
+
+
+class ZoneSettings(Settings):
+    """[zones]: rings around the lesion core."""
+
+    edges_um: list[float] = _s(
+        [0, 250, 500, 1000, 2000], "borders of the zones, from the core's edge outwards", "um", min_length=2
+    )
+
+    @model_validator(mode="after")
+    def _on_bins(self) -> ZoneSettings:
+        e = self.edges_um
+        if e[0] != 0 or any(b <= a for a, b in zip(e, e[1:], strict=False)):
+            raise ValueError("edges_um must start at 0 and grow")
+        if any(v % DISTANCE_STEP_UM for v in e) or e[-1] > 3000:
+            raise ValueError(f"edges_um must be multiples of {DISTANCE_STEP_UM} um, 3000 at most")
+        return self
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Zone name to its range of signed distance, ``core`` first; ``all`` is every pixel of tissue."""
+        rings = {f"{a:g}-{b:g}": (a, b) for a, b in zip(self.edges_um, self.edges_um[1:], strict=False)}
+        return {"core": (-math.inf, 0.0), **rings, "all": (-math.inf, math.inf)}
+
+
+class ImagingSettings(Settings):
+    """[imaging]: how pixels become records. A change here reads the slides again."""
+
+    overview_um: float = _s(4.0, "pixel size of tissue, cavity and lesion masks", "um", ge=1, le=40)
+    blur_um: float = _s(0.6, "sigma of the Gaussian that quiets noise before the tally", "um", ge=0, le=20)
+    min_section_mm2: float = _s(0.2, "smallest piece of tissue that counts as a section", "mm2", gt=0)
+    min_lesion_mm2: float = _s(0.02, "smallest lesion core", "mm2", gt=0)
+    min_cavity_um2: float = _s(2000.0, "smallest hole that counts as cavity", "um2", gt=0)
+    lesion_smoothing_um: float = _s(
+        20.0, "sigma of the smoothing of the landmark before the core is sought", "um", gt=0
+    )
+    meninges_um: float = _s(0.0, "rim of the tissue to leave out", "um", ge=0, le=500)
+    nucleus_diameter_um: float = _s(8.0, "typical nucleus", "um", ge=2, le=60)
+    ring_um: float = _s(2.0, "width of the ring around a nucleus in which its cytoplasm is measured", "um", gt=0, le=20)
+    fibre_sigma_um: float = _s(1.5, "scale of the fibre gradients", "um", gt=0, le=20)
+
+
+class ThresholdSettings(Settings):
+    """[thresholds]: the ladder from controls. A change here reads no pixel."""
+
+    ladder: list[Literal["no_primary", "unstained", "uninjured", "batch"]] = _s(
+        ["no_primary", "unstained", "uninjured", "batch"],
+        "rungs, best first; a marker's own `threshold` comes before all",
+    )
+    percentile: float = _s(99.5, "percentile of the no_primary or unstained tissue", "pct", gt=50, lt=100)
+    k_mad: float = _s(5.0, "uninjured and batch rungs: median + k x 1.4826 MAD", "", gt=0, le=50)
+
+
+class MotorSettings(Settings):
+    """[motor]: how recovery is summarised per animal."""
+
+    test: str = _s("BBB", "test that is analysed")
+    maximum: float = _s(21.0, "top of the scale", "score", gt=0)
+    criterion: float = _s(9.0, "score whose first day counts as onset of recovery", "score", gt=0)
+    early_until_day: float = _s(14.0, "end of the early area under the curve", "d", gt=0)
+
+
+class EndpointSettings(Settings):
+    """[endpoints]: columns of animals_wide.csv, or motor endpoints such as BBB_auc_score_days."""
+
+    primary: list[str] = _s([], "at most two; Holm over the contrasts of each")
+    secondary: list[str] = _s(
+        [], "Benjamini-Hochberg over all of them; empty means every fraction and the volumes in core and all"
+    )
+
+
+class ContrastSettings(Settings):
+    """[[contrasts]]: mean of groups a minus mean of groups b."""
+
+    name: str = Field(description="short name", min_length=1)
+    a: list[str] = Field(description="protocols", min_length=1)
+    b: list[str] = Field(description="protocols", min_length=1)
+    planned: bool = _s(True, "false marks it exploratory")
+
+    @model_validator(mode="after")
+    def _apart(self) -> ContrastSettings:
+        both = set(self.a) & set(self.b)
+        if both:
+            raise ValueError(f"{sorted(both)[0]!r} stands on both sides")
+        return self
+
+
+class ComparisonSettings(Settings):
+    """[comparison]: intervals and permutations."""
+
+    permutations: int = _s(10000, "Monte-Carlo permutations where all cannot be counted", "", ge=999, le=1_000_000)
+    seed: int = _s(1, "seed of the permutations", "", ge=0)
+    dose_tolerance_pct: float = _s(
+        5.0, "difference of total dose up to which groups count as dose-matched", "pct", ge=0
+    )
+
+
+class StudyConfig(Settings):
+    """The whole of study.toml."""
+
+    study: StudySettings
+    panels: dict[str, PanelSettings] = Field(min_length=1)
+    batches: dict[str, BatchSettings] = {}
+    protocols: dict[str, ProtocolSettings] = {}
+    zones: ZoneSettings = ZoneSettings()
+    imaging: ImagingSettings = ImagingSettings()
+    thresholds: ThresholdSettings = ThresholdSettings()
+    motor: MotorSettings = MotorSettings()
+    endpoints: EndpointSettings = EndpointSettings()
+    contrasts: list[ContrastSettings] = []
+    comparison: ComparisonSettings = ComparisonSettings()
+
+    @model_validator(mode="after")
+    def _names_known(self) -> StudyConfig:
+        for contrast in self.contrasts:
+            for name in (*contrast.a, *contrast.b):
+                if name not in self.protocols:
+                    raise ValueError(
+                        f"contrast {contrast.name!r} names protocol {name!r}; {did_you_mean(name, list(self.protocols))}"
+                    )
+        for name, batch in self.batches.items():
+            markers = [m for p in self.panels.values() for m in p.markers]
+            for into, sources in batch.bleed_through.items():
+                for marker in (into, *sources):
+                    if marker not in markers:
+                        raise ValueError(
+                            f"batches.{name}.bleed_through names {marker!r}; {did_you_mean(marker, markers)}"
+                        )
+        return self
+
+
+def parse_config(data: dict[str, Any], where: str = "study.toml") -> StudyConfig:
+    """Return the typed settings; StudyError holds every mistake, with its place and a remedy."""
+    try:
+        return StudyConfig.model_validate(data)
+    except ValidationError as error:
+        raise StudyError([_problem(e, where) for e in error.errors()]) from None
+
+
+def _problem(error: Any, where: str) -> Problem:
+    place = ".".join(str(part) for part in error["loc"]) or "(whole file)"
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(error["loc"][:-1])
+        return Problem(f"{where}: {place}", "unknown setting", did_you_mean(str(error["loc"][-1]), known))
+    if error["type"] == "missing":
+        return Problem(f"{where}: {place}", "is missing", "add it")
+    message = str(error["msg"]).removeprefix("Value error, ")
+    given = "" if isinstance(error.get("input"), (dict, list, BaseModel)) else f" (given: {error.get('input')!r})"
+    return Problem(f"{where}: {place}", f"{message}{given}", "correct this value")
+
+
+def _known_keys(path: tuple[Any, ...]) -> list[str]:
+    model: Any = StudyConfig
+    for part in path:
+        if part in model.model_fields:  # else a name or number inside a dict or list of the same model
+            model = _inner_model(model.model_fields[part].annotation)
+            if model is None:
+                return []
+    return list(model.model_fields)
+
+
+def _inner_model(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for arg in getattr(annotation, "__args__", ()):
+        found = _inner_model(arg)
+        if found is not None:
+            return found
+    return None
+
+
+def settings_hash(*parts: Any) -> str:
+    """Return the sha256 (hex) of settings and JSON-able values: equal settings, equal hash."""
+    plain = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -1,0 +1,125 @@
+"""Registries: what can be extended by one registered function, and every flag that a row can carry."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sevhisto.types import Problem, SevhistoError
+
+T = TypeVar("T")
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """Return a remedy that names the nearest known spelling, or all known ones."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+
+
+class Registry(Generic[T]):
+    """Named functions of one kind; adding one is the way to extend sevhisto."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorate a function to make it known by `name`; a name can be taken once."""
+
+        def add(entry: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"{self.kind} {name!r} is registered already")
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._entries:
+            raise SevhistoError(Problem(self.kind, f"unknown {name!r}", did_you_mean(name, list(self._entries))))
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Something a reader of a row must know; `level` is ``"section"``, ``"animal"`` or ``"result"``."""
+
+    name: str
+    level: str
+    meaning: str
+
+
+_FLAGS = [
+    Flag("no_lesion", "section", "no lesion core was found; the section counts in zone 'all' only"),
+    Flag("no_landmark", "section", "the panel has no landmark channel and no outline was drawn: no border distance"),
+    Flag("contour_unreviewed", "section", "the lesion outline was drawn by the program and nobody has confirmed it"),
+    Flag("contour_drawn", "section", "the lesion outline was drawn by a person"),
+    Flag("contour_uncertain", "section", "the contrast between core and border is weak: look at the outline first"),
+    Flag("touches_edge", "section", "the tissue touches the edge of the image: part of the section may be missing"),
+    Flag("saturated", "section", "more than 0.1 % of a channel's tissue pixels are at the top of the range"),
+    Flag("constant_channel", "section", "a channel holds one value only over the tissue"),
+    Flag("offset_assumed_zero", "section", "no control told the background of this batch: nothing was subtracted"),
+    Flag("offset_from_samples", "section", "no control told the background of this batch: glass of its samples did"),
+    Flag("no_cells", "section", "no nucleus was found"),
+    Flag("no_nuclear_channel", "section", "the panel has no nuclear channel: cells were not counted"),
+    Flag("projected", "section", "the slide has a Z stack; its maximum projection was measured"),
+    Flag("no_tissue", "section", "no tissue was found: all areas are 0"),
+    Flag("edited_by_hand", "section", "a person excluded part of the section"),
+    Flag("stain_vectors_assumed", "section", "colour deconvolution used published stain vectors, not this batch's own"),
+    Flag(
+        "threshold_fallback",
+        "section",
+        "no control of the batch could give the threshold; a lower rung of the ladder did",
+    ),
+    Flag("threshold_fixed", "section", "the threshold was set by hand in study.toml"),
+    Flag("few_sections", "animal", "fewer than 5 sections: the volume is uncertain"),
+    Flag("too_few_sections", "animal", "fewer than 3 sections: no volume is given"),
+    Flag("sections_missing", "animal", "sections failed or were lost; areas between neighbours were interpolated"),
+    Flag("sections_flagged", "animal", "at least one section carries a flag other than contour_unreviewed"),
+    Flag("uninjured", "animal", "an uninjured control animal"),
+    Flag("epicentre_tie", "animal", "two sections share the largest smoothed lesion area; the most rostral was taken"),
+    Flag("empty_denominator", "animal", "not measurable: the denominator is zero"),
+    Flag("no_signal", "animal", "no positive area in the zone; a ratio to it is not defined"),
+    Flag("not_reached", "animal", "the criterion was not reached before the last visit (right-censored)"),
+    Flag(
+        "missing_visits", "animal", "motor scores are missing on some days; the curve was interpolated between visits"
+    ),
+    Flag("died", "animal", "the animal died before the last visit"),
+    Flag("not_unblinded", "result", "groups are shown by code"),
+    Flag("unblinded_study", "result", "the study was run with blind = false: people could see the groups"),
+    Flag("changed_after_unblinding", "result", "an outline, exclusion or threshold changed after the key was opened"),
+    Flag("exploratory", "result", "not a planned contrast or model: for ideas, not for conclusions"),
+    Flag("cannot_reach_0.05", "result", "with so few animals no result could reach p < 0.05: absence of evidence only"),
+    Flag("too_few_animals", "result", "fewer than 2 animals in a group: no interval can be given"),
+    Flag("no_variation", "result", "all values are equal: no test is possible"),
+    Flag("batch_confounded", "result", "a stain batch holds animals of one group only"),
+    Flag("missing_animals", "result", "animals of the group have no value for this endpoint"),
+    Flag(
+        "censored_values", "result", "some onset days are later than the last visit; the last visit stands in for them"
+    ),
+    Flag("pooled_across_groups", "result", "group differences alone can create this association"),
+    Flag("ratio_undefined", "result", "a value is zero or negative: no ratio can be given"),
+    Flag("dpi_mixed", "result", "animals were killed at different days: they are not compared"),
+]
+FLAGS: dict[str, Flag] = {f.name: f for f in _FLAGS}
+
+
+def join_flags(flags: set[str] | list[str]) -> str:
+    """Return flags as ``a;b`` in registry order, for a table cell; KeyError for a flag that nobody registered."""
+    unknown = set(flags) - set(FLAGS)
+    if unknown:
+        raise KeyError(f"unregistered flags: {sorted(unknown)}")
+    return ";".join(name for name in FLAGS if name in set(flags))
+
+
+def split_flags(cell: str) -> set[str]:
+    """Return the flags of a table cell."""
+    return {f for f in str(cell).split(";") if f}

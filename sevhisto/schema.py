@@ -1,0 +1,364 @@
+"""Every table that sevhisto reads or writes, column by column, and the check that a table is what it claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from sevhisto.types import Problem, SevhistoError
+
+TEXT, NUMBER, WHOLE = "text", "number", "whole"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, kind (``text``, ``number``, ``whole``), unit, whether sums over rows make sense, and what it is."""
+
+    name: str
+    kind: str
+    doc: str
+    unit: str = ""
+    additive: bool = False
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's name, what one row is, and its columns; `open_ended` allows further columns (one per marker)."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    open_ended: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """Column names, in order."""
+        return [c.name for c in self.columns]
+
+    def conform(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return `frame` with the table's columns in order and their dtypes; SevhistoError names what does not fit."""
+        problems = self.problems(frame)
+        if problems:
+            raise SevhistoError(problems)
+        present = [c for c in self.columns if c.name in frame.columns]
+        extra = [c for c in frame.columns if c not in self.names]
+        out = frame[[c.name for c in present] + extra].copy()
+        for c in present:
+            if c.kind == TEXT:
+                out[c.name] = out[c.name].astype("string").fillna("").astype(object)
+            elif c.kind == NUMBER:
+                out[c.name] = out[c.name].astype("float64")
+            else:
+                out[c.name] = out[c.name].astype("int64")
+        return out
+
+    def problems(self, frame: pd.DataFrame) -> list[Problem]:
+        """Return every way in which `frame` is not this table."""
+        found = []
+        missing = [c.name for c in self.columns if c.required and c.name not in frame.columns]
+        if missing:
+            found.append(Problem(self.name, f"missing columns: {', '.join(missing)}", f"one row is one {self.row}"))
+        extra = [str(c) for c in frame.columns if c not in self.names]
+        if extra and not self.open_ended:
+            found.append(
+                Problem(self.name, f"columns that do not belong here: {', '.join(extra)}", f"one row is one {self.row}")
+            )
+        if self.key and not missing:
+            twice = frame[frame.duplicated(list(self.key), keep=False)]
+            if len(twice):
+                first = ", ".join(f"{k}={twice.iloc[0][k]}" for k in self.key)
+                found.append(
+                    Problem(self.name, f"{len(twice)} rows share a key ({first})", f"one row is one {self.row}")
+                )
+        for c in self.columns:
+            if c.name in frame.columns and c.kind != TEXT and len(frame):
+                values = pd.to_numeric(frame[c.name], errors="coerce")
+                bad = values.isna() & frame[c.name].notna()
+                if c.kind == WHOLE:
+                    bad |= values.isna()
+                if bad.any():
+                    row = int(bad.to_numpy().argmax())
+                    found.append(
+                        Problem(
+                            self.name,
+                            f"column {c.name}, row {row + 1}: {frame[c.name].iloc[row]!r} is not a {c.kind} number",
+                        )
+                    )
+        return found
+
+
+def _t(name: str, doc: str, required: bool = True) -> Column:
+    return Column(name, TEXT, doc, required=required)
+
+
+def _n(name: str, doc: str, unit: str = "", additive: bool = False, required: bool = True) -> Column:
+    return Column(name, NUMBER, doc, unit, additive, required)
+
+
+def _w(name: str, doc: str, additive: bool = False, required: bool = True) -> Column:
+    return Column(name, WHOLE, doc, "", additive, required)
+
+
+# ---------------------------------------------------------------- sheets that people write (all cells are text until checked)
+
+SLIDES = Table(
+    "slides.csv",
+    "piece of tissue on a slide",
+    (
+        _t("file", "image file under slides/; empty for a section that was lost"),
+        _t("animal", "animal id, as in animals.csv"),
+        _t("section", "section id, unique within animal and panel"),
+        _t("piece", "which piece of tissue on the slide, in slide order (left to right, top to bottom), from 1", False),
+        _t("panel", "marker panel, as in study.toml"),
+        _t("batch", "stain batch"),
+        _t("role", "sample, unstained, no_primary, uninjured or bridge"),
+        _n("position_um", "place along the cord, growing caudally", "um"),
+        _t("scene", "scene of a file that holds several, from 1", False),
+        _n("um_per_px", "pixel size, where the file has none", "um", required=False),
+        _t("flipped", "yes where the section lies mirrored on the slide", False),
+        _t("notes", "free text", False),
+    ),
+    key=("animal", "section", "panel"),
+)
+
+ANIMALS_SHEET = Table(
+    "animals.csv (study)",
+    "animal",
+    (
+        _t("animal", "animal id"),
+        _t("protocol", "treatment protocol, as in study.toml"),
+        _t("sex", "f or m", False),
+        _n("weight_g", "body weight", "g", required=False),
+        _t("species", "species", False),
+        _t("strain", "strain", False),
+        _t("age", "age", False),
+        _t("injury_level", "spinal level, such as T10", False),
+        _n("force_kdyn", "impact force as measured", "kdyn", required=False),
+        _n("displacement_um", "cord displacement as measured", "um", required=False),
+        _n("treatment_start_h", "first dose after injury", "h", required=False),
+        _n("dpi", "days post injury at sacrifice", "d", required=False),
+        _n("death_day", "day of death, where before sacrifice", "d", required=False),
+        _n("delivered_volume_ul", "volume that the pump delivered", "ul", required=False),
+        _t("block", "randomisation block", False),
+        _t("cage", "cage", False),
+        _t("excluded", "yes where the animal is left out", False),
+        _t("exclusion_reason", "why", False),
+    ),
+    key=("animal",),
+    open_ended=True,
+)
+
+MOTOR = Table(
+    "motor.csv",
+    "score",
+    (
+        _t("animal", "animal id"),
+        _n("day", "days after injury", "d"),
+        _n("score", "motor score"),
+        _t("test", "BBB where not given", False),
+        _t("side", "left or right", False),
+        _t("rater", "who scored", False),
+    ),
+)
+
+# ---------------------------------------------------------------- results
+
+STATUS = Table(
+    "status.csv",
+    "section",
+    (
+        _t("animal", "animal (code until unblinding)"),
+        _t("section", "section id"),
+        _t("panel", "panel"),
+        _t("file", "image file (code until unblinding)"),
+        _t("status", "ok, flagged, failed or excluded"),
+        _t("flags", "flags, joined by ;"),
+        _t("reason", "why it failed or was excluded"),
+    ),
+    key=("animal", "section", "panel"),
+)
+
+SECTIONS = Table(
+    "sections.csv",
+    "section x zone x marker",
+    (
+        _t("animal", "animal (code until unblinding)"),
+        _t("section", "section id"),
+        _t("panel", "panel"),
+        _t("batch", "stain batch"),
+        _n("position_um", "place along the cord, growing caudally", "um"),
+        _t("zone", "zone around the lesion"),
+        _t("marker", "marker"),
+        _n("zone_um2", "tissue examined in the zone, without cavity and masked area", "um2", True),
+        _n("cavity_um2", "cavity in the zone", "um2", True),
+        _n("masked_um2", "excluded or damaged area in the zone", "um2", True),
+        _n("positive_um2", "area at or above the threshold", "um2", True),
+        _n("signal_sum", "corrected intensity summed over the examined area", "grey um2", True),
+        _n("background", "offset subtracted for the batch", "grey"),
+        _n("threshold", "threshold applied to corrected intensity", "grey"),
+        _t("threshold_source", "rung of the ladder that gave the threshold"),
+        _n("n_cells", "nucleated cells positive for the marker; all nuclei for the nuclear marker", "", True),
+        _t("flags", "flags, joined by ;"),
+        _n("n_cells_cd68", "of these, cells that are CD68-positive too", "", True, required=False),
+        _n(
+            "signal_in_cd68",
+            "signal above zero that lies in CD68-positive pixels (joint tally)",
+            "grey um2",
+            True,
+            required=False,
+        ),
+        _n("signal_joint", "signal above zero in the joint tally", "grey um2", True, required=False),
+        _n("cd68_joint_um2", "CD68-positive area in the joint tally", "um2", True, required=False),
+        _n("fibre_xx", "structure-tensor sum of fx2 over positive area", "", True, required=False),
+        _n("fibre_yy", "structure-tensor sum of fy2 over positive area", "", True, required=False),
+        _n("fibre_xy", "structure-tensor sum of fx fy over positive area", "", True, required=False),
+    ),
+    key=("animal", "section", "panel", "zone", "marker"),
+)
+
+CELLS = Table(
+    "cells.parquet",
+    "cell",
+    (
+        _t("animal", "animal (code until unblinding)"),
+        _t("section", "section id"),
+        _t("panel", "panel"),
+        _w("cell", "number of the cell in its section, from 1"),
+        _n("y_um", "centroid from the top of the section", "um"),
+        _n("x_um", "centroid from the left of the section", "um"),
+        _n("distance_um", "signed distance to the lesion border; empty without a lesion", "um"),
+        _n("area_um2", "area of the nucleus", "um2"),
+    ),
+    key=("animal", "section", "panel", "cell"),
+    open_ended=True,
+)
+
+PROFILES = Table(
+    "profiles.csv",
+    "animal x panel x marker x axis x bin",
+    (
+        _t("animal", "animal (code until unblinding)"),
+        _t("panel", "panel"),
+        _t("marker", "marker"),
+        _t("axis", "border (distance from the lesion border) or cord (place relative to the epicentre)"),
+        _n("position_um", "lower edge of the distance bin, or place of the section", "um"),
+        _n("zone_um2", "tissue examined", "um2", True),
+        _n("positive_um2", "area at or above the threshold", "um2", True),
+        _n("signal_sum", "corrected intensity summed", "grey um2", True),
+    ),
+    key=("animal", "panel", "marker", "axis", "position_um"),
+)
+
+ANIMALS = Table(
+    "animals.csv",
+    "animal x panel x zone x marker x metric",
+    (
+        _t("animal", "animal (code until unblinding)"),
+        _t("panel", "panel; the test for motor scores"),
+        _t("zone", "zone"),
+        _t("marker", "marker"),
+        _t("metric", "what was measured"),
+        _n("value", "the value; empty where not measurable"),
+        _t("unit", "unit of the value"),
+        _w("n_sections", "sections behind the value"),
+        _w("n_expected", "sections listed in slides.csv"),
+        _t("flags", "flags, joined by ;"),
+    ),
+    key=("animal", "panel", "zone", "marker", "metric"),
+)
+
+COMPARISONS = Table(
+    "comparisons.csv",
+    "endpoint x contrast",
+    (
+        _t("endpoint", "column of animals_wide.csv"),
+        _t("contrast", "contrast, a minus b"),
+        _w("n_a", "animals in a"),
+        _w("n_b", "animals in b"),
+        _n("estimate", "mean of a minus mean of b, in the endpoint's unit"),
+        _n("ci_low", "95 % interval"),
+        _n("ci_high", "95 % interval"),
+        _n("hedges_g", "standardised difference, small-sample corrected"),
+        _n("p", "permutation p, two-sided"),
+        _n("p_adjusted", "Holm over the contrasts of a primary endpoint; Benjamini-Hochberg over secondary ones"),
+        _t("method", "how the interval and p were made"),
+        _t("robustness", "robust, fragile or reverses; empty where not examined"),
+        _t("flags", "flags, joined by ;"),
+        _n("ratio", "ratio of geometric means, a over b"),
+        _n("ratio_low", "95 % interval"),
+        _n("ratio_high", "95 % interval"),
+        _t("role", "primary or secondary"),
+        _t("group_a", "groups in a, joined by +"),
+        _t("group_b", "groups in b, joined by +"),
+        _t("unit", "unit of the estimate"),
+        _n("p_min", "smallest p that these group sizes can give"),
+    ),
+    key=("endpoint", "contrast"),
+)
+
+RELATIONS = Table(
+    "relations.csv",
+    "ECM endpoint x motor endpoint x model",
+    (
+        _t("ecm", "column of animals_wide.csv"),
+        _t("motor", "motor endpoint"),
+        _t("model", "within_arm, adjusted or pooled"),
+        _w("n", "animals"),
+        _n("estimate", "slope: motor units per SD of the ECM endpoint within arms"),
+        _n("ci_low", "95 % interval"),
+        _n("ci_high", "95 % interval"),
+        _n("p", "two-sided, t distribution"),
+        _t("flags", "flags, joined by ;"),
+        _n("correlation", "partial correlation under the model"),
+        _t("covariates", "what the model adjusts for"),
+    ),
+    key=("ecm", "motor", "model"),
+)
+
+TABLES: tuple[Table, ...] = (
+    SLIDES,
+    ANIMALS_SHEET,
+    MOTOR,
+    STATUS,
+    SECTIONS,
+    CELLS,
+    PROFILES,
+    ANIMALS,
+    COMPARISONS,
+    RELATIONS,
+)
+
+METRIC_UNITS: dict[str, str] = {
+    "area_um2": "um2",
+    "fraction_pct": "pct",
+    "integrated_density": "grey um2",
+    "mean_intensity": "grey",
+    "positive_volume_mm3": "mm3",
+    "zone_volume_mm3": "mm3",
+    "spared_tissue_mm2": "mm2",
+    "count": "cells",
+    "density_per_mm2": "per_mm2",
+    "fraction_of_cd68_pct": "pct",
+    "manders": "ratio",
+    "manders_over_chance": "ratio",
+    "alignment": "ratio",
+    "auc": "score_days",
+    "early_auc": "score_days",
+    "plateau": "score",
+    "day1": "score",
+    "onset_day": "day",
+}
+"""Unit of every metric of animals.csv."""
+
+
+def endpoint_name(panel: str, zone: str, marker: str, metric: str) -> str:
+    """Return the column of animals_wide.csv: ``panel_zone_marker_metric_unit``, the unit once only.
+
+    Motor endpoints have neither zone nor marker: ``BBB_auc_score_days``.
+    """
+    unit = METRIC_UNITS[metric].replace(" ", "_")
+    parts = [p for p in (panel, zone, marker, metric) if p]
+    return "_".join(parts if metric.endswith(unit) else [*parts, unit])

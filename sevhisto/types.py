@@ -1,0 +1,171 @@
+"""What the parts of sevhisto hand to each other: errors, pixels, bins, and the record of one section."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+AnyArray = npt.NDArray[Any]
+
+# ---------------------------------------------------------------- errors
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where it stands, what it is, and what to do."""
+
+    where: str
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}"
+        return f"{text}\n    -> {self.remedy}" if self.remedy else text
+
+
+class SevhistoError(Exception):
+    """An error that a user can act on; `problems` holds every one that was found."""
+
+    def __init__(self, problems: Problem | Sequence[Problem]) -> None:
+        self.problems = [problems] if isinstance(problems, Problem) else list(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.problems,))
+
+
+class StudyError(SevhistoError):
+    """The study's files or settings are wrong; nothing was measured."""
+
+
+class SlideError(SevhistoError):
+    """One slide or section cannot be measured; the others can."""
+
+
+# ---------------------------------------------------------------- pixels
+
+
+class PixelSource(Protocol):
+    """Pixels that can be read by region; a slide, or one section of it."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channel names in file order; ``("R", "G", "B")`` for a colour image."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels at full resolution."""
+
+    @property
+    def um_per_px(self) -> float:
+        """Pixel size in micrometres (square pixels)."""
+
+    def read(self, channels: Sequence[int], y0: int, y1: int, x0: int, x1: int) -> AnyArray:
+        """Read full-resolution pixels, shape (len(channels), y1 - y0, x1 - x0), in the file's dtype."""
+
+
+# ---------------------------------------------------------------- bins
+
+QUANTUM = 1 / 16  # grey level; intensities are summed as whole numbers of this
+
+
+def _intensity_edges() -> IntArray:
+    # asinh spacing: about 0.12 grey levels near zero, about 3 % of the value above
+    steps = np.arange(-208, 348)
+    return np.unique(np.rint(4 * np.sinh(0.03 * steps) / QUANTUM)).astype(np.int64)
+
+
+INTENSITY_EDGES_Q: IntArray = _intensity_edges()
+"""Edges of the intensity bins in quanta (1/16 grey level). Bin i holds edges[i-1] <= value < edges[i]; the first is underflow, the last
+overflow."""
+INTENSITY_EDGES: DoubleArray = INTENSITY_EDGES_Q * QUANTUM
+"""The same edges in grey levels."""
+N_INTENSITY = len(INTENSITY_EDGES) + 1
+
+JOINT_EDGES: DoubleArray = INTENSITY_EDGES[np.unique(np.linspace(0, len(INTENSITY_EDGES) - 1, 63).astype(int))]
+"""Edges of the 64 coarse bins of joint tallies, a subset of the fine ones."""
+
+DISTANCE_STEP_UM = 10
+JOINT_DISTANCE_STEP_UM = 50
+DISTANCE_EDGES_UM: IntArray = np.arange(-1500, 3001, DISTANCE_STEP_UM)
+"""Edges of the signed distance bins (um; negative inside the core). Bin i holds edges[i-1] <= d < edges[i]."""
+N_DISTANCE = len(DISTANCE_EDGES_UM) + 2
+NO_DISTANCE = N_DISTANCE - 1
+"""Index of the bin for tissue in sections without a lesion core."""
+
+SIDES = ("first", "second")
+"""Left and right of the cord in transverse sections; rostral and caudal of the epicentre in longitudinal ones."""
+
+
+def snap_threshold(value: float) -> float:
+    """Return the intensity bin edge nearest to `value` (grey levels): the threshold that is applied and reported."""
+    return float(INTENSITY_EDGES[np.argmin(np.abs(INTENSITY_EDGES - value))])
+
+
+# ---------------------------------------------------------------- records
+
+
+@dataclass
+class Correction:
+    """How raw intensity becomes comparable: fixed for one panel and batch.
+
+    ``corrected = unmix @ (raw - offset)``, per pixel.
+
+    Attributes
+    ----------
+    offset : (n_markers,) float64, grey levels
+    unmix : (n_markers, n_markers) float64, ones on the diagonal; minus the share of another channel elsewhere
+    source : where each offset came from, one word per marker
+    """
+
+    offset: DoubleArray
+    unmix: DoubleArray
+    source: tuple[str, ...]
+
+
+@dataclass
+class SectionRecord:
+    """What is kept of one section: enough for every later choice, so that no pixel is read twice.
+
+    Attributes
+    ----------
+    meta : JSON-able facts: shape, um_per_px and its source, hashes, settings, flags, section status
+    markers : marker of each measured channel, in the panel's order
+    counts : (n_markers, 2 sides, N_DISTANCE, N_INTENSITY) int64, pixels of examined tissue
+    sums : same shape, int64, sum of corrected intensity in quanta of 1/16 grey level
+    cavity_px, masked_px : (2, N_DISTANCE) int64, pixels of cavity and of excluded or damaged area
+    joint : {(marker_a, marker_b): (2, n_joint_distance, 64, 64) int64}
+    fibres : {marker: (2, N_DISTANCE, n_coarse, 3) int64}, sums of fx2, fy2, fxfy
+    cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring
+    masks : overview masks, uint8: tissue, cavity, masked, core; and thumbnail (h, w, n_markers) uint8
+    """
+
+    meta: dict[str, Any]
+    markers: tuple[str, ...]
+    counts: IntArray
+    sums: IntArray
+    cavity_px: IntArray
+    masked_px: IntArray
+    joint: dict[tuple[str, str], IntArray] = field(default_factory=dict)
+    fibres: dict[str, IntArray] = field(default_factory=dict)
+    cells: dict[str, FloatArray] = field(default_factory=dict)
+    masks: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+
+    @property
+    def px_um2(self) -> float:
+        """Area of one pixel in um2."""
+        return float(self.meta["um_per_px"]) ** 2
+
+    def marker_index(self, marker: str) -> int:
+        """Position of `marker` among the measured channels; KeyError with the known ones if absent."""
+        if marker not in self.markers:
+            raise KeyError(f"{marker!r} was not measured here; measured: {', '.join(self.markers)}")
+        return self.markers.index(marker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from typing import Any, Literal
@@ -54,18 +55,14 @@ class ChannelSettings(Settings):
     antibody: str = _s("", "antibody")
     clone: str = _s("", "clone")
     dilution: str = _s("", "dilution")
-    threshold: float | None = _s(
-        None, "fixed threshold on corrected intensity: the hand-set rung of the ladder", "grey"
-    )
+    threshold: float | None = _s(None, "fixed threshold on corrected intensity: the hand-set rung of the ladder", "grey")
     cell_compartment: Literal["ring", "nucleus"] = _s("ring", "where a cell positive for the marker shows it")
 
 
 class PanelSettings(Settings):
     """[panels.X]: markers stained together."""
 
-    kind: Literal["fluorescence", "brightfield"] = _s(
-        "fluorescence", "fluorescence channels, or stains in a colour image"
-    )
+    kind: Literal["fluorescence", "brightfield"] = _s("fluorescence", "fluorescence channels, or stains in a colour image")
     stain: str = _s("", "brightfield stain: a name from the stain registry, such as hematoxylin_dab or picrosirius")
     pairs: list[tuple[str, str]] = _s([], "marker pairs that get a joint tally, for colocalisation")
     channels: list[ChannelSettings] = Field(description="channel to marker, in the order of the tables", min_length=1)
@@ -79,9 +76,7 @@ class PanelSettings(Settings):
         for pair in self.pairs:
             for marker in pair:
                 if marker not in markers:
-                    raise ValueError(
-                        f"pairs names {marker!r}, which is no marker of this panel; {did_you_mean(marker, markers)}"
-                    )
+                    raise ValueError(f"pairs names {marker!r}, which is no marker of this panel; {did_you_mean(marker, markers)}")
         for role in ("nuclei", "landmark", "autofluorescence"):
             if sum(c.role == role for c in self.channels) > 1:
                 raise ValueError(f"more than one channel has role {role!r}")
@@ -139,14 +134,12 @@ class ProtocolSettings(Settings):
 class ZoneSettings(Settings):
     """[zones]: rings around the lesion core."""
 
-    edges_um: list[float] = _s(
-        [0, 250, 500, 1000, 2000], "borders of the zones, from the core's edge outwards", "um", min_length=2
-    )
+    edges_um: list[float] = _s([0, 250, 500, 1000, 2000], "borders of the zones, from the core's edge outwards", "um", min_length=2)
 
     @model_validator(mode="after")
     def _on_bins(self) -> ZoneSettings:
         e = self.edges_um
-        if e[0] != 0 or any(b <= a for a, b in zip(e, e[1:], strict=False)):
+        if e[0] != 0 or any(b <= a for a, b in itertools.pairwise(e)):
             raise ValueError("edges_um must start at 0 and grow")
         if any(v % DISTANCE_STEP_UM for v in e) or e[-1] > 3000:
             raise ValueError(f"edges_um must be multiples of {DISTANCE_STEP_UM} um, 3000 at most")
@@ -167,9 +160,7 @@ class ImagingSettings(Settings):
     min_section_mm2: float = _s(0.2, "smallest piece of tissue that counts as a section", "mm2", gt=0)
     min_lesion_mm2: float = _s(0.02, "smallest lesion core", "mm2", gt=0)
     min_cavity_um2: float = _s(2000.0, "smallest hole that counts as cavity", "um2", gt=0)
-    lesion_smoothing_um: float = _s(
-        20.0, "sigma of the smoothing of the landmark before the core is sought", "um", gt=0
-    )
+    lesion_smoothing_um: float = _s(20.0, "sigma of the smoothing of the landmark before the core is sought", "um", gt=0)
     meninges_um: float = _s(0.0, "rim of the tissue to leave out", "um", ge=0, le=500)
     nucleus_diameter_um: float = _s(8.0, "typical nucleus", "um", ge=2, le=60)
     ring_um: float = _s(2.0, "width of the ring around a nucleus in which its cytoplasm is measured", "um", gt=0, le=20)
@@ -200,9 +191,7 @@ class EndpointSettings(Settings):
     """[endpoints]: columns of animals_wide.csv, or motor endpoints such as BBB_auc_score_days."""
 
     primary: list[str] = _s([], "at most two; Holm over the contrasts of each")
-    secondary: list[str] = _s(
-        [], "Benjamini-Hochberg over all of them; empty means every fraction and the volumes in core and all"
-    )
+    secondary: list[str] = _s([], "Benjamini-Hochberg over all of them; empty means every fraction and the volumes in core and all")
 
 
 class ContrastSettings(Settings):
@@ -226,9 +215,7 @@ class ComparisonSettings(Settings):
 
     permutations: int = _s(10000, "Monte-Carlo permutations where all cannot be counted", "", ge=999, le=1_000_000)
     seed: int = _s(1, "seed of the permutations", "", ge=0)
-    dose_tolerance_pct: float = _s(
-        5.0, "difference of total dose up to which groups count as dose-matched", "pct", ge=0
-    )
+    dose_tolerance_pct: float = _s(5.0, "difference of total dose up to which groups count as dose-matched", "pct", ge=0)
 
 
 class StudyConfig(Settings):
@@ -251,17 +238,13 @@ class StudyConfig(Settings):
         for contrast in self.contrasts:
             for name in (*contrast.a, *contrast.b):
                 if name not in self.protocols:
-                    raise ValueError(
-                        f"contrast {contrast.name!r} names protocol {name!r}; {did_you_mean(name, list(self.protocols))}"
-                    )
+                    raise ValueError(f"contrast {contrast.name!r} names protocol {name!r}; {did_you_mean(name, list(self.protocols))}")
         for name, batch in self.batches.items():
             markers = [m for p in self.panels.values() for m in p.markers]
             for into, sources in batch.bleed_through.items():
                 for marker in (into, *sources):
                     if marker not in markers:
-                        raise ValueError(
-                            f"batches.{name}.bleed_through names {marker!r}; {did_you_mean(marker, markers)}"
-                        )
+                        raise ValueError(f"batches.{name}.bleed_through names {marker!r}; {did_you_mean(marker, markers)}")
         return self
 
 

@@ -89,9 +89,7 @@ _FLAGS = [
     Flag("empty_denominator", "animal", "not measurable: the denominator is zero"),
     Flag("no_signal", "animal", "no positive area in the zone; a ratio to it is not defined"),
     Flag("not_reached", "animal", "the criterion was not reached before the last visit (right-censored)"),
-    Flag(
-        "missing_visits", "animal", "motor scores are missing on some days; the curve was interpolated between visits"
-    ),
+    Flag("missing_visits", "animal", "motor scores are missing on some days; the curve was interpolated between visits"),
     Flag("died", "animal", "the animal died before the last visit"),
     Flag("not_unblinded", "result", "groups are shown by code"),
     Flag("unblinded_study", "result", "the study was run with blind = false: people could see the groups"),
@@ -102,9 +100,7 @@ _FLAGS = [
     Flag("no_variation", "result", "all values are equal: no test is possible"),
     Flag("batch_confounded", "result", "a stain batch holds animals of one group only"),
     Flag("missing_animals", "result", "animals of the group have no value for this endpoint"),
-    Flag(
-        "censored_values", "result", "some onset days are later than the last visit; the last visit stands in for them"
-    ),
+    Flag("censored_values", "result", "some onset days are later than the last visit; the last visit stands in for them"),
     Flag("pooled_across_groups", "result", "group differences alone can create this association"),
     Flag("ratio_undefined", "result", "a value is zero or negative: no ratio can be given"),
     Flag("dpi_mixed", "result", "animals were killed at different days: they are not compared"),

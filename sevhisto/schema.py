@@ -63,16 +63,12 @@ class Table:
             found.append(Problem(self.name, f"missing columns: {', '.join(missing)}", f"one row is one {self.row}"))
         extra = [str(c) for c in frame.columns if c not in self.names]
         if extra and not self.open_ended:
-            found.append(
-                Problem(self.name, f"columns that do not belong here: {', '.join(extra)}", f"one row is one {self.row}")
-            )
+            found.append(Problem(self.name, f"columns that do not belong here: {', '.join(extra)}", f"one row is one {self.row}"))
         if self.key and not missing:
             twice = frame[frame.duplicated(list(self.key), keep=False)]
             if len(twice):
                 first = ", ".join(f"{k}={twice.iloc[0][k]}" for k in self.key)
-                found.append(
-                    Problem(self.name, f"{len(twice)} rows share a key ({first})", f"one row is one {self.row}")
-                )
+                found.append(Problem(self.name, f"{len(twice)} rows share a key ({first})", f"one row is one {self.row}"))
         for c in self.columns:
             if c.name in frame.columns and c.kind != TEXT and len(frame):
                 values = pd.to_numeric(frame[c.name], errors="coerce")

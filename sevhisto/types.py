@@ -86,7 +86,7 @@ def _intensity_edges() -> IntArray:
 INTENSITY_EDGES_Q: IntArray = _intensity_edges()
 """Edges of the intensity bins in quanta (1/16 grey level). Bin i holds edges[i-1] <= value < edges[i]; the first is underflow, the last
 overflow."""
-INTENSITY_EDGES: DoubleArray = INTENSITY_EDGES_Q * QUANTUM
+INTENSITY_EDGES: DoubleArray = (INTENSITY_EDGES_Q * QUANTUM).astype(np.float64)
 """The same edges in grey levels."""
 N_INTENSITY = len(INTENSITY_EDGES) + 1
 

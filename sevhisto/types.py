@@ -110,6 +110,19 @@ def snap_threshold(value: float) -> float:
     return float(INTENSITY_EDGES[np.argmin(np.abs(INTENSITY_EDGES - value))])
 
 
+_THUMBNAIL_STEP = float(np.arcsinh(65536 / 4)) / 255
+
+
+def encode_thumbnail(intensity: FloatArray) -> npt.NDArray[np.uint8]:
+    """Return corrected intensity (grey levels, any shape) as uint8 on one fixed asinh scale; negative becomes 0."""
+    return np.clip(np.rint(np.arcsinh(np.maximum(intensity, 0) / 4) / _THUMBNAIL_STEP), 0, 255).astype(np.uint8)
+
+
+def decode_thumbnail(code: npt.NDArray[np.uint8]) -> FloatArray:
+    """Return grey levels from `encode_thumbnail`, good to about 2 % of the value."""
+    return (4 * np.sinh(code.astype(np.float32) * _THUMBNAIL_STEP)).astype(np.float32)
+
+
 # ---------------------------------------------------------------- records
 
 
@@ -145,7 +158,7 @@ class SectionRecord:
     joint : {(marker_a, marker_b): (2, n_joint_distance, 64, 64) int64}
     fibres : {marker: (2, N_DISTANCE, n_coarse, 3) int64}, sums of fx2, fy2, fxfy
     cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring
-    masks : overview masks, uint8: tissue, cavity, masked, core; and thumbnail (h, w, n_markers) uint8
+    masks : at overview resolution, uint8: tissue, cavity, masked, core (0 or 1), and thumbnail (h, w, n_markers) as `encode_thumbnail` made it
     """
 
     meta: dict[str, Any]

@@ -101,6 +101,11 @@ N_DISTANCE = len(DISTANCE_EDGES_UM) + 2
 NO_DISTANCE = N_DISTANCE - 1
 """Index of the bin for tissue in sections without a lesion core."""
 
+JOINT_DISTANCE_EDGES_UM: IntArray = np.arange(-1500, 3001, JOINT_DISTANCE_STEP_UM)
+"""Edges of the coarse distance bins of joint tallies (um)."""
+N_JOINT_DISTANCE = len(JOINT_DISTANCE_EDGES_UM) + 2
+"""Coarse distance bins; the last is for sections without a lesion core."""
+
 SIDES = ("first", "second")
 """Left and right of the cord in transverse sections; rostral and caudal of the epicentre in longitudinal ones."""
 
@@ -158,7 +163,8 @@ class SectionRecord:
     joint : {(marker_a, marker_b): (2, n_joint_distance, 64, 64) int64}
     fibres : {marker: (2, N_DISTANCE, n_coarse, 3) int64}, sums of fx2, fy2, fxfy
     cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring
-    masks : at overview resolution, uint8: tissue, cavity, masked, core (0 or 1), and thumbnail (h, w, n_markers) as `encode_thumbnail` made it
+    masks : at overview resolution: tissue, cavity, masked, core (uint8, 0 or 1), distance (int16, um), thumbnail (h, w, n_markers) uint8 as
+        `encode_thumbnail` made it, and for colour images thumbnail_rgb (h, w, 3) uint8
     """
 
     meta: dict[str, Any]
@@ -170,7 +176,7 @@ class SectionRecord:
     joint: dict[tuple[str, str], IntArray] = field(default_factory=dict)
     fibres: dict[str, IntArray] = field(default_factory=dict)
     cells: dict[str, FloatArray] = field(default_factory=dict)
-    masks: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    masks: dict[str, AnyArray] = field(default_factory=dict)
 
     @property
     def px_um2(self) -> float:

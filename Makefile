@@ -1,0 +1,74 @@
+# `make demo` and `make test` work from a clean clone; nothing is installed outside .venv but missing system packages (as root).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format docs venv constraints clean
+
+BIN := .venv/bin
+WORKERS ?= 2
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+help:
+	@echo "make demo         a synthetic study in ./demo, run from slides to report"
+	@echo "make test         lint, types and tests"
+	@echo "make lint         ruff and mypy only"
+	@echo "make format       let ruff correct what it can"
+	@echo "make docs         write docs/settings.md and docs/tables.md again from the code"
+	@echo "make venv         the virtual environment .venv, with what development needs"
+	@echo "make constraints  resolve every dependency anew and pin it in constraints.txt"
+	@echo "make clean        remove .venv, demo and caches"
+	@echo "PYTHON=/path/to/python3 chooses the Python (3.11 or newer); WORKERS=4 the number of test processes"
+
+$(BIN)/python:
+	@python=$$(.ci/system-packages python) && echo "Making .venv with $$python" && "$$python" -m venv .venv
+
+# Two stamps, so that `make demo` does not wait for the test tools.
+.venv/stamp-run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing sevhisto and its pinned dependencies into .venv (a few minutes the first time)"
+	@$(PIP_INSTALL) -e '.[formats]'
+	@touch $@
+
+.venv/stamp-test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing sevhisto, its pinned dependencies and the test tools into .venv (a few minutes the first time)"
+	@$(PIP_INSTALL) -e '.[test]'
+	@touch .venv/stamp-run $@
+
+venv: .venv/stamp-test
+
+demo: .venv/stamp-run
+	$(BIN)/sevhisto demo demo
+
+lint: .venv/stamp-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/stamp-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/stamp-test
+	$(BIN)/python docs/generate.py
+
+# Without a screen the tests run under Xvfb; where that is missing too, those marked `gui` are left out, and it is said.
+test: lint
+	@if [ -n "$$DISPLAY" ] || [ "$$(uname -s)" != Linux ]; then \
+	    set -x; $(BIN)/pytest -n $(WORKERS); \
+	elif .ci/system-packages display; then \
+	    set -x; xvfb-run -a $(BIN)/pytest -n $(WORKERS); \
+	else \
+	    echo "No display and no Xvfb: the GUI tests are left out."; \
+	    set -x; $(BIN)/pytest -n $(WORKERS) -m "not gui"; \
+	fi
+
+# Pins what a fresh environment resolves to, with the viewer and everything optional: one set for users, tests and GUI.
+constraints:
+	@rm -rf build/constraints && mkdir -p build
+	@python=$$(.ci/system-packages python) && "$$python" -m venv build/constraints
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[all,test]'
+	@{ echo "# Versions that were tested together. Written by 'make constraints'; do not edit."; \
+	   build/constraints/bin/python -m pip freeze --exclude sevhisto | grep -E '^[A-Za-z0-9._-]+==' | LC_ALL=C sort -f; } > build/constraints.txt
+	@build/constraints/bin/python -m pip check && mv build/constraints.txt constraints.txt && rm -rf build/constraints
+	@git diff --stat -- constraints.txt
+
+clean:
+	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,161 @@
+"""Write docs/settings.md and docs/tables.md from the code that defines them; ``--check`` only says whether they are up to date."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+import annotated_types as at
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from sevhisto.config import Settings, StudyConfig
+from sevhisto.registry import FLAGS
+from sevhisto.schema import METRIC_UNITS, TABLES, Table
+
+DOCS = Path(__file__).resolve().parent
+NOTE = "<!-- Written by docs/generate.py from the code; change it there. -->"
+KINDS = {str: "text", float: "number", int: "whole number", bool: "true or false"}
+LEVELS = {"section": "of one section", "animal": "of one animal", "result": "of a comparison or relation"}
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a markdown table; a bar inside a cell is escaped."""
+    lines = [header, ["---"] * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+# ---------------------------------------------------------------- settings
+
+
+def kind_of(annotation: Any) -> str:
+    """Return an annotation in words: ``list of number``, ``"a" or "b"``."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return " or ".join(f"`{json.dumps(a)}`" for a in args)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(kind_of(a) for a in args if a is not type(None))
+    if origin is list:
+        return f"list of {kind_of(args[0])}"
+    if origin is tuple:
+        return f"[{', '.join(kind_of(a) for a in args)}]"
+    if origin is dict:
+        return f"table: name = {kind_of(args[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "table, see below"
+    return KINDS[annotation]
+
+
+def bounds_of(field: FieldInfo) -> str:
+    """Return a field's bounds in words; empty where it has none."""
+    found = []
+    for limit in field.metadata:
+        match limit:
+            case at.Gt():
+                found.append(f"> {limit.gt:g}")
+            case at.Ge():
+                found.append(f">= {limit.ge:g}")
+            case at.Lt():
+                found.append(f"< {limit.lt:g}")
+            case at.Le():
+                found.append(f"<= {limit.le:g}")
+            case at.MinLen():
+                found.append("not empty" if limit.min_length == 1 else f"at least {limit.min_length} entries")
+    return ", ".join(found)
+
+
+def default_of(field: FieldInfo) -> str:
+    """Return a field's default as TOML would have it."""
+    if field.is_required():
+        return "**required**"
+    return "none" if field.default is None else f"`{json.dumps(field.default)}`"
+
+
+def inner_models(annotation: Any) -> list[type[Settings]]:
+    """Return the settings models inside an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return [annotation]
+    return [m for a in typing.get_args(annotation) for m in inner_models(a)]
+
+
+def all_models(model: type[Settings]) -> list[type[Settings]]:
+    """Return the models of the sections under `model`, in the order of the file."""
+    return [m for f in model.model_fields.values() for inner in inner_models(f.annotation) for m in (inner, *all_models(inner))]
+
+
+def settings_section(model: type[Settings]) -> str:
+    """Return heading, sentence and table of one section of study.toml."""
+    heading, _, sentence = (model.__doc__ or "").strip().partition(": ")
+    rows = []
+    for name, field in model.model_fields.items():
+        unit = field.json_schema_extra.get("unit", "") if isinstance(field.json_schema_extra, dict) else ""
+        rows.append([f"`{name}`", kind_of(field.annotation), str(unit), default_of(field), bounds_of(field), field.description or ""])
+    table = markdown_table(["setting", "kind", "unit", "default", "bounds", "what it is"], rows)
+    return f"## `{heading}`\n\n{sentence[:1].upper()}{sentence[1:]}\n\n{table}\n"
+
+
+def settings_page() -> str:
+    """Return the text of docs/settings.md."""
+    intro = (
+        "# Settings: study.toml\n\n"
+        f"{NOTE}\n\n"
+        "Every setting, with its default. A key that is not listed here is an error, and so is a value outside its bounds;\n"
+        "`sevhisto check` names all of them at once. `X` stands for a name of your choice; double brackets may be given many times."
+    )
+    return "\n\n".join([intro, *(settings_section(m).strip() for m in all_models(StudyConfig))]) + "\n"
+
+
+# ---------------------------------------------------------------- tables
+
+
+def table_section(table: Table) -> str:
+    """Return heading and columns of one table."""
+    rows = [[f"`{c.name}`", c.kind, c.unit, "yes" if c.additive else "", "" if c.required else "yes", c.doc] for c in table.columns]
+    lines = [f"## {table.name}", f"One row per {table.row}."]
+    if table.key:
+        lines.append(f"No two rows share {', '.join(f'`{k}`' for k in table.key)}.")
+    if table.open_ended:
+        lines.append("Further columns are allowed.")
+    head = f"{lines[0]}\n\n{' '.join(lines[1:])}"
+    return f"{head}\n\n{markdown_table(['column', 'kind', 'unit', 'can be summed', 'optional', 'what it is'], rows)}"
+
+
+def tables_page() -> str:
+    """Return the text of docs/tables.md."""
+    intro = (
+        "# Tables and flags\n\n"
+        f"{NOTE}\n\n"
+        "The sheets that describe a study, and the tables under `results/`. A column may be summed over rows only where it says so:\n"
+        "ratios are made once per animal, as ratios of sums. An empty number means *not measurable*, and a flag says why;\n"
+        "0 is a measurement."
+    )
+    metrics = "## Metrics of animals.csv\n\n" + markdown_table(["metric", "unit"], [[f"`{m}`", u] for m, u in METRIC_UNITS.items()])
+    flags = "## Flags\n\nA cell may hold several, joined by `;`.\n\n" + markdown_table(
+        ["flag", "says something", "meaning"], [[f"`{f.name}`", LEVELS[f.level], f.meaning] for f in FLAGS.values()]
+    )
+    return "\n\n".join([intro, *(table_section(t) for t in TABLES), metrics, flags]) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """Return the path and text of every generated page."""
+    return {DOCS / "settings.md": settings_page(), DOCS / "tables.md": tables_page()}
+
+
+def main() -> int:
+    """Write the pages, or with ``--check`` report those that differ; the exit status says whether all is well."""
+    stale = [p for p, text in pages().items() if not p.exists() or p.read_text(encoding="utf-8") != text]
+    if "--check" in sys.argv[1:]:
+        sys.stderr.writelines(f"docs/{p.name} is not up to date; type: make docs\n" for p in stale)
+        return int(bool(stale))
+    for path in stale:
+        path.write_text(pages()[path], encoding="utf-8", newline="\n")
+        sys.stdout.write(f"docs/{path.name} written\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""One section on its way to the tables, and what is kept of its record: a few small arrays per zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sevhisto.config import PanelSettings, StudyConfig
+from sevhisto.decide.zones import Zone, cells_in_zone, is_longitudinal, section_zones
+from sevhisto.registry import did_you_mean
+from sevhisto.types import (
+    INTENSITY_EDGES,
+    JOINT_EDGES,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Problem,
+    SectionRecord,
+    SevhistoError,
+)
+
+REFERENCE = "CD68"
+"""Marker to which the other macrophage markers, double positives and colocalisation refer."""
+MEASURED = ("ok", "flagged")
+STUDIED_ROLES = ("sample", "uninjured")
+"""Slide roles whose sections make animals; the others are controls."""
+COARSE_OF_FINE: IntArray = np.concatenate([[0], np.searchsorted(JOINT_EDGES, INTENSITY_EDGES, side="right")]).astype(np.int64)
+"""Coarse bin of each fine intensity bin; exact, because every coarse edge is a fine edge."""
+_COARSE_STARTS = np.flatnonzero(np.diff(COARSE_OF_FINE, prepend=-1))
+_FIRST_POSITIVE = int(np.searchsorted(INTENSITY_EDGES, 0.0)) + 1
+
+
+@dataclass
+class SectionRow:
+    """One section as the study lists it, with its record where it was measured.
+
+    Attributes
+    ----------
+    animal : animal, already coded
+    role : slide role: sample, uninjured, or a control
+    position_um : place along the cord, growing caudally; NaN where unknown
+    status, reason : as in status.csv
+    record : None unless status is ok or flagged
+    """
+
+    animal: str
+    section: str
+    panel: str
+    batch: str
+    role: str
+    position_um: float
+    status: str
+    reason: str = ""
+    record: SectionRecord | None = None
+
+
+@dataclass
+class SectionSummary:
+    """A record collapsed onto zones: enough for any threshold, at about a hundredth of its size.
+
+    Attributes
+    ----------
+    row : the section, without its record
+    known : (n_zones,) bool, False where the zone is undefined because the lesion is unknown
+    counts : (n_zones, n_markers, N_INTENSITY) int64, pixels
+    signal : (n_zones, n_markers) int64, sum of corrected intensity in quanta
+    cavity_px, masked_px : (n_zones,) int64
+    joint : {marker: (n_zones, 64, 64) int64}, coarse bins of the marker by coarse bins of CD68
+    positive_part : {marker: (n_zones, 64) int64}, sum in quanta of the intensity above zero, by coarse bin
+    fibres : {marker: (n_zones, 64, 3) int64}
+    in_zone : (n_zones, n_cells) bool
+    cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
+    """
+
+    row: SectionRow
+    zones: tuple[Zone, ...]
+    markers: tuple[str, ...]
+    px_um2: float
+    flags: set[str]
+    offsets: dict[str, float]
+    known: BoolArray
+    counts: IntArray
+    signal: IntArray
+    cavity_px: IntArray
+    masked_px: IntArray
+    in_zone: BoolArray
+    cells: dict[str, FloatArray] | None
+    joint: dict[str, IntArray] = field(default_factory=dict)
+    positive_part: dict[str, IntArray] = field(default_factory=dict)
+    fibres: dict[str, IntArray] = field(default_factory=dict)
+
+
+def panel_settings(config: StudyConfig, panel: str) -> PanelSettings:
+    """Return the settings of `panel`; SevhistoError names the known ones."""
+    if panel not in config.panels:
+        raise SevhistoError(Problem("study.toml: panels", f"unknown panel {panel!r}", did_you_mean(panel, list(config.panels))))
+    return config.panels[panel]
+
+
+def summarise(row: SectionRow, config: StudyConfig) -> SectionSummary:
+    """Return what is kept of a measured section; the record itself can then be dropped.
+
+    Raises
+    ------
+    SevhistoError
+        The section has no record, or its sides are not those of the study's orientation.
+    """
+    record = row.record
+    where = f"animal {row.animal}, section {row.section}, panel {row.panel}"
+    if record is None:
+        raise SevhistoError(Problem(where, f"has no record (status {row.status!r})", "pass measured sections only"))
+    axis = "rostral_caudal" if is_longitudinal(config) else "left_right"
+    if record.meta.get("side_axis", axis) != axis:
+        raise SevhistoError(Problem(where, f"was measured as {record.meta['side_axis']}, the study needs {axis}", "run the section again"))
+    zones = section_zones(config)
+    panel = panel_settings(config, row.panel)
+    flags = set(record.meta.get("flags", []))
+    has_core = bool(record.meta.get("has_core", False))
+    zone_known = [has_core or "no_landmark" not in flags or not z.needs_core for z in zones]
+    columns = record.cells
+    side = columns.get("side", np.zeros(0, np.float32))
+    distance = columns.get("distance_um", np.zeros(0, np.float32))
+    bare = SectionRow(row.animal, row.section, row.panel, row.batch, row.role, row.position_um, row.status, row.reason)
+    summary = SectionSummary(
+        row=bare,
+        zones=zones,
+        markers=record.markers,
+        px_um2=record.px_um2,
+        flags=flags,
+        offsets={m: float(v) for m, v in record.meta.get("offsets", {}).items()},
+        known=np.array(zone_known),
+        counts=_by_zone(np.moveaxis(record.counts, 0, 2), zones),
+        signal=_by_zone(np.moveaxis(record.sums.sum(axis=3), 0, 2), zones),
+        cavity_px=_by_zone(record.cavity_px, zones),
+        masked_px=_by_zone(record.masked_px, zones),
+        in_zone=np.array([cells_in_zone(distance, side, z) for z in zones]),
+        cells=_cell_values(record, panel, where),
+    )
+    _add_joint(summary, record)
+    summary.fibres = {m: _by_zone(f, zones) for m, f in record.fibres.items()}
+    return summary
+
+
+def _by_zone(values: IntArray, zones: tuple[Zone, ...], joint: bool = False) -> IntArray:
+    """Sum (2, n_distance, ...) over the sides and bins of each zone: (n_zones, ...)."""
+    both = values.sum(axis=0)
+    parts = []
+    for z in zones:
+        bins = z.joint_bins if joint else z.bins
+        source = both if len(z.sides) == len(values) else values[z.sides[0]]
+        parts.append(source[bins].sum(axis=0))
+    return np.array(parts, np.int64)
+
+
+def _add_joint(summary: SectionSummary, record: SectionRecord) -> None:
+    for pair, tally in record.joint.items():
+        if REFERENCE not in pair:
+            continue
+        marker = pair[1] if pair[0] == REFERENCE else pair[0]
+        by_zone = _by_zone(tally, summary.zones, joint=True)
+        summary.joint[marker] = by_zone if pair[1] == REFERENCE else by_zone.transpose(0, 2, 1)
+        above = record.sums[record.marker_index(marker)].copy()
+        above[..., :_FIRST_POSITIVE] = 0
+        coarse = np.add.reduceat(above, _COARSE_STARTS, axis=-1)
+        summary.positive_part[marker] = _by_zone(coarse, summary.zones)
+
+
+def _cell_values(record: SectionRecord, panel: PanelSettings, where: str) -> dict[str, FloatArray] | None:
+    if panel.marker_of_role("nuclei") is None:
+        return None
+    values = {}
+    for channel in panel.channels:
+        column = f"{channel.marker}_{channel.cell_compartment}"
+        if record.cells and column not in record.cells:
+            raise SevhistoError(Problem(where, f"its cells have no column {column!r}", "run the section again"))
+        values[channel.marker] = record.cells.get(column, np.zeros(0, np.float32))
+    return values

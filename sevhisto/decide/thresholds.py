@@ -1,0 +1,160 @@
+"""Thresholds from controls: one per panel, batch and marker, from the best rung of the ladder that the study can offer.
+
+Every rung works on the pooled histogram of corrected intensity over tissue, so no pixel is read. Inside a bin the intensity is taken as
+uniformly spread. The counterstain (role ``nuclei``) is on the no_primary slides too, so it skips that rung.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sevhisto.config import StudyConfig
+from sevhisto.decide.rows import SectionRow, SectionSummary, panel_settings, summarise
+from sevhisto.types import (
+    INTENSITY_EDGES,
+    N_INTENSITY,
+    DoubleArray,
+    IntArray,
+    Problem,
+    SevhistoError,
+    snap_threshold,
+)
+
+ThresholdKey = tuple[str, str, str]
+"""Panel, batch, marker."""
+_Pools = dict[ThresholdKey, dict[str, tuple[IntArray, int]]]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One threshold and where it comes from.
+
+    Attributes
+    ----------
+    value : applied to corrected intensity, an edge of the intensity bins; NaN where no tissue was ever seen
+    source : ``fixed``, a rung of the ladder, or ``none`` without any tissue
+    raw : before snapping to an edge
+    n_controls : sections pooled
+    flags : ``threshold_fixed`` or ``threshold_fallback``
+    """
+
+    value: float
+    source: str
+    raw: float
+    n_controls: int
+    flags: frozenset[str] = frozenset()
+
+
+def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> dict[ThresholdKey, Threshold]:
+    """Return the threshold of every marker in every panel and batch that has measured sections.
+
+    Parameters
+    ----------
+    sections : every measured section, controls included; read once, in any order, and not kept
+    config : the marker's own `threshold` comes first, then `thresholds.ladder`
+
+    Raises
+    ------
+    SevhistoError
+        Names every panel, batch and marker for which no rung has a section with tissue.
+    """
+    found: dict[ThresholdKey, Threshold] = {}
+    problems: list[Problem] = []
+    for key, pools in sorted(_pool(sections, config).items()):
+        threshold = _climb(key, pools, config)
+        if threshold is None:
+            panel, batch, marker = key
+            where = f"panel {panel}, batch {batch}, marker {marker}"
+            remedy = "add control slides, a rung to thresholds.ladder, or a threshold to the channel"
+            problems.append(Problem(where, f"no threshold: no section of {', '.join(config.thresholds.ladder)} has tissue", remedy))
+        else:
+            found[key] = threshold
+    if problems:
+        raise SevhistoError(problems)
+    return found
+
+
+def scale_thresholds(thresholds: Mapping[ThresholdKey, Threshold], factor: float) -> dict[ThresholdKey, Threshold]:
+    """Return thresholds `factor` times as high, snapped again: for curves of an effect against the threshold."""
+    return {k: replace(t, value=snap_threshold(t.raw * factor) if t.value == t.value else t.value) for k, t in thresholds.items()}
+
+
+def histogram_quantile(counts: IntArray, share: float) -> float:
+    """Return the intensity (grey levels) below which `share` of the pixels lie.
+
+    `counts` : (N_INTENSITY,) pixels by intensity bin. Underflow counts as the lowest edge, overflow as the highest.
+    """
+    below = np.cumsum(counts)[:-1].astype(np.float64)  # pixels below each edge
+    target = share * float(counts.sum())
+    i = int(np.searchsorted(below, target, side="left"))
+    if i == 0:
+        return float(INTENSITY_EDGES[0])
+    if i == len(below):
+        return float(INTENSITY_EDGES[-1])
+    part = (target - below[i - 1]) / (below[i] - below[i - 1])
+    return float(INTENSITY_EDGES[i - 1] + part * (INTENSITY_EDGES[i] - INTENSITY_EDGES[i - 1]))
+
+
+def histogram_median_mad(counts: IntArray) -> tuple[float, float]:
+    """Return the median and the median absolute deviation from it (grey levels, unscaled) of a histogram, (N_INTENSITY,)."""
+    median = histogram_quantile(counts, 0.5)
+    below = np.cumsum(counts)[:-1].astype(np.float64)
+    total = float(counts.sum())
+    reach = np.concatenate([[0.0], np.unique(np.abs(INTENSITY_EDGES - median))])
+    upper = np.interp(median + reach, INTENSITY_EDGES, below, right=total)
+    lower = np.interp(median - reach, INTENSITY_EDGES, below, left=0.0)
+    inside: DoubleArray = np.maximum.accumulate(upper - lower)  # piecewise linear in reach
+    i = int(np.searchsorted(inside, total / 2, side="left"))
+    if i == 0 or i == len(inside):
+        return median, float(reach[min(i, len(reach) - 1)])
+    part = (total / 2 - inside[i - 1]) / (inside[i] - inside[i - 1])
+    return median, float(reach[i - 1] + part * (reach[i] - reach[i - 1]))
+
+
+def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> _Pools:
+    pools: _Pools = {}
+    for section in sections:
+        if isinstance(section, SectionRow) and section.record is None:
+            continue  # failed: it stands in status.csv
+        summary = section if isinstance(section, SectionSummary) else summarise(section, config)
+        row = summary.row
+        counts = summary.counts[[z.name for z in summary.zones].index("all")]
+        for i, marker in enumerate(summary.markers):
+            by_role = pools.setdefault((row.panel, row.batch, marker), {})
+            pooled, n = by_role.get(row.role, (np.zeros(N_INTENSITY, np.int64), 0))
+            by_role[row.role] = (pooled + counts[i], n + 1)
+    return pools
+
+
+def _climb(key: ThresholdKey, pools: dict[str, tuple[IntArray, int]], config: StudyConfig) -> Threshold | None:
+    panel, _, marker = key
+    channel = next(c for c in panel_settings(config, panel).channels if c.marker == marker)
+    if channel.threshold is not None:
+        return Threshold(snap_threshold(channel.threshold), "fixed", channel.threshold, 0, frozenset({"threshold_fixed"}))
+    for rung in config.thresholds.ladder:
+        if rung == "no_primary" and channel.role == "nuclei":
+            continue
+        counts, n = pools.get("sample" if rung == "batch" else rung, (np.zeros(N_INTENSITY, np.int64), 0))
+        if counts.sum():
+            raw = _rung_value(rung, counts, config)
+            return Threshold(_apply(raw, counts), rung, raw, n, frozenset({"threshold_fallback"} if rung == "batch" else ()))
+    if not any(counts.sum() for counts, _ in pools.values()):
+        return Threshold(np.nan, "none", np.nan, 0)  # every section of the batch is empty: nothing to decide
+    return None
+
+
+def _rung_value(rung: str, counts: IntArray, config: StudyConfig) -> float:
+    if rung in ("no_primary", "unstained"):
+        return histogram_quantile(counts, config.thresholds.percentile / 100)
+    median, mad = histogram_median_mad(counts)
+    return median + config.thresholds.k_mad * 1.4826 * mad
+
+
+def _apply(raw: float, counts: IntArray) -> float:
+    # a control without spread must not call its own median positive: never below the bin that holds it
+    bin_of_median = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2, side="left"))
+    floor = INTENSITY_EDGES[min(bin_of_median, len(INTENSITY_EDGES) - 1)]
+    return max(snap_threshold(raw), float(floor))

@@ -1,0 +1,101 @@
+"""Zones around the lesion as ranges of tally bins, and their rostral and caudal halves.
+
+In longitudinal sections the halves are the two sides of the tally. A transverse section lies as a whole rostral or caudal of its animal's
+epicentre, so its halves are formed when sections become animals (`sevhisto.decide.stack`); the epicentre section belongs to neither half.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from sevhisto.config import StudyConfig
+from sevhisto.types import (
+    DISTANCE_EDGES_UM,
+    JOINT_DISTANCE_EDGES_UM,
+    BoolArray,
+    IntArray,
+)
+
+HALVES = ("rostral", "caudal")
+ALL = "all"
+CORE = "core"
+BOTH_SIDES = (0, 1)
+
+
+@dataclass(frozen=True)
+class Zone:
+    """One zone: its range of signed distance, the bins of the tally that fill it, and the sides it takes.
+
+    Attributes
+    ----------
+    low, high : range of signed distance in um, low <= d < high; infinite for the open ends
+    bins : fine distance bins; those of `all` include tissue without a distance
+    joint_bins : coarse distance bins of joint tallies whose middle lies in the zone (exact where the borders are multiples of 50 um)
+    sides : sides of the tally
+    """
+
+    name: str
+    low: float
+    high: float
+    bins: slice
+    joint_bins: slice
+    sides: tuple[int, ...] = BOTH_SIDES
+
+    @property
+    def needs_core(self) -> bool:
+        """Whether the zone is undefined where the lesion is unknown."""
+        return np.isfinite(self.low) or np.isfinite(self.high)
+
+
+def is_longitudinal(config: StudyConfig) -> bool:
+    """Return whether the two sides of the tally are rostral and caudal."""
+    return config.study.orientation != "transverse"
+
+
+def base_zones(config: StudyConfig) -> tuple[Zone, ...]:
+    """Return ``core``, the rings and ``all``, over both sides."""
+    zones = []
+    for name, (low, high) in config.zones.ranges.items():
+        zones.append(Zone(name, low, high, _bins(DISTANCE_EDGES_UM, low, high), _bins(JOINT_DISTANCE_EDGES_UM, low, high)))
+    return tuple(zones)
+
+
+def section_zones(config: StudyConfig) -> tuple[Zone, ...]:
+    """Return the zones of one section: the base zones and, for longitudinal sections, their halves."""
+    base = base_zones(config)
+    if not is_longitudinal(config):
+        return base
+    halves = [
+        Zone(f"{z.name}_{half}", z.low, z.high, z.bins, z.joint_bins, (side,)) for z, (side, half) in itertools.product(base, enumerate(HALVES))
+    ]
+    return (*base, *halves)
+
+
+def animal_zones(config: StudyConfig) -> list[str]:
+    """Return the zone names of the animal table, in table order."""
+    base = list(config.zones.ranges)
+    return base + [f"{name}_{half}" for name in base for half in HALVES]
+
+
+def cells_in_zone(distance_um: np.ndarray, side: np.ndarray, zone: Zone) -> BoolArray:
+    """Return which cells lie in `zone`, (n,) bool; a cell without a distance lies in `all` only."""
+    inside = np.isin(side, zone.sides)
+    if zone.needs_core:
+        inside &= (distance_um >= zone.low) & (distance_um < zone.high)
+    return np.asarray(inside, bool)
+
+
+def _bins(edges: IntArray, low: float, high: float) -> slice:
+    # bin i holds edges[i-1] <= d < edges[i]; the last bin of all (len(edges) + 1) is tissue without a distance
+    start = 0 if low == -np.inf else int(_bin_starting_at(edges, low))
+    stop = len(edges) + 2 if low == -np.inf and high == np.inf else int(_bin_starting_at(edges, high))
+    return slice(start, stop)
+
+
+def _bin_starting_at(edges: IntArray, value: float) -> int:
+    # a coarse bin that `value` cuts goes to the side where its middle lies
+    step = float(edges[1] - edges[0])
+    return int(np.ceil((value - float(edges[0])) / step - 0.5)) + 1 if value < edges[-1] else len(edges)

@@ -1,0 +1,1 @@
+"""Pixels to records: tissue, lesion, background, tally, cells and fibres. Pure functions on arrays."""

@@ -1,0 +1,96 @@
+"""Where each overview pixel lies: tissue, cavity, lesion core, signed distance and side; and the way from there to full resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from sevhisto.types import DISTANCE_EDGES_UM, DISTANCE_STEP_UM, NO_DISTANCE, AnyArray, BoolArray, FloatArray, IntArray
+
+
+@dataclass
+class Layout:
+    """One section at overview resolution.
+
+    Attributes
+    ----------
+    factor : full-resolution pixels per overview pixel
+    um : size of an overview pixel
+    tissue : (h, w) bool, the section's outline, filled
+    cavity, masked : (h, w) bool, inside tissue; cavity is tissue-free, masked is excluded by a person
+    core : (h, w) bool, lesion core including its cavity; empty without a lesion
+    distance : (h, w) float32, signed distance to the core's border in um, negative inside; NaN without a core
+    side : (h, w) uint8, 0 or 1
+    """
+
+    factor: int
+    um: float
+    tissue: BoolArray
+    cavity: BoolArray
+    masked: BoolArray
+    core: BoolArray
+    distance: FloatArray
+    side: AnyArray
+
+    @property
+    def has_core(self) -> bool:
+        """Whether the section has a lesion core."""
+        return bool(self.core.any())
+
+
+def signed_distance(core: BoolArray, um: float) -> FloatArray:
+    """Return the distance of every pixel centre to the core's border in um, negative inside; NaN everywhere without a core."""
+    if not core.any():
+        return np.full(core.shape, np.nan, np.float32)
+    padded = np.pad(core, 1)  # a core that touches the image edge ends there
+    outside = ndimage.distance_transform_edt(~padded) - 0.5
+    inside = ndimage.distance_transform_edt(padded) - 0.5
+    return np.asarray(np.where(padded, -inside, outside)[1:-1, 1:-1] * um, np.float32)
+
+
+def side_map(tissue: BoolArray, core: BoolArray, longitudinal: bool, flipped: bool) -> AnyArray:
+    """Return 0 (left, or rostral) or 1 (right, or caudal) for every pixel, shape (h, w) uint8.
+
+    Transverse sections are split by the vertical through the tissue's centroid. Longitudinal ones are split across their long axis at the
+    core's centroid (the tissue's without a core); rostral is to the left of the image, or the top of an upright section, unless `flipped`.
+    """
+    h, w = tissue.shape
+    yy, xx = np.mgrid[0:h, 0:w].astype(np.float32)
+    if not tissue.any():
+        return np.zeros((h, w), np.uint8)
+    ty, tx = (float(v.mean()) for v in np.nonzero(tissue))
+    if longitudinal:
+        points = np.stack(np.nonzero(tissue)).astype(np.float64)
+        axis = np.linalg.eigh(np.cov(points))[1][:, -1]
+        if (axis[1] if abs(axis[1]) >= abs(axis[0]) else axis[0]) < 0:
+            axis = -axis
+        oy, ox = (float(v.mean()) for v in np.nonzero(core)) if core.any() else (ty, tx)
+        second = (yy - oy) * axis[0] + (xx - ox) * axis[1] >= 0
+    else:
+        second = xx >= tx
+    return np.asarray(second ^ flipped, np.uint8)
+
+
+def upsample(values: AnyArray, factor: int, y0: int, y1: int, x0: int, x1: int) -> FloatArray:
+    """Interpolate an overview map linearly at full-resolution pixel centres y0..y1, x0..x1; float32 (y1 - y0, x1 - x0)."""
+    matrix = np.array([[1 / factor, 0, (x0 + 0.5) / factor - 0.5], [0, 1 / factor, (y0 + 0.5) / factor - 0.5]])
+    return np.asarray(
+        cv2.warpAffine(
+            np.ascontiguousarray(values, np.float32),
+            matrix,
+            (x1 - x0, y1 - y0),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        ),
+        np.float32,
+    )
+
+
+def distance_bin(distance: FloatArray) -> IntArray:
+    """Return the index of the signed-distance bin, NO_DISTANCE where the distance is NaN."""
+    known = np.isfinite(distance)
+    steps = np.floor((np.where(known, distance, 0) - DISTANCE_EDGES_UM[0]) / DISTANCE_STEP_UM).astype(np.int64) + 1
+    return np.where(known, np.clip(steps, 0, len(DISTANCE_EDGES_UM)), NO_DISTANCE)

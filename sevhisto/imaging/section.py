@@ -1,0 +1,303 @@
+"""One section, from its place on a slide to its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sevhisto.config import ImagingSettings, PanelSettings
+from sevhisto.imaging.background import apply_correction
+from sevhisto.imaging.geometry import Layout, side_map, signed_distance
+from sevhisto.imaging.lesion import Core, find_core
+from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
+from sevhisto.imaging.stains import stains, unmix_stains
+from sevhisto.imaging.tissue import Piece, find_cavity, find_pieces, trim_rim
+from sevhisto.types import (
+    AnyArray,
+    BoolArray,
+    Correction,
+    FloatArray,
+    IntArray,
+    PixelSource,
+    Problem,
+    SectionRecord,
+    SlideError,
+    encode_thumbnail,
+)
+
+MARGIN_PX = 3
+
+
+@dataclass
+class SlideOverview:
+    """A whole slide at overview resolution.
+
+    Attributes
+    ----------
+    raw : (n_channels, h, w) float32, the read channels
+    values : (n_markers, h, w) float32, uncorrected marker intensity
+    factor : full-resolution pixels per overview pixel
+    um : overview pixel size
+    pieces : tissue in slide order
+    mask : (h, w) bool, tissue with its holes
+    """
+
+    raw: FloatArray
+    values: FloatArray
+    factor: int
+    um: float
+    pieces: list[Piece]
+    mask: BoolArray
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One section of a slide as a pixel source of its own; (y0, x0) is its corner on the slide."""
+
+    slide: PixelSource
+    y0: int
+    x0: int
+    shape: tuple[int, int]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channel names of the slide."""
+        return self.slide.channels
+
+    @property
+    def um_per_px(self) -> float:
+        """Pixel size of the slide."""
+        return self.slide.um_per_px
+
+    def read(self, channels: Sequence[int], y0: int, y1: int, x0: int, x1: int) -> AnyArray:
+        """Read pixels of the section; see PixelSource."""
+        return self.slide.read(channels, self.y0 + y0, self.y0 + y1, self.x0 + x0, self.x0 + x1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a person drew on the slide, as masks on its overview: lesion core (None where not drawn) and excluded area."""
+
+    core: BoolArray | None
+    excluded: BoolArray | None
+
+
+def marker_reader(panel: PanelSettings, channels: Sequence[int], bit_max: float) -> MarkerReader:
+    """Return how this panel's markers are read; `channels` are the file's channel numbers in the panel's order (fluorescence only)."""
+    if panel.kind == "fluorescence":
+        return MarkerReader(tuple(channels), lambda raw: raw.astype(np.float32), bit_max, -np.inf)
+    stain = stains[panel.stain]
+    wanted = []
+    for channel in panel.channels:
+        if channel.channel not in stain.components:
+            known = ", ".join(stain.components)
+            raise SlideError(Problem(f"panel stain {panel.stain}", f"has no component {channel.channel!r}", f"known: {known}"))
+        wanted.append(str(channel.channel))
+    return MarkerReader((0, 1, 2), lambda raw: unmix_stains(raw, stain, tuple(wanted)), np.inf, 0)
+
+
+def slide_overview(raw: FloatArray, factor: int, um: float, reader: MarkerReader, settings: ImagingSettings) -> SlideOverview:
+    """Return the overview of a slide with its pieces of tissue.
+
+    `raw` : (n_file_channels, h, w) float32; `um` : size of an overview pixel.
+    """
+    chosen = np.ascontiguousarray(raw[list(reader.channels)], np.float32)
+    values = reader.convert(chosen)
+    pieces, mask = find_pieces(values, um, settings)
+    return SlideOverview(chosen, values, factor, um, pieces, mask)
+
+
+def lay_out(
+    overview: SlideOverview,
+    piece: int | None,
+    panel: PanelSettings,
+    correction: Correction,
+    drawn: Drawn,
+    settings: ImagingSettings,
+    longitudinal: bool,
+    flipped: bool,
+) -> tuple[Layout, tuple[int, int, int, int], list[str], float]:
+    """Return the section's layout, its box on the overview (y0, y1, x0, x1), flags and the lesion's contrast.
+
+    `piece` counts from 1; None takes all tissue of the slide as one section. SlideError where the slide has fewer pieces.
+    """
+    box, outline, flags = _outline(overview, piece)
+    sy, sx = slice(box[0], box[1]), slice(box[2], box[3])
+    tissue = trim_rim(outline, overview.um, settings.meninges_um)
+    cavity = find_cavity(overview.mask[sy, sx], tissue, overview.um, settings)
+    masked = drawn.excluded[sy, sx] & tissue if drawn.excluded is not None else np.zeros_like(tissue)
+    if masked.any():
+        flags.append("edited_by_hand")
+    corrected = apply_correction(overview.values[:, sy, sx], correction)
+    core = _core(corrected, tissue, cavity & ~masked, None if drawn.core is None else drawn.core[sy, sx], panel, overview.um, settings)
+    layout = Layout(
+        overview.factor,
+        overview.um,
+        tissue,
+        cavity,
+        masked,
+        core.mask,
+        signed_distance(core.mask, overview.um),
+        side_map(tissue, core.mask, longitudinal, flipped),
+    )
+    return layout, box, [*flags, *core.flags], core.contrast
+
+
+def _outline(overview: SlideOverview, piece: int | None) -> tuple[tuple[int, int, int, int], BoolArray, list[str]]:
+    h, w = overview.mask.shape
+    if piece is not None and piece > len(overview.pieces):
+        found = len(overview.pieces)
+        raise SlideError(
+            Problem(
+                f"piece {piece}",
+                f"only {found} piece{'s' * (found != 1)} of tissue found on the slide",
+                "correct `piece` in slides.csv, or lower imaging.min_section_mm2",
+            )
+        )
+    chosen = overview.pieces if piece is None else [overview.pieces[piece - 1]]
+    if not chosen:
+        return (0, h, 0, w), np.zeros((h, w), bool), ["no_tissue"]
+    y0, y1 = max(min(p.y0 for p in chosen) - MARGIN_PX, 0), min(max(p.y1 for p in chosen) + MARGIN_PX, h)
+    x0, x1 = max(min(p.x0 for p in chosen) - MARGIN_PX, 0), min(max(p.x1 for p in chosen) + MARGIN_PX, w)
+    outline = np.zeros((y1 - y0, x1 - x0), bool)
+    for p in chosen:
+        outline[p.y0 - y0 : p.y1 - y0, p.x0 - x0 : p.x1 - x0] |= p.outline
+    return (y0, y1, x0, x1), outline, ["touches_edge"] if any(p.touches_edge for p in chosen) else []
+
+
+def _core(
+    corrected: FloatArray,
+    tissue: BoolArray,
+    cavity: BoolArray,
+    drawn: BoolArray | None,
+    panel: PanelSettings,
+    um: float,
+    settings: ImagingSettings,
+) -> Core:
+    if drawn is not None:
+        flags = ("contour_drawn",) if (drawn & tissue).any() else ("contour_drawn", "no_lesion")
+        return Core(drawn & tissue, float("nan"), flags)
+    landmark, nuclei = panel.marker_of_role("landmark"), panel.marker_of_role("nuclei")
+    if landmark is None:
+        return Core(np.zeros_like(tissue), float("nan"), ("no_landmark",))
+    dapi = corrected[panel.markers.index(nuclei)] if nuclei else None
+    return find_core(corrected[panel.markers.index(landmark)], dapi, tissue, cavity, um, settings)
+
+
+def measure_section(
+    slide: PixelSource,
+    overview: SlideOverview,
+    reader: MarkerReader,
+    panel: PanelSettings,
+    correction: Correction,
+    settings: ImagingSettings,
+    *,
+    piece: int | None,
+    longitudinal: bool = False,
+    flipped: bool = False,
+    drawn: Drawn = Drawn(None, None),
+    find_lesion: bool = True,
+    tick: Callable[[int], Any] = lambda px: None,
+) -> SectionRecord:
+    """Return the record of one section of a slide.
+
+    Parameters
+    ----------
+    slide : full-resolution pixels
+    overview : from `slide_overview` of the same slide
+    find_lesion : False for controls, which are measured over all their tissue
+    """
+    whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_landmark(c) for c in panel.channels]})
+    layout, box, flags, contrast = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
+    if not find_lesion:
+        flags = [f for f in flags if f != "no_landmark"]
+    y0, x0 = box[0] * overview.factor, box[2] * overview.factor
+    shape = (min(box[1] * overview.factor, slide.shape[0]) - y0, min(box[3] * overview.factor, slide.shape[1]) - x0)
+    sums = measure(Crop(slide, y0, x0, shape), reader, layout, panel, settings, correction, tick)
+    flags += _quality_flags(sums, panel, correction)
+    meta = {
+        "kind": panel.kind,
+        "um_per_px": slide.um_per_px,
+        "overview_um": overview.um,
+        "overview_factor": overview.factor,
+        "corner_px": [y0, x0],
+        "shape_px": list(shape),
+        "has_core": layout.has_core,
+        "core_contrast": None if np.isnan(contrast) else round(contrast, 4),
+        "side_axis": "rostral_caudal" if longitudinal else "left_right",
+        "offsets": {m: float(o) for m, o in zip(panel.markers, correction.offset, strict=True)},
+        "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
+        "saturated_px": [int(v) for v in sums.saturated_px],
+        "flags": sorted(set(flags)),
+    }
+    return SectionRecord(
+        meta,
+        panel.markers,
+        sums.counts,
+        sums.sums,
+        sums.cavity_px,
+        sums.masked_px,
+        sums.joint,
+        sums.fibres,
+        _cell_columns(sums, panel),
+        _masks(overview, layout, box, correction, panel),
+    )
+
+
+def _no_landmark(channel: Any) -> Any:
+    return channel.model_copy(update={"role": "other"}) if channel.role == "landmark" else channel
+
+
+def _quality_flags(sums: Sums, panel: PanelSettings, correction: Correction) -> list[str]:
+    flags = []
+    examined: IntArray = sums.counts.sum(axis=(1, 2, 3))
+    n = int(examined.max(initial=0))
+    if n and (sums.saturated_px > SATURATED_SHARE * n).any():
+        flags.append("saturated")
+    if n and (np.count_nonzero(sums.counts.sum(axis=(1, 2)), axis=1) == 1).any():
+        flags.append("constant_channel")
+    if "samples" in correction.source:
+        flags.append("offset_from_samples")
+    if "assumed_zero" in correction.source:
+        flags.append("offset_assumed_zero")
+    if panel.kind == "brightfield":
+        flags.append("stain_vectors_assumed")
+    if panel.marker_of_role("nuclei") is None:
+        flags.append("no_nuclear_channel")
+    elif not sums.cells:
+        flags.append("no_cells")
+    return flags
+
+
+def _cell_columns(sums: Sums, panel: PanelSettings) -> dict[str, FloatArray]:
+    names = ["y_um", "x_um", "distance_um", "side", "area_um2"]
+    names += [f"{m}_{part}" for m in panel.markers for part in ("nucleus", "ring")]
+    if not sums.cells:
+        return {name: np.zeros(0, np.float32) for name in names} if panel.marker_of_role("nuclei") else {}
+    columns = {name: np.concatenate([c[name] for c in sums.cells]) for name in names}
+    order = np.lexsort((columns["x_um"], columns["y_um"]))
+    return {name: values[order] for name, values in columns.items()}
+
+
+def _masks(
+    overview: SlideOverview, layout: Layout, box: tuple[int, int, int, int], correction: Correction, panel: PanelSettings
+) -> dict[str, AnyArray]:
+    sy, sx = slice(box[0], box[1]), slice(box[2], box[3])
+    distance = np.nan_to_num(np.clip(layout.distance, -32000, 32000), nan=32767.0)
+    masks: dict[str, AnyArray] = {
+        "tissue": layout.tissue.astype(np.uint8),
+        "cavity": layout.cavity.astype(np.uint8),
+        "masked": layout.masked.astype(np.uint8),
+        "core": layout.core.astype(np.uint8),
+        "distance": np.rint(distance).astype(np.int16),
+    }
+    corrected = apply_correction(overview.values[:, sy, sx], correction)
+    masks["thumbnail"] = np.ascontiguousarray(np.moveaxis(encode_thumbnail(corrected), 0, -1))
+    if panel.kind == "brightfield":
+        rgb = np.moveaxis(overview.raw[:, sy, sx], 0, -1)
+        masks["thumbnail_rgb"] = cv2.convertScaleAbs(np.ascontiguousarray(rgb))
+    return masks

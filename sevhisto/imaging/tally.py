@@ -1,0 +1,82 @@
+"""The tally: pure kernels that turn corrected intensity and distance into additive counts and sums."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sevhisto.types import (
+    INTENSITY_EDGES_Q,
+    JOINT_EDGES,
+    N_DISTANCE,
+    N_INTENSITY,
+    N_JOINT_DISTANCE,
+    NO_DISTANCE,
+    QUANTUM,
+    DoubleArray,
+    FloatArray,
+    IntArray,
+)
+
+_LOWEST, _HIGHEST = int(INTENSITY_EDGES_Q[0]), int(INTENSITY_EDGES_Q[-1])
+# one look-up per pixel instead of a search among the edges
+_BIN_OF_QUANTUM = np.searchsorted(INTENSITY_EDGES_Q, np.arange(_LOWEST - 1, _HIGHEST + 1), side="right").astype(np.int64)
+N_COARSE = len(JOINT_EDGES) + 1
+COARSE_OF_FINE: IntArray = np.concatenate([[0], np.searchsorted(JOINT_EDGES, INTENSITY_EDGES_Q * QUANTUM, side="right")]).astype(np.int64)
+"""Coarse bin of each fine intensity bin; every coarse edge is a fine edge, so the mapping is exact."""
+JOINT_OF_DISTANCE: IntArray = np.minimum((np.arange(N_DISTANCE) + 4) // 5, N_JOINT_DISTANCE - 2)
+JOINT_OF_DISTANCE[NO_DISTANCE] = N_JOINT_DISTANCE - 1
+GRADIENT_QUANTUM = 1 / 64
+
+
+def quantise(intensity: FloatArray) -> IntArray:
+    """Return intensity in whole quanta of 1/16 grey level, int64; overflow of the sums is impossible below 2**40 pixels."""
+    return np.asarray(np.rint(np.clip(intensity, -(2.0**20), 2.0**20) / np.float32(QUANTUM)), np.int64)
+
+
+def intensity_bin(quanta: IntArray) -> IntArray:
+    """Return the fine intensity bin of each value in quanta; same as ``searchsorted(INTENSITY_EDGES_Q, quanta, side="right")``."""
+    return np.asarray(_BIN_OF_QUANTUM[np.clip(quanta, _LOWEST - 1, _HIGHEST) - (_LOWEST - 1)], np.int64)
+
+
+def tally(place: IntArray, bins: IntArray, quanta: IntArray) -> tuple[IntArray, IntArray]:
+    """Return counts and sums, each (2, N_DISTANCE, N_INTENSITY) int64.
+
+    Parameters
+    ----------
+    place : (n,) int64, side * N_DISTANCE + distance bin of each examined pixel
+    bins, quanta : (n,) int64, its intensity bin and value
+    """
+    index = place * N_INTENSITY + bins
+    size = 2 * N_DISTANCE * N_INTENSITY
+    counts = np.bincount(index, minlength=size)
+    sums = np.bincount(index, weights=quanta.astype(np.float64), minlength=size)  # whole numbers below 2**53: exact
+    shape = (2, N_DISTANCE, N_INTENSITY)
+    return counts.reshape(shape).astype(np.int64), sums.astype(np.int64).reshape(shape)
+
+
+def joint_tally(place: IntArray, bins_a: IntArray, bins_b: IntArray) -> IntArray:
+    """Return counts of pixels by side, 50 um of distance and coarse intensity of two markers: (2, N_JOINT_DISTANCE, 64, 64) int64."""
+    side, distance = np.divmod(place, N_DISTANCE)
+    index = (side * N_JOINT_DISTANCE + JOINT_OF_DISTANCE[distance]) * N_COARSE + COARSE_OF_FINE[bins_a]
+    index = index * N_COARSE + COARSE_OF_FINE[bins_b]
+    shape = (2, N_JOINT_DISTANCE, N_COARSE, N_COARSE)
+    return np.bincount(index, minlength=int(np.prod(shape))).reshape(shape).astype(np.int64)
+
+
+def count_places(place: IntArray) -> IntArray:
+    """Return the number of pixels by side and distance bin, (2, N_DISTANCE) int64."""
+    return np.bincount(place, minlength=2 * N_DISTANCE).reshape(2, N_DISTANCE).astype(np.int64)
+
+
+def fibre_sums(place: IntArray, bins: IntArray, fy: FloatArray, fx: FloatArray) -> IntArray:
+    """Return structure-tensor sums fx2, fy2, fx fy by side, distance and coarse intensity: (2, N_DISTANCE, 64, 3) int64.
+
+    `fy`, `fx` : (n,) gradients in grey levels per pixel. Products are summed as whole multiples of 1/64.
+    """
+    index = place * N_COARSE + COARSE_OF_FINE[bins]
+    size = 2 * N_DISTANCE * N_COARSE
+    out = np.empty((size, 3), np.int64)
+    for k, product in enumerate((fx * fx, fy * fy, fx * fy)):
+        whole: DoubleArray = np.rint(product.astype(np.float64) / GRADIENT_QUANTUM)
+        out[:, k] = np.bincount(index, weights=whole, minlength=size).astype(np.int64)
+    return out.reshape(2, N_DISTANCE, N_COARSE, 3)

@@ -1,0 +1,282 @@
+"""Lesion outlines and excluded areas that a person drew, in QuPath (GeoJSON) or ImageJ (.roi, .zip)."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sevhisto.registry import did_you_mean
+from sevhisto.types import BoolArray, DoubleArray, IntArray, Problem, SevhistoError
+
+LESION_NAMES = ("lesion", "lesion core", "core")
+EXCLUDED_NAMES = ("exclude", "excluded", "artefact", "artifact")
+"""Names that count, in any case; those that start with "ignore" (QuPath's own class) are excluded areas too."""
+SUFFIXES = (".geojson", ".json", ".roi", ".zip")
+MAX_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS = 100_000_000, 4_000_000, 2000
+
+
+@dataclass(frozen=True)
+class Outline:
+    """One drawn shape.
+
+    Attributes
+    ----------
+    name : as drawn: QuPath class (or name, where the class says nothing), ImageJ ROI name
+    polygons : outer rings, each (n, 2) float64: y, x in full-resolution pixels of the slide, 0 at the corner of the first pixel
+    holes : rings that are cut out, likewise
+    """
+
+    name: str
+    polygons: list[DoubleArray]
+    holes: list[DoubleArray]
+
+    @property
+    def kind(self) -> str:
+        """``lesion``, ``excluded``, or empty for a name that means nothing here."""
+        return kind_of(self.name)
+
+
+def kind_of(name: str) -> str:
+    """Return what an outline of this name is: ``lesion``, ``excluded`` or empty."""
+    plain = " ".join(name.casefold().split())
+    if plain in LESION_NAMES:
+        return "lesion"
+    return "excluded" if plain in EXCLUDED_NAMES or plain.startswith("ignore") else ""
+
+
+def outlines_of(outlines: Sequence[Outline], kind: str) -> list[Outline]:
+    """Return the outlines of one kind, ``lesion`` or ``excluded``."""
+    return [outline for outline in outlines if outline.kind == kind]
+
+
+def name_problems(outlines: Sequence[Outline], where: str) -> list[Problem]:
+    """Return a Problem for each outline whose name means nothing here: it would have no effect, and nobody would notice."""
+    known = [*LESION_NAMES, *EXCLUDED_NAMES, "ignore"]
+    found = []
+    for number, outline in enumerate(outlines, 1):
+        if not outline.kind:
+            what = f"is named {outline.name!r}, which says neither lesion nor excluded" if outline.name else "has no name"
+            found.append(Problem(f"{where}, outline {number}", what, did_you_mean(outline.name.casefold(), known)))
+    return found
+
+
+def read_outlines(path: Path) -> list[Outline]:
+    """Return the areas of a file; lines and points without a name that counts are left out (`read_annotations` lists them)."""
+    return read_annotations(path)[0]
+
+
+def read_annotations(path: Path) -> tuple[list[Outline], list[str]]:
+    """Read the outlines of one slide.
+
+    Returns
+    -------
+    outlines : every area; check the names with `name_problems`
+    notes : one line for each shape that was left out because it has no area
+
+    Raises
+    ------
+    SevhistoError : no such file, damaged, too large, or a lesion or excluded area drawn as a line or point
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise _error(path, f"{suffix or 'this kind of file'} is not read", f"give one of {', '.join(SUFFIXES)}")
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise _error(path, f"is larger than {MAX_BYTES // 1_000_000} MB", "export annotations only, without detections")
+        data = path.read_bytes()
+    except OSError as error:
+        raise _error(path, f"cannot be read: {error.strerror}", "check the file and its permissions") from error
+    shapes = _geojson(path, data) if suffix in (".geojson", ".json") else _imagej(path, data)
+    outlines, notes = [], []
+    for name, polygons, holes, what in shapes:
+        if polygons:
+            outlines.append(Outline(name, polygons, holes))
+        elif kind_of(name):
+            raise _error(path, f"{name!r} was drawn as a {what}, which has no area", "draw a closed outline")
+        else:
+            notes.append(f"{path.name}: {what} {name!r} was left out: it has no area")
+    return outlines, notes
+
+
+def _error(path: Path, what: str, remedy: str) -> SevhistoError:
+    return SevhistoError(Problem(f"corrections/{path.name}", what, remedy))
+
+
+Shape = tuple[str, list[DoubleArray], list[DoubleArray], str]
+
+# ---------------------------------------------------------------- QuPath
+
+
+def _geojson(path: Path, data: bytes) -> list[Shape]:
+    try:
+        root = json.loads(data.decode("utf-8-sig"))
+        return list(_features(root))
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        raise _error(path, f"is not valid GeoJSON: {error}", "export it from QuPath again: File, Export objects as GeoJSON") from error
+
+
+def _features(item: Any) -> Iterator[Shape]:
+    """Walk a feature collection, a list of features, one feature or a bare geometry."""
+    if isinstance(item, list):
+        for one in item:
+            yield from _features(one)
+    elif item["type"] == "FeatureCollection":
+        yield from _features(item["features"])
+    elif item["type"] == "Feature":
+        properties = item.get("properties") or {}
+        if item.get("geometry") and properties.get("objectType", "annotation") == "annotation":  # cells and tiles are no outlines
+            yield _shape(item["geometry"], _qupath_name(properties))
+    else:
+        yield _shape(item, "")
+
+
+def _qupath_name(properties: dict[str, Any]) -> str:
+    classification = properties.get("classification") or {}
+    names = [classification if isinstance(classification, str) else classification.get("name"), properties.get("name")]
+    given = [str(name).strip() for name in names if name]
+    return next((name for name in given if kind_of(name)), given[0] if given else "")
+
+
+def _shape(geometry: dict[str, Any], name: str) -> Shape:
+    kind = geometry["type"]
+    if kind == "GeometryCollection":
+        parts = [_shape(g, name) for g in geometry["geometries"]]
+        return name, [r for p in parts for r in p[1]], [r for p in parts for r in p[2]], kind
+    if kind not in ("Polygon", "MultiPolygon", "Point", "MultiPoint", "LineString", "MultiLineString"):
+        raise ValueError(f"unknown geometry {kind!r}")
+    polygons: list[DoubleArray] = []
+    holes: list[DoubleArray] = []
+    if kind.endswith("Polygon"):
+        for rings in [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]:
+            polygons.append(_ring(rings[0]))
+            holes.extend(_ring(ring) for ring in rings[1:])
+    return name, polygons, holes, kind
+
+
+def _ring(points: Any) -> DoubleArray:
+    """Return (n, 2) y, x of a ring that GeoJSON gives as x, y."""
+    ring = np.array([(p[1], p[0]) for p in points], np.float64).reshape(-1, 2)
+    if len(ring) < 3:
+        raise ValueError(f"an outline of {len(ring)} points has no area")
+    if not np.isfinite(ring).all():
+        raise ValueError("a coordinate is not a finite number")
+    return ring
+
+
+# ---------------------------------------------------------------- ImageJ
+
+
+def _imagej(path: Path, data: bytes) -> list[Shape]:
+    members = [(path.stem, data)] if path.suffix.lower() == ".roi" else _members(path, data)
+    return [_roi(path, name, member) for name, member in members]
+
+
+def _members(path: Path, data: bytes) -> list[tuple[str, bytes]]:
+    """Read the .roi members in memory: nothing is unpacked to disk, and neither a bomb nor a flood is read."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = [i for i in archive.infolist() if i.filename.lower().endswith(".roi") and not Path(i.filename).name.startswith("._")]
+            if not infos:
+                raise _error(path, "holds no ImageJ outline (.roi)", "save the ROI manager's outlines: More, Save")
+            if len(infos) > MAX_MEMBERS or any(i.file_size > MAX_MEMBER_BYTES for i in infos):
+                what = f"holds more than {MAX_MEMBERS} outlines, or one of more than {MAX_MEMBER_BYTES // 1_000_000} MB"
+                raise _error(path, what, "keep lesion and excluded areas only")
+            if sum(i.file_size for i in infos) > MAX_BYTES:
+                raise _error(path, f"unpacks to more than {MAX_BYTES // 1_000_000} MB", "keep lesion and excluded areas only")
+            return [(Path(i.filename).stem, archive.read(i)) for i in infos]
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:  # RuntimeError: encrypted
+        raise _error(path, f"is not a readable zip file: {error}", "save it from ImageJ again") from error
+
+
+def _roi(path: Path, stem: str, data: bytes) -> Shape:
+    import roifile
+
+    try:
+        roi = roifile.ImagejRoi.frombytes(data)
+        rings = _roi_rings(roi)
+    except Exception as error:  # roifile raises struct.error, IndexError, ValueError and more on damage
+        raise _error(path, f"{stem}.roi is damaged or of an unknown kind: {error}", "save it from ImageJ again") from error
+    outer, holes = split_holes(rings) if len(rings) > 1 else (rings, [])
+    return (roi.name or stem).strip(), outer, holes, roi.roitype.name.lower()
+
+
+def _roi_rings(roi: Any) -> list[DoubleArray]:
+    if roi.composite or roi.roitype.name in ("POLYGON", "FREEHAND", "TRACED", "RECT"):
+        rings = [np.asarray(c, np.float64)[:, ::-1] for c in roi.coordinates(multi=True)]
+        if any(not np.isfinite(r).all() for r in rings) or all(len(r) < 3 for r in rings):
+            raise ValueError("its outline has no area")
+        return [r for r in rings if len(r) >= 3]
+    if roi.roitype.name == "OVAL":
+        angle = np.linspace(0, 2 * math.pi, 361)
+        y = (roi.top + roi.bottom) / 2 + (roi.bottom - roi.top) / 2 * np.sin(angle)
+        x = (roi.left + roi.right) / 2 + (roi.right - roi.left) / 2 * np.cos(angle)
+        return [np.column_stack([y, x])]
+    return []
+
+
+def split_holes(rings: Sequence[DoubleArray]) -> tuple[list[DoubleArray], list[DoubleArray]]:
+    """Tell outer rings from holes: a ring inside an odd number of others is a hole."""
+    outer, holes = [], []
+    for i, ring in enumerate(rings):
+        around = sum(_contains(other, ring[0]) for j, other in enumerate(rings) if j != i)
+        (holes if around % 2 else outer).append(ring)
+    return outer, holes
+
+
+def _contains(ring: DoubleArray, point: DoubleArray) -> bool:
+    a, b = ring, np.roll(ring, -1, axis=0)
+    crosses = (a[:, 0] > point[0]) != (b[:, 0] > point[0])
+    a, b = a[crosses], b[crosses]
+    x = a[:, 1] + (point[0] - a[:, 0]) / (b[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
+    return bool(np.count_nonzero(x > point[1]) % 2)
+
+
+# ---------------------------------------------------------------- to a mask
+
+
+def outline_mask(outlines: Sequence[Outline], shape: tuple[int, int], scale: float, origin: tuple[float, float] = (0.0, 0.0)) -> BoolArray:
+    """Return the pixels whose centre lies in any outline.
+
+    Parameters
+    ----------
+    outlines : areas, in full-resolution pixels of the slide
+    shape : (h, w) of the mask
+    scale : full-resolution pixels per mask pixel
+    origin : y, x of the mask's corner, in full-resolution pixels
+
+    Returns
+    -------
+    mask : (h, w) bool; rings of one outline fill by the even-odd rule (holes stay open), outlines add up
+    """
+    mask = np.zeros(shape, bool)
+    for outline in outlines:
+        parity = np.zeros((shape[0], shape[1] + 1), np.int64)
+        for ring in (*outline.polygons, *outline.holes):
+            _add_crossings(parity, (ring - np.asarray(origin)) / scale)
+        mask |= (np.cumsum(parity, axis=1) % 2 == 1)[:, :-1]
+    return mask
+
+
+def _add_crossings(parity: IntArray, ring: DoubleArray) -> None:
+    """Add 1 at each pixel from which on a row of pixel centres lies on the other side of the ring."""
+    height, width = parity.shape
+    a, b = ring, np.roll(ring, -1, axis=0)
+    low, high = np.minimum(a[:, 0], b[:, 0]), np.maximum(a[:, 0], b[:, 0])
+    # rows r with low <= r + 0.5 < high: half open, so that a shared corner counts once
+    first = np.clip(np.ceil(low - 0.5), 0, height).astype(np.int64)
+    last = np.clip(np.ceil(high - 0.5), 0, height).astype(np.int64)
+    n = last - first
+    edge = np.repeat(np.arange(len(ring)), n)
+    row = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + first[edge]
+    slope = (b[edge, 1] - a[edge, 1]) / (b[edge, 0] - a[edge, 0])
+    x = a[edge, 1] + (row + 0.5 - a[edge, 0]) * slope
+    column = np.clip(np.ceil(x - 0.5), 0, width - 1).astype(np.int64)
+    np.add.at(parity, (row, column), 1)

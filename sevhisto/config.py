@@ -33,6 +33,7 @@ class StudySettings(Settings):
     """[study]: what was cut, and how."""
 
     name: str = Field(description="name of the study", min_length=1)
+    slides_dir: str = _s("slides", "folder of the image files, relative to study.toml; '.' where they lie beside it")
     blind: bool = _s(True, "show animals and groups by code until `compare --unblind`")
     orientation: Orientation = _s("transverse", "plane of the sections; never mixed in one study")
     section_spacing_um: float = Field(
@@ -156,7 +157,7 @@ class ImagingSettings(Settings):
     """[imaging]: how pixels become records. A change here reads the slides again."""
 
     overview_um: float = _s(4.0, "pixel size of tissue, cavity and lesion masks", "um", ge=1, le=40)
-    blur_um: float = _s(0.6, "sigma of the Gaussian that quiets noise before the tally", "um", ge=0, le=20)
+    blur_um: float = _s(0.3, "sigma of the Gaussian before the tally; below a third of a pixel none is applied", "um", ge=0, le=20)
     min_section_mm2: float = _s(0.2, "smallest piece of tissue that counts as a section", "mm2", gt=0)
     min_lesion_mm2: float = _s(0.02, "smallest lesion core", "mm2", gt=0)
     min_cavity_um2: float = _s(2000.0, "smallest hole that counts as cavity", "um2", gt=0)

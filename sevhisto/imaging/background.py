@@ -41,11 +41,14 @@ def glass_mask(tissue: BoolArray, values: FloatArray, um: float) -> BoolArray:
 def estimate_correction(samples: Sequence[BackgroundSample], panel: PanelSettings, batch: BatchSettings) -> Correction:
     """Return the correction of one panel and batch.
 
-    The offset of a marker is the median over the glass of the batch's control slides; without controls, over the glass of its samples; without
-    glass, zero. Shares of an autofluorescence channel come from tissue of unstained and no-primary controls; bleed-through is as declared.
+    The offset of a marker is what tissue without the stain shows: the median over no-primary tissue of the batch, else over unstained tissue (for
+    the nuclear counterstain, which is on no-primary slides too, unstained only). Without such controls it is the median over the glass of the
+    batch's control slides, else of its samples; without glass, zero. Shares of an autofluorescence channel come from tissue of unstained and
+    no-primary controls; bleed-through is as declared.
     """
     markers = panel.markers
-    offset, source = _offsets(samples, len(markers))
+    found = [_offset(samples, row, channel.role == "nuclei") for row, channel in enumerate(panel.channels)]
+    offset = np.array([value for value, _ in found])
     unmix = np.eye(len(markers))
     for into, leaks in batch.bleed_through.items():
         for origin, share in leaks.items():
@@ -57,18 +60,19 @@ def estimate_correction(samples: Sequence[BackgroundSample], panel: PanelSetting
         for row, channel in enumerate(panel.channels):
             if row != column:
                 unmix[row, column] -= _autofluorescence_share(samples, offset, row, column, channel.role == "nuclei")
-    return Correction(offset, unmix, (source,) * len(markers))
+    return Correction(offset, unmix, tuple(source for _, source in found))
 
 
-def _offsets(samples: Sequence[BackgroundSample], n: int) -> tuple[DoubleArray, str]:
-    for source, chosen in (
-        ("controls", [s for s in samples if s.role != "sample"]),
-        ("samples", [s for s in samples if s.role == "sample"]),
-    ):
-        glass = [s.values[:, s.glass] for s in chosen if s.glass.any()]
+def _offset(samples: Sequence[BackgroundSample], row: int, counterstain: bool) -> tuple[float, str]:
+    for role in ("unstained",) if counterstain else ("no_primary", "unstained"):
+        tissue = [s.values[row, s.tissue] for s in samples if s.role == role and s.tissue.any()]
+        if tissue:
+            return float(np.median(np.concatenate(tissue))), role
+    for source, wanted in (("glass", False), ("sample_glass", True)):
+        glass = [s.values[row, s.glass] for s in samples if (s.role == "sample") == wanted and s.glass.any()]
         if glass:
-            return np.median(np.concatenate(glass, axis=1), axis=1).astype(np.float64), source
-    return np.zeros(n), "assumed_zero"
+            return float(np.median(np.concatenate(glass))), source
+    return 0.0, "assumed_zero"
 
 
 def _autofluorescence_share(samples: Sequence[BackgroundSample], offset: DoubleArray, row: int, column: int, counterstained: bool) -> float:

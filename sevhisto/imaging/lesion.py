@@ -40,8 +40,8 @@ def find_core(
 
     Notes
     -----
-    Candidates are pixels whose smoothed landmark is low and nuclear density high for this section (Otsu on the log ratio). The border is then put
-    where the landmark crosses the geometric mean of core and rim. A candidate counts only where the rim is brighter than the core.
+    Candidates are pixels whose smoothed landmark is low and nuclear density high for this section (Otsu on the log ratio). The border is then
+    put where the landmark lies halfway between core and rim. A candidate counts only where the rim is brighter than the core.
     """
     solid = tissue & ~cavity
     nothing = Core(np.zeros(tissue.shape, bool), 1.0, ("no_lesion",))
@@ -95,7 +95,7 @@ def _refine(
     inner = candidate & ~cavity
     if not rim.any() or not inner.any():
         return candidate
-    level = np.sqrt(max(float(np.median(glia[inner])), 1.0) * max(float(np.median(glia[rim])), 1.0))
+    level = (float(np.median(glia[inner])) + float(np.median(glia[rim]))) / 2  # where a blurred edge has its place
     dark = (grown & (glia < level)) | (cavity & grown)
     return _largest(dark, cavity, um, settings) & tissue
 

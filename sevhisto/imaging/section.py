@@ -260,7 +260,7 @@ def _quality_flags(sums: Sums, panel: PanelSettings, correction: Correction) -> 
         flags.append("saturated")
     if n and (np.count_nonzero(sums.counts.sum(axis=(1, 2)), axis=1) == 1).any():
         flags.append("constant_channel")
-    if "samples" in correction.source:
+    if "sample_glass" in correction.source:
         flags.append("offset_from_samples")
     if "assumed_zero" in correction.source:
         flags.append("offset_assumed_zero")

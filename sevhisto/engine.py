@@ -9,6 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
+from sevhisto.imaging.measure import single_threaded
 from sevhisto.types import Problem, SevhistoError
 
 T = TypeVar("T")
@@ -65,20 +66,16 @@ def _alone(function: Callable[[T], R], task: T) -> R | BaseException:
         try:
             return pool.submit(function, task).result()
         except BrokenProcessPool:
-            return SevhistoError(Problem("worker", "the process that measured this slide died", "look at the memory, then `sevhisto run` again"))
+            return SevhistoError(
+                Problem("worker", "the process that measured this slide died", "look at the memory, then `sevhisto run` again")
+            )
         except Exception as error:
             return error
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
     # spawn: no lock or handle of the parent is inherited, and the same on every platform
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet_worker)
-
-
-def _quiet_worker() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=single_threaded)
 
 
 def _on_dask(function: Callable[[T], R], tasks: Sequence[T], scheduler: str) -> Iterator[tuple[int, R | BaseException]]:
@@ -89,9 +86,12 @@ def _on_dask(function: Callable[[T], R], tasks: Sequence[T], scheduler: str) -> 
     try:
         client: Any = distributed.Client(scheduler, timeout=10)
     except (OSError, ValueError) as error:
-        raise SevhistoError(Problem(f"--scheduler {scheduler}", f"cannot be reached ({error})", "start one with `dask scheduler`")) from None
+        raise SevhistoError(
+            Problem(f"--scheduler {scheduler}", f"cannot be reached ({error})", "start one with `dask scheduler`")
+        ) from None
     with client:
-        futures = {future.key: i for i, future in enumerate(held := client.map(function, list(tasks), pure=False))}
-        for future in distributed.as_completed(held):
-            error = future.exception()
-            yield futures[future.key], error if error is not None else future.result()
+        futures = client.map(function, list(tasks), pure=False)
+        number = {future.key: i for i, future in enumerate(futures)}
+        for future in distributed.as_completed(futures):
+            failure = future.exception()
+            yield number[future.key], failure if failure is not None else future.result()

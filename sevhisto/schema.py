@@ -244,8 +244,40 @@ PROFILES = Table(
         _n("zone_um2", "tissue examined", "um2", True),
         _n("positive_um2", "area at or above the threshold", "um2", True),
         _n("signal_sum", "corrected intensity summed", "grey um2", True),
+        _t("flags", "no_lesion where the middle of the sections stands in for the epicentre (axis cord)", False),
     ),
     key=("animal", "panel", "marker", "axis", "position_um"),
+)
+
+THRESHOLDS = Table(
+    "thresholds.csv",
+    "panel x batch x marker",
+    (
+        _t("panel", "panel"),
+        _t("batch", "stain batch"),
+        _t("marker", "marker"),
+        _n("threshold", "threshold applied to corrected intensity, an edge of the intensity bins", "grey"),
+        _t("source", "rung of the ladder that gave it"),
+        _n("raw", "the value before it was moved to the nearest bin edge", "grey"),
+        _w("n_controls", "sections pooled for it"),
+        _t("flags", "flags, joined by ;"),
+    ),
+    key=("panel", "batch", "marker"),
+)
+
+RECORDS = Table(
+    "records.csv",
+    "section",
+    (
+        _t("animal", "animal (code until unblinding)"),
+        _t("section", "section id"),
+        _t("panel", "panel"),
+        _t("batch", "stain batch"),
+        _t("role", "role of the section"),
+        _n("position_um", "place along the cord, growing caudally", "um"),
+        _t("record", "file in records/; empty for a section that failed"),
+    ),
+    key=("animal", "section", "panel"),
 )
 
 ANIMALS = Table(
@@ -320,6 +352,8 @@ TABLES: tuple[Table, ...] = (
     MOTOR,
     STATUS,
     SECTIONS,
+    THRESHOLDS,
+    RECORDS,
     CELLS,
     PROFILES,
     ANIMALS,

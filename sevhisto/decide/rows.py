@@ -106,13 +106,8 @@ def summarise(row: SectionRow, config: StudyConfig) -> SectionSummary:
     SevhistoError
         The section has no record, or its sides are not those of the study's orientation.
     """
-    record = row.record
     where = f"animal {row.animal}, section {row.section}, panel {row.panel}"
-    if record is None:
-        raise SevhistoError(Problem(where, f"has no record (status {row.status!r})", "pass measured sections only"))
-    axis = "rostral_caudal" if is_longitudinal(config) else "left_right"
-    if record.meta.get("side_axis", axis) != axis:
-        raise SevhistoError(Problem(where, f"was measured as {record.meta['side_axis']}, the study needs {axis}", "run the section again"))
+    record = _checked_record(row, config, where)
     zones = section_zones(config)
     panel = panel_settings(config, row.panel)
     flags = set(record.meta.get("flags", []))
@@ -140,6 +135,16 @@ def summarise(row: SectionRow, config: StudyConfig) -> SectionSummary:
     _add_joint(summary, record)
     summary.fibres = {m: _by_zone(f, zones) for m, f in record.fibres.items()}
     return summary
+
+
+def _checked_record(row: SectionRow, config: StudyConfig, where: str) -> SectionRecord:
+    if row.record is None:
+        raise SevhistoError(Problem(where, f"has no record (status {row.status!r})", "pass measured sections only"))
+    axis = "rostral_caudal" if is_longitudinal(config) else "left_right"
+    found = row.record.meta.get("side_axis", axis)
+    if found != axis:
+        raise SevhistoError(Problem(where, f"was measured as {found}, the study needs {axis}", "run the section again"))
+    return row.record
 
 
 def _by_zone(values: IntArray, zones: tuple[Zone, ...], joint: bool = False) -> IntArray:

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from sevhisto.config import StudyConfig
-from sevhisto.decide.rows import SectionRow, SectionSummary, panel_settings, summarise
+from sevhisto.decide.rows import STUDIED_ROLES, SectionRow, SectionSummary, panel_settings, summarise
+from sevhisto.registry import join_flags
+from sevhisto.schema import THRESHOLDS
 from sevhisto.types import (
     INTENSITY_EDGES,
     N_INTENSITY,
@@ -34,11 +37,11 @@ class Threshold:
 
     Attributes
     ----------
-    value : applied to corrected intensity, an edge of the intensity bins; NaN where no tissue was ever seen
-    source : ``fixed``, a rung of the ladder, or ``none`` without any tissue
+    value : applied to corrected intensity, an edge of the intensity bins; NaN where nothing can give one and no animal's tissue needs one
+    source : ``fixed``, a rung of the ladder (``batch`` pools samples and bridge sections), or ``none``
     raw : before snapping to an edge
     n_controls : sections pooled
-    flags : ``threshold_fixed`` or ``threshold_fallback``
+    flags : ``threshold_fixed``, ``threshold_fallback`` or ``no_threshold``
     """
 
     value: float
@@ -59,7 +62,7 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
     Raises
     ------
     SevhistoError
-        Names every panel, batch and marker for which no rung has a section with tissue.
+        Names every panel, batch and marker of an animal's tissue for which no rung has a section with tissue.
     """
     found: dict[ThresholdKey, Threshold] = {}
     problems: list[Problem] = []
@@ -80,6 +83,15 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
 def scale_thresholds(thresholds: Mapping[ThresholdKey, Threshold], factor: float) -> dict[ThresholdKey, Threshold]:
     """Return thresholds `factor` times as high, snapped again: for curves of an effect against the threshold."""
     return {k: replace(t, value=snap_threshold(t.raw * factor) if t.value == t.value else t.value) for k, t in thresholds.items()}
+
+
+def threshold_table(thresholds: Mapping[ThresholdKey, Threshold]) -> pd.DataFrame:
+    """Return the thresholds as `schema.THRESHOLDS`, sorted."""
+    rows = [
+        (*key, t.value, t.source, t.raw, t.n_controls, join_flags(set(t.flags)))
+        for key, t in sorted(thresholds.items(), key=lambda kt: kt[0])
+    ]
+    return THRESHOLDS.conform(pd.DataFrame(rows, columns=THRESHOLDS.names))
 
 
 def histogram_quantile(counts: IntArray, share: float) -> float:
@@ -137,13 +149,19 @@ def _climb(key: ThresholdKey, pools: dict[str, tuple[IntArray, int]], config: St
     for rung in config.thresholds.ladder:
         if rung == "no_primary" and channel.role == "nuclei":
             continue
-        counts, n = pools.get("sample" if rung == "batch" else rung, (np.zeros(N_INTENSITY, np.int64), 0))
+        counts, n = _of_rung(rung, pools)
         if counts.sum():
             raw = _rung_value(rung, counts, config)
             return Threshold(_apply(raw, counts), rung, raw, n, frozenset({"threshold_fallback"} if rung == "batch" else ()))
-    if not any(counts.sum() for counts, _ in pools.values()):
-        return Threshold(np.nan, "none", np.nan, 0)  # every section of the batch is empty: nothing to decide
+    if not any(role in STUDIED_ROLES and counts.sum() for role, (counts, _) in pools.items()):
+        return Threshold(np.nan, "none", np.nan, 0, frozenset({"no_threshold"}))  # no tissue of an animal waits for it
     return None
+
+
+def _of_rung(rung: str, pools: dict[str, tuple[IntArray, int]]) -> tuple[IntArray, int]:
+    roles = ("sample", "bridge") if rung == "batch" else (rung,)
+    chosen = [pools[role] for role in roles if role in pools]
+    return sum((counts for counts, _ in chosen), np.zeros(N_INTENSITY, np.int64)), sum(n for _, n in chosen)
 
 
 def _rung_value(rung: str, counts: IntArray, config: StudyConfig) -> float:

@@ -7,7 +7,8 @@ epicentre, so its halves are formed when sections become animals (`sevhisto.deci
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from sevhisto.types import (
     DISTANCE_EDGES_UM,
     JOINT_DISTANCE_EDGES_UM,
     BoolArray,
+    FloatArray,
     IntArray,
 )
 
@@ -47,7 +49,7 @@ class Zone:
     @property
     def needs_core(self) -> bool:
         """Whether the zone is undefined where the lesion is unknown."""
-        return np.isfinite(self.low) or np.isfinite(self.high)
+        return math.isfinite(self.low) or math.isfinite(self.high)
 
 
 def is_longitudinal(config: StudyConfig) -> bool:
@@ -68,10 +70,8 @@ def section_zones(config: StudyConfig) -> tuple[Zone, ...]:
     base = base_zones(config)
     if not is_longitudinal(config):
         return base
-    halves = [
-        Zone(f"{z.name}_{half}", z.low, z.high, z.bins, z.joint_bins, (side,)) for z, (side, half) in itertools.product(base, enumerate(HALVES))
-    ]
-    return (*base, *halves)
+    halves = itertools.product(base, enumerate(HALVES))
+    return (*base, *(replace(z, name=f"{z.name}_{half}", sides=(side,)) for z, (side, half) in halves))
 
 
 def animal_zones(config: StudyConfig) -> list[str]:
@@ -80,7 +80,7 @@ def animal_zones(config: StudyConfig) -> list[str]:
     return base + [f"{name}_{half}" for name in base for half in HALVES]
 
 
-def cells_in_zone(distance_um: np.ndarray, side: np.ndarray, zone: Zone) -> BoolArray:
+def cells_in_zone(distance_um: FloatArray, side: FloatArray, zone: Zone) -> BoolArray:
     """Return which cells lie in `zone`, (n,) bool; a cell without a distance lies in `all` only."""
     inside = np.isin(side, zone.sides)
     if zone.needs_core:

@@ -41,10 +41,10 @@ def glass_mask(tissue: BoolArray, values: FloatArray, um: float) -> BoolArray:
 def estimate_correction(samples: Sequence[BackgroundSample], panel: PanelSettings, batch: BatchSettings) -> Correction:
     """Return the correction of one panel and batch.
 
-    The offset of a marker is what tissue without the stain shows: the median over no-primary tissue of the batch, else over unstained tissue (for
-    the nuclear counterstain, which is on no-primary slides too, unstained only). Without such controls it is the median over the glass of the
-    batch's control slides, else of its samples; without glass, zero. Shares of an autofluorescence channel come from tissue of unstained and
-    no-primary controls; bleed-through is as declared.
+    The offset of a marker is what tissue without the stain shows: the median over no-primary tissue of the batch, else over
+    unstained tissue (for the nuclear counterstain, which is on no-primary slides too, unstained only). Without such controls it is
+    the median over the glass of the batch's control slides, else of its samples; without glass, zero. Shares of an
+    autofluorescence channel come from tissue of unstained and no-primary controls; bleed-through is as declared.
     """
     markers = panel.markers
     found = [_offset(samples, row, channel.role == "nuclei") for row, channel in enumerate(panel.channels)]

@@ -40,8 +40,9 @@ def find_core(
 
     Notes
     -----
-    Candidates are pixels whose smoothed landmark is low and nuclear density high for this section (Otsu on the log ratio). The border is then
-    put where the landmark lies halfway between core and rim. A candidate counts only where the rim is brighter than the core.
+    Candidates are pixels whose smoothed landmark is low and nuclear density high for this section (Otsu on the log ratio). The
+    border is then put where the landmark lies halfway between core and rim. A candidate counts only where the rim is brighter
+    than the core.
     """
     solid = tissue & ~cavity
     nothing = Core(np.zeros(tissue.shape, bool), 1.0, ("no_lesion",))

@@ -59,6 +59,11 @@ class Sums:
     cells: list[dict[str, FloatArray]] = field(default_factory=list)
 
 
+def single_threaded() -> None:
+    """Keep OpenCV to one thread, for a process that is one of many."""
+    cv2.setNumThreads(1)
+
+
 @dataclass(frozen=True)
 class Block:
     """One block of the fixed grid: the pixels it owns (y0..y1, x0..x1) and those it reads (with halo)."""

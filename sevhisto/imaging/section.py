@@ -178,9 +178,8 @@ def _core(
     um: float,
     settings: ImagingSettings,
 ) -> Core:
-    if drawn is not None:
-        flags = ("contour_drawn",) if (drawn & tissue).any() else ("contour_drawn", "no_lesion")
-        return Core(drawn & tissue, float("nan"), flags)
+    if drawn is not None and (drawn & tissue).any():  # outlines may be drawn for some pieces of a slide only
+        return Core(drawn & tissue, float("nan"), ("contour_drawn",))
     landmark, nuclei = panel.marker_of_role("landmark"), panel.marker_of_role("nuclei")
     if landmark is None:
         return Core(np.zeros_like(tissue), float("nan"), ("no_landmark",))

@@ -133,9 +133,9 @@ def _features(item: Any) -> Iterator[Shape]:
     elif item["type"] == "Feature":
         properties = item.get("properties") or {}
         if item.get("geometry") and properties.get("objectType", "annotation") == "annotation":  # cells and tiles are no outlines
-            yield _shape(item["geometry"], _qupath_name(properties))
+            yield from _shapes(item["geometry"], _qupath_name(properties))
     else:
-        yield _shape(item, "")
+        yield from _shapes(item, "")
 
 
 def _qupath_name(properties: dict[str, Any]) -> str:
@@ -145,11 +145,12 @@ def _qupath_name(properties: dict[str, Any]) -> str:
     return next((name for name in given if kind_of(name)), given[0] if given else "")
 
 
-def _shape(geometry: dict[str, Any], name: str) -> Shape:
+def _shapes(geometry: dict[str, Any], name: str) -> Iterator[Shape]:
     kind = geometry["type"]
     if kind == "GeometryCollection":
-        parts = [_shape(g, name) for g in geometry["geometries"]]
-        return name, [r for p in parts for r in p[1]], [r for p in parts for r in p[2]], kind
+        for part in geometry["geometries"]:
+            yield from _shapes(part, name)
+        return
     if kind not in ("Polygon", "MultiPolygon", "Point", "MultiPoint", "LineString", "MultiLineString"):
         raise ValueError(f"unknown geometry {kind!r}")
     polygons: list[DoubleArray] = []
@@ -158,7 +159,7 @@ def _shape(geometry: dict[str, Any], name: str) -> Shape:
         for rings in [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]:
             polygons.append(_ring(rings[0]))
             holes.extend(_ring(ring) for ring in rings[1:])
-    return name, polygons, holes, kind
+    yield name, polygons, holes, kind
 
 
 def _ring(points: Any) -> DoubleArray:

@@ -22,7 +22,11 @@ from sevhisto.types import Problem, SevhistoError
 KEY = Table(
     "key.csv",
     "animal, group or file",
-    (Column("kind", "text", "animal, group or file"), Column("name", "text", "true name"), Column("code", "text", "what is shown until unblinding")),
+    (
+        Column("kind", "text", "animal, group or file"),
+        Column("name", "text", "true name"),
+        Column("code", "text", "what is shown until unblinding"),
+    ),
     key=("kind", "name"),
 )
 COLUMN_KINDS = {"animal": "animal", "protocol": "group", "group": "group", "file": "file"}
@@ -45,8 +49,8 @@ class Key:
 def codes(study: Study) -> Key:
     """Return the study's key: it depends on the study's name and the names coded, not on their order or on time.
 
-    Animals (those of control slides too) and files get the start of a base32 hash, lengthened where two would be equal; groups get letters in
-    the order of their hashes, which says nothing of the groups. An empty name stays empty.
+    Animals (those of control slides too) and files get the start of a base32 hash, lengthened where two would be equal; groups get letters
+    in the order of their hashes, which says nothing of the groups. An empty name stays empty.
     """
     seed = study.config.study.name
     animals = {*study.animals["animal"], *study.slides["animal"]} - {""}
@@ -118,7 +122,8 @@ def read_key(results_dir: Path) -> Key:
     maps: dict[str, dict[str, str]] = {"animal": {"": ""}, "group": {"": ""}, "file": {"": ""}}
     for row, kind, name, code in frame[KEY.names].itertuples():
         if kind not in maps:
-            raise SevhistoError(Problem(f"{path.name}, row {row}", f"unknown kind {kind!r}", "run the study again: the key is written anew"))
+            what = f"unknown kind {kind!r}"
+            raise SevhistoError(Problem(f"{path.name}, row {row}", what, "run the study again: it writes the key anew"))
         maps[kind][name] = code
     return Key(maps["animal"], maps["group"], maps["file"])
 

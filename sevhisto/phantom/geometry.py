@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -85,7 +85,7 @@ def inside(mask: Mask, points: DoubleArray) -> npt.NDArray[np.bool_]:
     p = np.rint(points).astype(np.int64)
     ok = (p[:, 0] >= 0) & (p[:, 1] >= 0) & (p[:, 0] < mask.shape[1]) & (p[:, 1] < mask.shape[0])
     ok[ok] = mask[p[ok, 1], p[ok, 0]] > 0
-    return ok
+    return np.asarray(ok, dtype=np.bool_)
 
 
 def fill_polygon(mask: Mask, polygon: DoubleArray, value: int = 255) -> None:
@@ -140,8 +140,7 @@ def _room(centre: DoubleArray, theta: DoubleArray, outline: DoubleArray) -> Doub
     return np.asarray(np.where((t > 0) & (s >= 0) & (s <= 1), t, np.inf).min(axis=1))
 
 
-def _scaled_to(target: float, low: float, high: float, value_at: object) -> float:
-    assert callable(value_at)
+def _scaled_to(target: float, low: float, high: float, value_at: Callable[[float], float]) -> float:
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if value_at(middle) < target else (low, middle)
@@ -200,9 +199,8 @@ def _overlap(a: DoubleArray, b: DoubleArray) -> bool:
     return any(cv2.pointPolygonTest(contour, (float(x), float(y)), True) > -8 for x, y in b[::4])
 
 
-def _grey_matter(spec: SectionSpec, shape: tuple[int, int], to_map: object) -> FloatArray:
+def _grey_matter(spec: SectionSpec, shape: tuple[int, int], to_map: Callable[[DoubleArray], DoubleArray]) -> FloatArray:
     """Return 0..1: the butterfly of a transverse section, or bands of a longitudinal one."""
-    assert callable(to_map)
     a, b = (s / 2 for s in spec.size_um)
     out = np.zeros(shape, np.float32)
 
@@ -257,9 +255,7 @@ def build_anatomy(spec: SectionSpec, seed: int) -> Anatomy:
         distance = (cv2.distanceTransform(255 - flag, cv2.DIST_L2, 5) - cv2.distanceTransform(flag, cv2.DIST_L2, 5)) * np.float32(MAP_UM)
     grey = _grey_matter(spec, shape, lambda p: (to_px(p) + 0.5) / scale - 0.5)
     depth = cv2.distanceTransform(whole, cv2.DIST_L2, 5) * np.float32(MAP_UM)
-    return Anatomy(
-        frame, outline_px, core_px, cavities_px, tissue, core_mask, scale, (solid > 0).astype(np.float32), distance, grey, depth
-    )
+    return Anatomy(frame, outline_px, core_px, cavities_px, tissue, core_mask, scale, (solid > 0).astype(np.float32), distance, grey, depth)
 
 
 def _frame(spec: SectionSpec, outline: DoubleArray) -> Frame:

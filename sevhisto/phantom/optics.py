@@ -11,7 +11,7 @@ from sevhisto.phantom.spec import MARKERS, SectionSpec, stream
 from sevhisto.phantom.structure import FULL, patches
 from sevhisto.types import FloatArray
 
-STRIP = 1024  # rows that are made into grey levels at once
+STRIP = 64  # rows that are made into grey levels at once: what fits the processor's cache
 
 
 def _fit(coarse: FloatArray, shape: tuple[int, int], map_px: float) -> FloatArray:
@@ -59,7 +59,7 @@ def _texture(spec: SectionSpec, anatomy: Anatomy, name: str, seed: int) -> Float
     """Return a factor around 1 that varies over a few um."""
     h, w = anatomy.frame.shape
     cell = max(1.0, 5 / spec.um_per_px)
-    grain = patches(stream(seed, "texture", name), (h, w), int(round(cell)))
+    grain = patches(stream(seed, "texture", name), (h, w), round(cell))
     grain -= 0.5
     grain *= 2 * spec.texture
     grain += 1
@@ -88,8 +88,8 @@ def photons(spec: SectionSpec, marker: str, stain: FloatArray, af: FloatArray, l
 def camera(spec: SectionSpec, light: FloatArray, marker: str, seed: int) -> npt.NDArray[np.uint16]:
     """Return 16-bit grey levels: fields with vignette and gain, shot and read noise, offset, saturation.
 
-    Shot noise is the Cornish-Fisher form of the Poisson law, ``m + sqrt(m) z + (z^2 - 1) / 6`` electrons: exact mean, variance and skew
-    to first order, and many times faster than counting.
+    Shot noise (Poisson) and read noise (normal) are drawn as one by the Cornish-Fisher form ``s z + k (z^2 - 1) / (6 s^2)``, with variance
+    s^2 and third moment k: exact mean, variance and, to first order, skew, and many times faster than counting photons.
     """
     height, width = light.shape
     out = np.empty(light.shape, np.uint16)
@@ -99,23 +99,33 @@ def camera(spec: SectionSpec, light: FloatArray, marker: str, seed: int) -> npt.
     place_y, place_x = np.arange(height) / field_px + phase[0], np.arange(width) / field_px + phase[1]
     gain = (1 + spec.seam * rng.normal(size=(int(place_y[-1]) + 1, int(place_x[-1]) + 1))).astype(np.float32)
     bow_y, bow_x = (((p % 1 - 0.5) ** 2 * 4 * spec.shading).astype(np.float32) for p in (place_y, place_x))
-    epg = np.float32(spec.electrons_per_grey)
     for y0 in range(0, height, STRIP):
         y1 = min(height, y0 + STRIP)
         field = gain[place_y[y0:y1].astype(int)][:, place_x.astype(int)]
         field *= np.float32(1 + spec.shading) - bow_y[y0:y1, None] - bow_x[None, :]
         grey = light[y0:y1] * field
-        noise = rng.standard_normal(grey.shape, dtype=np.float32)
-        spread = np.sqrt(grey * epg, dtype=np.float32)
-        grey += (spread * noise + (noise * noise - 1) / np.float32(6)) / epg
-        noise = rng.standard_normal(grey.shape, dtype=np.float32)
-        noise *= np.float32(spec.read_noise)
-        grey += noise
+        grey += _noise(spec, grey, rng)
         grey += np.float32(spec.offset + 0.5)
         out[y0:y1] = np.clip(grey, 0, spec.saturation)
     return out
 
 
-def glass(spec: SectionSpec, shape: tuple[int, int], marker: str, seed: int) -> npt.NDArray[np.uint16]:
-    """Return bare glass as the camera sees it."""
-    return camera(spec, np.full(shape, spec.glass, np.float32), marker, seed)
+def _noise(spec: SectionSpec, grey: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Return shot and read noise for light of these grey levels."""
+    epg = np.float32(spec.electrons_per_grey)
+    z = rng.standard_normal(grey.shape, dtype=np.float32)
+    variance = grey / epg
+    skew = variance / (6 * epg)
+    variance += np.float32(spec.read_noise**2)
+    skew /= np.maximum(variance, np.float32(1e-6))
+    skew *= z * z - 1
+    z *= np.sqrt(variance)
+    z += skew
+    return z
+
+
+def bare_glass(spec: SectionSpec, n: int, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
+    """Return n pixels of glass without tissue, as the camera sees them."""
+    grey = np.full(n, spec.glass, np.float32)
+    grey += _noise(spec, grey, rng)
+    return np.asarray(np.clip(grey + np.float32(spec.offset + 0.5), 0, spec.saturation), dtype=np.uint16)

@@ -45,7 +45,8 @@ def make_section(spec: SectionSpec, seed: int, keep_truth_images: bool = True) -
     image = np.empty((len(spec.markers), *anatomy.frame.shape), np.uint16)
     af = optics.autofluorescence(spec, anatomy, glow, seed)
     for k, marker in enumerate(spec.markers):
-        leaks: list[tuple[float, FloatArray]] = [(share, truth.optical(source)) for source, share in spec.bleed_through.get(marker, {}).items()]
+        leak_of = spec.bleed_through.get(marker, {})
+        leaks: list[tuple[float, FloatArray]] = [(share, truth.optical(source)) for source, share in leak_of.items()]
         plane = truth.optical(marker)
         light = optics.photons(spec, marker, plane.copy() if keep_truth_images else plane, af, leaks)
         image[k] = optics.camera(spec, light, marker, seed)

@@ -93,7 +93,7 @@ class SectionSpec:
     seam: float = 0.01
     camera_field_um: float = 650.0
     electrons_per_grey: float = 1.0
-    read_noise: float = 5.0
+    read_noise: float = 4.0
     psf_um: float = 0.5
     saturation: int = 4095
     texture: float = 0.12

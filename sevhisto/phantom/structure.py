@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
 from sevhisto.phantom.geometry import Anatomy, Mask, inside
 from sevhisto.phantom.spec import MARKERS, SectionSpec, stream
@@ -153,7 +154,7 @@ class Painter:
     def vessels(self, paints: dict[str, tuple[Mask, float, float]]) -> DoubleArray:
         """Draw vessels (rings and tubes) and the pia on every given layer (paint, brightness, width um); return vessel walls, px."""
         rng, anatomy = self.rng("vessels"), self.anatomy
-        weight = np.where(anatomy.distance > 25, 14 + 14 * anatomy.grey, 0).astype(np.float32) * anatomy.map_tissue
+        weight = np.where(anatomy.distance > 25, 22 + 26 * anatomy.grey, 0).astype(np.float32) * anatomy.map_tissue
         xy = anatomy.sample(rng, weight, self.count(weight))
         n = len(xy)
         radius = rng.lognormal(math.log(6), 0.35, n).clip(4, 16) * self.px
@@ -165,11 +166,11 @@ class Painter:
         level = rng.uniform(0.6, 1.2, n)
         outline = anatomy.outline
         arcs = np.stack([outline, np.roll(outline, -1, axis=0)], 1)
-        arc_level = np.clip(0.75 + 0.5 * patches(rng, (len(arcs), 1), 8)[:, 0] + rng.normal(0, 0.05, len(arcs)), 0, 1.2)
+        arc_level = np.clip(0.3 + 0.9 * patches(rng, (len(arcs), 2), 9)[:, 0] + rng.normal(0, 0.05, len(arcs)), 0, 1.2)
         for paint, brightness, width in paints.values():
             lines(paint, ring[~tube], np.full(int((~tube).sum()), 2.4 * self.px), FULL * brightness * level[~tube])
             lines(paint, path[tube], radius[tube] * 0.9, FULL * brightness * level[tube])
-            shown = arc_level > 0.7
+            shown = arc_level > 0.5
             lines(paint, arcs[shown], np.full(int(shown.sum()), 2 * width * self.px), FULL * brightness * arc_level[shown])
             self.clip(paint)
         return np.concatenate([ring[~tube][:, :-1].reshape(-1, 2), path[tube].reshape(-1, 2)])
@@ -182,8 +183,8 @@ class Painter:
         d = anatomy.distance
         border = np.exp(-np.clip(d, 0, None) / 110)
         density = np.where(d < 0, 3300, 1150 + 350 * anatomy.grey + 900 * border) * self.spec.nuclei_density
-        density = (density * anatomy.map_tissue).astype(np.float32)
-        xy = anatomy.sample(rng, density, self.count(density))
+        weight: FloatArray = (density * anatomy.map_tissue).astype(np.float32)
+        xy = anatomy.sample(rng, weight, self.count(weight))
         diameter = rng.normal(6.6, 0.7, len(xy)).clip(5, 8.5)
         neuron = (anatomy.at(anatomy.grey, xy) > 0.6) & (rng.random(len(xy)) < 0.16) & (anatomy.at(d, xy) > 0)
         diameter[neuron] = rng.uniform(8.8, 10, int(neuron.sum()))
@@ -208,8 +209,6 @@ class Painter:
 
 def spaced(xy: DoubleArray, radius: DoubleArray, closeness: float) -> BoolArray:
     """Return which discs to keep so that no two are nearer than `closeness` times the sum of their radii; the earlier one stays."""
-    from scipy.spatial import cKDTree
-
     keep = np.ones(len(xy), dtype=bool)
     if len(xy) < 2:
         return keep

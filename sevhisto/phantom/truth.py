@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from sevhisto.phantom.geometry import Anatomy, Mask
+from sevhisto.phantom.geometry import Anatomy, Mask, fill_polygon
 from sevhisto.phantom.optics import stain_plane
 from sevhisto.phantom.spec import SectionSpec
 from sevhisto.phantom.structure import Cells, Nuclei
@@ -69,8 +70,6 @@ class SectionTruth:
         """Return the pixels of the core."""
         if not with_cavity or self.core_outline is None:
             return self.anatomy.core > 0
-        from sevhisto.phantom.geometry import fill_polygon
-
         mask = np.zeros(self.anatomy.frame.shape, np.uint8)
         fill_polygon(mask, self.core_outline)
         return mask > 0
@@ -88,7 +87,7 @@ class SectionTruth:
 
 def zone_names(edges_um: Sequence[float]) -> list[str]:
     """Return ``core``, the rings, ``all``."""
-    return ["core", *(f"{a:g}-{b:g}" for a, b in zip(edges_um[:-1], edges_um[1:], strict=True)), "all"]
+    return ["core", *(f"{a:g}-{b:g}" for a, b in itertools.pairwise(edges_um)), "all"]
 
 
 def zone_labels(truth: SectionTruth, edges_um: Sequence[float] = DEFAULT_EDGES_UM) -> npt.NDArray[np.uint8]:
@@ -100,7 +99,7 @@ def zone_labels(truth: SectionTruth, edges_um: Sequence[float] = DEFAULT_EDGES_U
     core = truth.core_mask(with_cavity=True)
     # half a pixel: the border runs between a core pixel and its neighbour
     distance = (ndimage.distance_transform_edt(~core) - 0.5) * truth.spec.um_per_px
-    for k, (a, b) in enumerate(zip(edges_um[:-1], edges_um[1:], strict=True)):
+    for k, (a, b) in enumerate(itertools.pairwise(edges_um)):
         label[tissue & ~core & (distance >= a) & (distance < b)] = 2 + k
     label[tissue & core] = 1
     return label
@@ -143,10 +142,13 @@ def truth_histograms(truth: SectionTruth, zone_edges_um: Sequence[float] = DEFAU
     painted = np.zeros((zones + 1, len(markers)), np.int64)
     on = np.flatnonzero(label)
     code = (label.ravel()[on].astype(np.int64) - 1) * N_INTENSITY
+    size = np.bincount(code // N_INTENSITY, minlength=zones)
     for m, marker in enumerate(markers):
-        quanta = (truth.optical(marker).ravel()[on] * np.float32(1 / QUANTUM)).astype(np.int64)
-        bins = _LUT[np.minimum(quanta, len(_LUT) - 1)]
-        counts[:zones, m] = np.bincount(code + bins, minlength=zones * N_INTENSITY).reshape(zones, N_INTENSITY)
+        plane = truth.optical(marker).ravel()[on]
+        lit = np.flatnonzero(plane)
+        bins = _LUT[np.minimum((plane[lit] * np.float32(1 / QUANTUM)).astype(np.int64), len(_LUT) - 1)]
+        counts[:zones, m] = np.bincount(code[lit] + bins, minlength=zones * N_INTENSITY).reshape(zones, N_INTENSITY)
+        counts[:zones, m, _LUT[0]] += size - counts[:zones, m].sum(axis=1)
         layer = truth.layers.get(marker)
         if layer is not None:
             painted[:zones, m] = np.bincount(code // N_INTENSITY, weights=layer.ravel()[on] > 0, minlength=zones)

@@ -1,0 +1,224 @@
+"""The command line: `sevhisto COMMAND`.
+
+Exit status 0: done. 1: the study or the command is wrong, nothing was run. 2: usage. 3: done, but some sections failed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from sevhisto import __version__
+from sevhisto.types import SevhistoError
+
+if TYPE_CHECKING:
+    from sevhisto.pipeline import DemoSummary, RunSummary
+
+app = typer.Typer(
+    name="sevhisto",
+    help="From a folder of spinal cord slides to per-animal tables and an answer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+STUDY_WRONG, SOME_FAILED = 1, 3
+MAX_FAILURES_SHOWN = 20
+
+StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that holds study.toml.")]
+Jobs = Annotated[Optional[int], typer.Option("--jobs", "-j", min=1, help="Processes; one per core if not given.")]  # noqa: UP045
+
+
+def say(text: str = "") -> None:
+    """Print one line for the user."""
+    typer.echo(text)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a progress function: bars with rate and time left on a terminal, one line a stage elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda what, done, total: typer.echo(f"{what}: {done}/{total}", err=True) if done == total else None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    bars: dict[str, TaskID] = {}
+    with Progress(*columns, console=console) as display:
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = display.add_task(what, total=total)
+            display.update(bars[what], completed=done, total=total)
+
+        yield show
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
+    """From a folder of spinal cord slides to per-animal tables and an answer."""
+    if show:
+        say(f"sevhisto {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the study.")] = Path("sevhisto-demo"), jobs: Jobs = None
+) -> None:
+    """Make a small study with known truth, run it to the end, and say how far the result is from the truth."""
+    from sevhisto.engine import default_jobs
+    from sevhisto.pipeline import demo as make
+
+    with progress_bars() as progress:
+        done = make(folder, jobs=jobs or default_jobs(), progress=progress)
+    _say_run(done.run)
+    _say_demo(done)
+    _exit_if_failed(done.run)
+
+
+@app.command()
+def init(slides: Annotated[Path, typer.Argument(metavar="SLIDES", help="Folder of image files.")]) -> None:
+    """Draft study.toml, slides.csv, animals.csv and motor.csv from file names and metadata. No image is moved or changed."""
+    from sevhisto.io.draft import draft_study
+
+    for note in draft_study(slides):
+        say(note)
+
+
+@app.command()
+def check(study: StudyFolder) -> None:
+    """Say everything that is wrong with a study, before a pixel is read."""
+    from sevhisto.pipeline import check as look
+
+    problems, notes = look(study)
+    for note in notes:
+        say(f"note: {note}")
+    if problems:
+        raise SevhistoError(problems)
+    say(f"No problem found. Next: sevhisto run {study}")
+
+
+@app.command()
+def run(
+    study: StudyFolder,
+    jobs: Jobs = None,
+    scheduler: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Dask scheduler to run on, instead of local processes."),
+    ] = None,
+) -> None:
+    """Measure all slides and write the tables. Run it again to go on: sections that are done are not read again."""
+    from sevhisto.pipeline import run as start
+
+    with progress_bars() as progress:
+        done = start(study, jobs, scheduler, progress)
+    _say_run(done)
+    say(f"Next: sevhisto report {study}   (or compare, which needs animals.csv and motor.csv filled in)")
+    _exit_if_failed(done)
+
+
+@app.command()
+def compare(
+    study: StudyFolder,
+    unblind: Annotated[
+        bool, typer.Option("--unblind", help="Open the key: contours, thresholds and exclusions are hashed and recorded first.")
+    ] = False,
+) -> None:
+    """Compare the groups, per animal, and relate matrix to motor recovery. Groups stay codes until --unblind."""
+    from sevhisto.pipeline import compare as answer
+
+    done = answer(study, unblind)
+    primary = done.comparisons[done.comparisons["role"] == "primary"]
+    for r in primary.itertuples():
+        interval = f"{r.ci_low:.4g} to {r.ci_high:.4g}"
+        say(f"{r.endpoint}, {r.contrast}: {r.estimate:.4g} {r.unit} (95 % interval {interval}), p {r.p:.3g}, adjusted {r.p_adjusted:.3g}")
+    for note in done.notes:
+        say(f"note: {note}")
+    say(f"Wrote comparisons.csv ({len(done.comparisons)} rows) and relations.csv ({len(done.relations)} rows) to {done.results}.")
+    say(f"Next: sevhisto report {study}" + ("   (groups are codes; add --unblind to compare to open the key)" if done.blinded else ""))
+
+
+@app.command()
+def report(study: StudyFolder) -> None:
+    """Write results/report.html: one file, offline, with overlays of every section."""
+    from sevhisto.pipeline import report as write
+
+    say(f"Wrote {write(study)}")
+
+
+@app.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the study.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,
+    animals: Annotated[int, typer.Option(min=1, help="Animals per arm; there are four arms.")] = 5,
+    sections: Annotated[int, typer.Option(min=1, help="Sections per animal and panel.")] = 5,
+    um_per_px: Annotated[float, typer.Option(min=0.2, max=4, help="Pixel size.")] = 1.3,
+    null: Annotated[bool, typer.Option("--null", help="No arm differs from vehicle.")] = False,
+    jobs: Jobs = None,
+) -> None:
+    """Write a synthetic study with known truth, ready for `sevhisto run`."""
+    from sevhisto.engine import default_jobs
+    from sevhisto.phantom.study import StudySpec, make_study
+    from sevhisto.types import Problem, StudyError
+
+    if folder.exists() and any(folder.iterdir()):
+        raise StudyError(Problem(str(folder), "exists and is not empty", "name a new folder, or delete this one"))
+    make_study(folder, StudySpec(seed=seed, n_per_arm=animals, n_sections=sections, um_per_px=um_per_px, null=null), jobs or default_jobs())
+    say(f"Wrote a synthetic study to {folder}. Next: sevhisto run {folder}")
+
+
+def _say_run(done: RunSummary) -> None:
+    total = done.ok + done.flagged + done.failed
+    say(f"{total} sections: {done.ok} ok, {done.flagged} flagged, {done.failed} failed.")
+    say(f"{done.measured_now} measured now, {done.seconds:.0f} s. Tables are in {done.results}.")
+    for line in done.failures[:MAX_FAILURES_SHOWN]:
+        say(f"  failed: {line}")
+    if len(done.failures) > MAX_FAILURES_SHOWN:
+        say(f"  and {len(done.failures) - MAX_FAILURES_SHOWN} more: see {done.results / 'status.csv'}")
+
+
+def _say_demo(done: DemoSummary) -> None:
+    say("\nPositive fraction against the truth (noise-free image at the same threshold), sections with a lesion:")
+    for r in done.accuracy[done.accuracy["zone"].isin(["core", "0-250"])].itertuples():
+        figures = f"measured {r.measured_pct:6.2f} %   true {r.true_pct:6.2f} %   off by {r.error_points:+.2f} points"
+        say(f"  {r.marker:<12} {r.zone:<6} {figures}")
+    say("Declared effects and their measured 95 % intervals:")
+    for r in done.effects.itertuples():
+        say(f"  {r.endpoint:<42} {r.contrast:<9} {r.scale:<10} {r.declared:8.3f}   {r.measured:8.3f} ({r.low:.3f} to {r.high:.3f})")
+    inside, n = int((done.effects["inside"] == "yes").sum()), len(done.effects)
+    worst = float(done.accuracy["error_points"].abs().max())
+    say(f"\nOpen {done.report}; the tables are beside it.")
+    say(f"Largest error of a positive fraction: {worst:.2f} points; {inside} of {n} declared effects lie inside their 95 % interval.")
+
+
+def _exit_if_failed(done: RunSummary) -> None:
+    if done.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def main() -> None:
+    """Run the command line; problems a user can mend are printed without a traceback."""
+    try:
+        app()
+    except SevhistoError as error:
+        n = len(error.problems)
+        typer.echo(f"{n} problem{'s' * (n != 1)}:" if n > 1 else "Problem:", err=True)
+        for problem in error.problems:
+            typer.echo(f"  {problem}", err=True)
+        sys.exit(STUDY_WRONG)
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. Nothing is lost: the same command goes on where this one was.", err=True)
+        os._exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Every endpoint against every contrast: the table comparisons.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from sevhisto.compare.effects import NAN, Effect, benjamini_hochberg, contrast, holm
+from sevhisto.compare.endpoints import choose_endpoints, widen, with_endpoints
+from sevhisto.compare.protocols import study_contrasts
+from sevhisto.config import ContrastSettings, StudyConfig
+from sevhisto.registry import join_flags, split_flags
+from sevhisto.schema import COMPARISONS
+from sevhisto.types import Problem, StudyError
+
+_CARRIED = {"contour_unreviewed": "contour_unreviewed", "not_reached": "censored_values"}
+
+
+@dataclass(frozen=True)
+class _Study:
+    values: pd.DataFrame  # animals x endpoints
+    flags: pd.DataFrame
+    facts: pd.DataFrame  # per endpoint: panel, unit, zone
+    groups: pd.Series[str]
+    blocks: pd.Series[str] | None
+    batches: pd.DataFrame | None
+    dpi: pd.Series[float] | None
+    config: StudyConfig
+
+
+def compare(
+    animals: pd.DataFrame,
+    groups: pd.Series[str],
+    config: StudyConfig,
+    *,
+    blocks: pd.Series[str] | None = None,
+    batches: pd.DataFrame | None = None,
+    dpi: pd.Series[float] | None = None,
+    excluded: Collection[str] = (),
+) -> pd.DataFrame:
+    """Return `schema.COMPARISONS`: one row per endpoint and contrast, whether it could be computed or not.
+
+    Parameters
+    ----------
+    animals : DataFrame
+        Long animal table (`schema.ANIMALS`), histology and motor rows together.
+    groups : Series
+        Animal to protocol. Animals that are not in it (controls) take no part.
+    config : StudyConfig
+        Endpoints, contrasts (default: `protocols.default_contrasts`), permutations and seed.
+    blocks : Series, optional
+        Animal to randomisation block; all empty counts as none.
+    batches : DataFrame, optional
+        Columns animal, batch and optionally panel. A batch that holds animals of one side of a contrast only sets ``batch_confounded``.
+    dpi : Series, optional
+        Animal to day of sacrifice. Where the animals of a contrast differ, nothing is computed (``dpi_mixed``).
+    excluded : collection of str
+        Animals to leave out.
+
+    Raises
+    ------
+    StudyError
+        If an endpoint is unknown, blocks are known for some animals only, or there is no contrast to make.
+    SevhistoError
+        If `animals` is not an animal table.
+    """
+    table = with_endpoints(animals)
+    kept = groups[~groups.index.isin(list(excluded))].astype(str)
+    facts = table.drop_duplicates("endpoint").set_index("endpoint")[["panel", "zone", "unit"]]
+    study = _Study(widen(table, "value"), widen(table, "flags"), facts, kept, _usable_blocks(blocks, kept), batches, dpi, config)
+    plan = study_contrasts(config, set(kept))
+    names = [c.name for c in plan]
+    if len(set(names)) < len(names):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        raise StudyError(Problem("study.toml: contrasts", f"two contrasts are called {twice[0]!r}", "give each its own name"))
+    if not plan:
+        remedy = "declare [[contrasts]], or protocols with a vehicle (total_dose = 0) or with different deliveries"
+        raise StudyError(Problem("study.toml: contrasts", "none are declared and the groups suggest none", remedy))
+    primary, secondary = choose_endpoints(config, study.values.columns)
+    roles = [(e, "primary") for e in primary] + [(e, "secondary") for e in secondary]
+    rows = [_row(study, endpoint, role, c) for endpoint, role in roles for c in plan]
+    return COMPARISONS.conform(_adjust(pd.DataFrame(rows, columns=COMPARISONS.names)))
+
+
+def _usable_blocks(blocks: pd.Series[str] | None, groups: pd.Series[str]) -> pd.Series[str] | None:
+    if blocks is None:
+        return None
+    known = blocks.reindex(groups.index).fillna("").astype(str).str.strip()
+    if (known == "").all():
+        return None
+    empty = [str(a) for a in known.index[known == ""]]
+    if empty:
+        what = f"animals without a block, while others have one: {', '.join(empty)}"
+        raise StudyError(Problem("animals.csv: block", what, "fill in the block of every animal, or of none"))
+    return known
+
+
+def _row(study: _Study, endpoint: str, role: str, c: ContrastSettings) -> dict[str, object]:
+    values = study.values[endpoint].reindex(study.groups.index).dropna()
+    members = {g: sorted(values.index[study.groups.loc[values.index] == g]) for g in (*c.a, *c.b)}
+    involved = [a for group in members.values() for a in group]
+    flags = _flags(study, endpoint, c, members, involved)
+    n_a, n_b = sum(len(members[g]) for g in c.a), sum(len(members[g]) for g in c.b)
+    effect = Effect(n_a, n_b, method="not compared") if "dpi_mixed" in flags else _effect(study, values, members, c)
+    effect = replace(effect, flags=effect.flags | flags)
+    return {
+        "endpoint": endpoint,
+        "contrast": c.name,
+        **{k: v for k, v in vars(effect).items() if k != "flags"},
+        "p_adjusted": NAN,
+        "robustness": "",
+        "flags": join_flags(set(effect.flags)),
+        "role": role,
+        "group_a": "+".join(c.a),
+        "group_b": "+".join(c.b),
+        "unit": study.facts.loc[endpoint, "unit"],
+    }
+
+
+def _effect(study: _Study, values: pd.Series[float], members: dict[str, list[str]], c: ContrastSettings) -> Effect:
+    blocks_a = blocks_b = None
+    if study.blocks is not None:
+        blocks_a = [study.blocks.loc[members[g]].to_numpy() for g in c.a]
+        blocks_b = [study.blocks.loc[members[g]].to_numpy() for g in c.b]
+    a, b = [values.loc[members[g]].to_numpy() for g in c.a], [values.loc[members[g]].to_numpy() for g in c.b]
+    settings = study.config.comparison
+    return contrast(a, b, blocks_a, blocks_b, settings.permutations, settings.seed)
+
+
+def _flags(study: _Study, endpoint: str, c: ContrastSettings, members: dict[str, list[str]], involved: list[str]) -> set[str]:
+    flags = set() if c.planned else {"exploratory"}
+    if int(study.groups.isin([*c.a, *c.b]).sum()) > len(involved):
+        flags.add("missing_animals")
+    flags |= carried_flags(study.flags, endpoint, involved)
+    if study.dpi is not None and len(set(study.dpi.reindex(involved).dropna())) > 1:
+        flags.add("dpi_mixed")
+    if study.facts.loc[endpoint, "zone"] and study.batches is not None:
+        side = {animal: g in c.a for g, animals in members.items() for animal in animals}
+        if len(set(side.values())) == 2 and _confounded(study.batches, str(study.facts.loc[endpoint, "panel"]), side):
+            flags.add("batch_confounded")
+    return flags
+
+
+def carried_flags(flags: pd.DataFrame, endpoint: str, animals: list[str]) -> set[str]:
+    """Return the result flags that follow from the flags of these animals (index) in this endpoint (column)."""
+    found: set[str] = set()
+    for cell in flags[endpoint].reindex(animals).dropna():
+        found |= {result for flag, result in _CARRIED.items() if flag in split_flags(cell)}
+    return found
+
+
+def _confounded(batches: pd.DataFrame, panel: str, side: dict[str, bool]) -> bool:
+    rows = batches[batches["panel"] == panel] if "panel" in batches.columns else batches
+    rows = rows[rows["animal"].isin(list(side))]
+    sides = rows["animal"].map(side).groupby(rows["batch"])
+    return bool((sides.min() == sides.max()).any())
+
+
+def _adjust(frame: pd.DataFrame) -> pd.DataFrame:
+    """Holm over the planned contrasts of each primary endpoint; Benjamini-Hochberg over all secondary rows."""
+    planned = ~frame["flags"].map(lambda cell: "exploratory" in split_flags(cell)).astype(bool)
+    p = frame["p"].to_numpy(dtype=np.float64)
+    adjusted = np.full(len(frame), NAN)
+    for endpoint in frame.loc[frame["role"] == "primary", "endpoint"].unique():
+        rows = ((frame["endpoint"] == endpoint) & planned).to_numpy()
+        adjusted[rows] = holm(p[rows])
+    rows = (frame["role"] == "secondary").to_numpy()
+    adjusted[rows] = benjamini_hochberg(p[rows])
+    return frame.assign(p_adjusted=adjusted)

@@ -1,0 +1,165 @@
+"""The effect of one contrast on one endpoint: difference, interval, standardised difference, ratio, p; and corrections for many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from scipy.special import gammaln
+from statsmodels.stats.multitest import multipletests
+
+from sevhisto.compare.permutation import permutation_test
+from sevhisto.types import DoubleArray, IntArray, Problem, SevhistoError
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Mean of the group means of a minus that of b, in the endpoint's unit, with everything that is said about it.
+
+    What cannot be computed is NaN, and `flags` (names of the flag registry) says why.
+    """
+
+    n_a: int
+    n_b: int
+    estimate: float = NAN
+    ci_low: float = NAN
+    ci_high: float = NAN
+    hedges_g: float = NAN
+    ratio: float = NAN
+    ratio_low: float = NAN
+    ratio_high: float = NAN
+    p: float = NAN
+    p_min: float = NAN
+    method: str = "not computed"
+    flags: frozenset[str] = frozenset()
+
+
+def contrast(
+    groups_a: Sequence[npt.ArrayLike],
+    groups_b: Sequence[npt.ArrayLike],
+    blocks_a: Sequence[npt.ArrayLike] | None = None,
+    blocks_b: Sequence[npt.ArrayLike] | None = None,
+    permutations: int = 10_000,
+    seed: int = 1,
+) -> Effect:
+    """Compare the mean of group means of `a` with that of `b`; one value is one animal.
+
+    Parameters
+    ----------
+    groups_a, groups_b : sequences of (n_group,) arrays
+        Finite values per animal, one array per group.
+    blocks_a, blocks_b : like the groups, or None
+        Randomisation block of each animal; labels are then permuted within blocks only.
+    permutations : int
+        Largest number of arrangements that are all counted; beyond it, the size of the Monte-Carlo sample.
+    seed : int
+        Of the Monte-Carlo sample.
+
+    Returns
+    -------
+    Effect
+        Interval: 95 %, Welch's t for a linear contrast with Satterthwaite's df. Hedges g: SD pooled over the groups, exact gamma
+        correction (Hedges 1981). Ratio: of the geometric means, by the same contrast on logarithms. p: permutation of the group
+        labels among all animals of the contrast, group sizes kept; it tests that no group differs from any other.
+
+    Raises
+    ------
+    SevhistoError
+        If a value is not finite, or only one side has blocks.
+    """
+    groups = [np.asarray(g, dtype=np.float64) for g in (*groups_a, *groups_b)]
+    if not all(np.isfinite(g).all() for g in groups):
+        raise SevhistoError(Problem("contrast", "a value is not finite", "leave animals without a value out"))
+    shares = np.array([1 / len(groups_a)] * len(groups_a) + [-1 / len(groups_b)] * len(groups_b))
+    n_a, n_b = sum(map(len, groups[: len(groups_a)])), sum(map(len, groups[len(groups_a) :]))
+    if min(map(len, groups)) == 0:
+        return Effect(n_a, n_b, flags=frozenset({"too_few_animals"}))
+    flags = {"too_few_animals"} if min(map(len, groups)) < 2 else set()
+    everything = np.concatenate(groups)
+    if np.ptp(everything) == 0:
+        ratio = 1.0 if everything[0] > 0 else NAN
+        flags |= {"no_variation"} | (set() if everything[0] > 0 else {"ratio_undefined"})
+        return Effect(n_a, n_b, estimate=0.0, ratio=ratio, flags=frozenset(flags))
+    if "too_few_animals" not in flags and all(np.ptp(g) == 0 for g in groups):
+        flags.add("no_spread")
+    estimate, low, high = welch_interval(groups, shares)
+    ratio, ratio_low, ratio_high = _ratio(groups, shares)
+    if math.isnan(ratio):
+        flags.add("ratio_undefined")
+    weights = np.concatenate([np.full(len(g), s / len(g)) for g, s in zip(groups, shares, strict=True)])
+    blocks, blocked = _blocks(blocks_a, blocks_b, len(everything))
+    test = permutation_test(everything, weights, blocks, permutations, seed)
+    if test.p_min >= 0.05:
+        flags.add("cannot_reach_0.05")
+    kind = "exact" if test.exact else "Monte-Carlo"
+    interval = "no interval" if math.isnan(low) else "Welch t interval"
+    method = f"{interval}; {kind} permutation{' within blocks' if blocked else ''} ({test.arrangements})"
+    g = hedges_g(groups, shares)
+    return Effect(n_a, n_b, estimate, low, high, g, ratio, ratio_low, ratio_high, test.p, test.p_min, method, frozenset(flags))
+
+
+def _blocks(a: Sequence[npt.ArrayLike] | None, b: Sequence[npt.ArrayLike] | None, n: int) -> tuple[IntArray, bool]:
+    if a is None and b is None:
+        return np.zeros(n, dtype=np.int64), False
+    if a is None or b is None:
+        raise SevhistoError(Problem("contrast", "blocks are known on one side only", "give the block of every animal"))
+    labels = [str(label) for group in (*a, *b) for label in np.asarray(group).tolist()]
+    if len(labels) != n:
+        raise SevhistoError(Problem("contrast", f"{n} values but {len(labels)} blocks", "give the block of every animal"))
+    return np.unique(np.array(labels, dtype=str), return_inverse=True)[1].astype(np.int64), True
+
+
+def welch_interval(groups: Sequence[DoubleArray], shares: DoubleArray, level: float = 0.95) -> tuple[float, float, float]:
+    """Return sum(share x group mean) with its t interval, df after Satterthwaite; NaN bounds where a group has one animal or none vary.
+
+    For two groups and shares 1 and -1 this is Welch's interval.
+    """
+    estimate = float(sum(s * g.mean() for g, s in zip(groups, shares, strict=True)))
+    if min(map(len, groups)) < 2 or all(np.ptp(g) == 0 for g in groups):
+        return estimate, NAN, NAN
+    parts = np.array([s**2 * g.var(ddof=1) / len(g) for g, s in zip(groups, shares, strict=True)])
+    fraction = parts / parts.sum()  # relative, so that squares of tiny variances do not vanish
+    df = 1 / float(np.sum(fraction**2 / np.array([len(g) - 1 for g in groups])))
+    half = float(stats.t.ppf((1 + level) / 2, df) * math.sqrt(parts.sum()))
+    return estimate, estimate - half, estimate + half
+
+
+def hedges_g(groups: Sequence[DoubleArray], shares: DoubleArray) -> float:
+    """Return the contrast over the SD pooled within groups, times J = gamma(df/2) / (sqrt(df/2) gamma((df-1)/2)); NaN where undefined."""
+    df = sum(len(g) - 1 for g in groups)
+    if min(map(len, groups)) < 2 or all(np.ptp(g) == 0 for g in groups):
+        return NAN
+    pooled = math.sqrt(sum((len(g) - 1) * float(g.var(ddof=1)) for g in groups) / df)
+    correction = math.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / math.sqrt(df / 2)
+    return correction * float(sum(s * g.mean() for g, s in zip(groups, shares, strict=True))) / pooled
+
+
+def _ratio(groups: Sequence[DoubleArray], shares: DoubleArray) -> tuple[float, float, float]:
+    if min(float(g.min()) for g in groups) <= 0:
+        return NAN, NAN, NAN
+    mid, low, high = np.exp(welch_interval([np.log(g) for g in groups], shares))
+    return float(mid), float(low), float(high)
+
+
+def holm(p: npt.ArrayLike) -> DoubleArray:
+    """Return Holm's adjusted p values; NaN stays NaN and is not counted as a test."""
+    return _adjusted(p, "holm")
+
+
+def benjamini_hochberg(p: npt.ArrayLike) -> DoubleArray:
+    """Return Benjamini-Hochberg q values; NaN stays NaN and is not counted as a test."""
+    return _adjusted(p, "fdr_bh")
+
+
+def _adjusted(p: npt.ArrayLike, method: str) -> DoubleArray:
+    out = np.array(p, dtype=np.float64)
+    known = np.isfinite(out)
+    if known.any():
+        out[known] = multipletests(out[known], method=method)[1]
+    return out

@@ -1,0 +1,148 @@
+"""From the long animal table to endpoints: one row per animal, one column per endpoint, and which of them are analysed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from sevhisto.config import StudyConfig
+from sevhisto.registry import did_you_mean
+from sevhisto.schema import ANIMALS, METRIC_UNITS, endpoint_name
+from sevhisto.types import Problem, SevhistoError, StudyError
+
+MOTOR_METRICS = ("auc", "early_auc", "plateau", "day1", "onset_day")
+_KEY = ["panel", "zone", "marker", "metric"]
+_NOT_ANIMALS = {"section": "section", "cell": "cell", "n_cells": "section", "day": "motor score"}
+
+
+def with_endpoints(animals: pd.DataFrame) -> pd.DataFrame:
+    """Return the long animal table, checked, with a column ``endpoint``; rows ordered by endpoint and animal.
+
+    Parameters
+    ----------
+    animals : DataFrame
+        As `schema.ANIMALS`: one row per animal x panel x zone x marker x metric.
+
+    Raises
+    ------
+    SevhistoError
+        If the table holds sections or cells, has an unknown metric, a unit other than the metric's, or two endpoints of one name.
+    """
+    for column, unit in _NOT_ANIMALS.items():
+        if column in animals.columns:
+            what = f"column {column!r} says that a row is one {unit}; groups are compared over animals: the animal is the unit"
+            raise SevhistoError(Problem("comparison", what, "give the animal table (results/animals.csv)"))
+    table = ANIMALS.conform(animals)
+    problems = []
+    for metric in sorted(set(table["metric"]) - set(METRIC_UNITS)):
+        problems.append(Problem("animals.csv", f"unknown metric {metric!r}", did_you_mean(metric, list(METRIC_UNITS))))
+    if problems:
+        raise SevhistoError(problems)
+    off = table[table["unit"] != table["metric"].map(METRIC_UNITS)]
+    if len(off):
+        row = off.iloc[0]
+        what = f"animal {row['animal']}, {row['metric']}: unit {row['unit']!r} instead of {METRIC_UNITS[row['metric']]!r}"
+        raise SevhistoError(Problem("animals.csv", what, "write the animal table anew with `sevhisto run`"))
+    keys = sorted({tuple(k) for k in table[_KEY].itertuples(index=False, name=None)}, key=_order)
+    names = {k: endpoint_name(*k) for k in keys}
+    _refuse_twins(names)
+    rank = {k: i for i, k in enumerate(keys)}
+    cells = list(table[_KEY].itertuples(index=False, name=None))
+    table["endpoint"] = [names[k] for k in cells]
+    order = pd.DataFrame({"rank": [rank[k] for k in cells], "animal": table["animal"].to_numpy()})
+    return table.iloc[order.sort_values(["rank", "animal"]).index.to_numpy()].reset_index(drop=True)
+
+
+def _refuse_twins(names: dict[tuple[str, ...], str]) -> None:
+    seen: dict[str, tuple[str, ...]] = {}
+    for key, name in names.items():
+        if name in seen:
+            what = f"{'/'.join(seen[name])} and {'/'.join(key)} give the same column {name!r}"
+            raise SevhistoError(Problem("animals.csv", what, "rename a panel or marker so that '_' does not make them alike"))
+        seen[name] = key
+
+
+def _order(key: tuple[str, ...]) -> tuple[object, ...]:
+    panel, zone, marker, metric = key
+    return (not (zone or marker), panel, _zone_order(zone), marker, list(METRIC_UNITS).index(metric))
+
+
+def _zone_order(zone: str) -> tuple[int, float, str]:
+    base = zone.split("_")[0]
+    if base in ("", "core", "all"):
+        return {"": 0, "core": 1, "all": 3}[base], 0.0, zone
+    start = base.split("-")[0]
+    return 2, float(start) if start.replace(".", "", 1).isdigit() else float("inf"), zone
+
+
+def wide(animals: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per animal: column ``animal``, then one column per endpoint (`schema.endpoint_name`).
+
+    Columns: histology by panel, zone from the core outwards, marker and metric; motor endpoints last. Neither depends on the order of
+    the rows given. Errors as in `with_endpoints`.
+    """
+    return widen(with_endpoints(animals), "value").rename_axis(index="animal").reset_index()
+
+
+def widen(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Animals as index (sorted), endpoints as columns (in the table's order)."""
+    columns = list(dict.fromkeys(table["endpoint"]))
+    out = table.pivot(index="animal", columns="endpoint", values=column)  # noqa: PD010 - pivot_table would drop endpoints without a value
+    return out.reindex(index=sorted(out.index), columns=columns).rename_axis(columns=None)
+
+
+def choose_endpoints(config: StudyConfig, columns: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the primary and secondary endpoints among `columns` (of the wide table).
+
+    Where no secondary ones are declared: for every macrophage and ECM marker its fractions in the core and the first ring and its positive
+    volume in the core, the core's volume per panel, and all motor metrics; always without the primary ones.
+
+    Raises
+    ------
+    StudyError
+        For an endpoint that is not there, stands twice, or is the third primary one.
+    """
+    known = [c for c in columns if c != "animal"]
+    primary, secondary = list(config.endpoints.primary), list(config.endpoints.secondary)
+    problems = []
+    if len(primary) > 2:
+        remedy = "keep the two that the study was made for; move the others to secondary"
+        problems.append(Problem("study.toml: endpoints.primary", f"{len(primary)} primary endpoints; at most two can be", remedy))
+    for role, names in (("primary", primary), ("secondary", secondary)):
+        for name in names:
+            if name not in known:
+                what = f"{name!r} is no column of animals_wide.csv"
+                problems.append(Problem(f"study.toml: endpoints.{role}", what, did_you_mean(name, known)))
+    both = [*primary, *secondary]
+    for name in sorted({n for n in both if both.count(n) > 1}):
+        problems.append(Problem("study.toml: endpoints", f"{name!r} stands twice", "name it once, as primary or as secondary"))
+    if problems:
+        raise StudyError(problems)
+    if not secondary:
+        secondary = [name for name in default_secondary(config) if name in known and name not in primary]
+        secondary = [name for name in known if name in secondary]
+    return primary, secondary
+
+
+def default_secondary(config: StudyConfig) -> list[str]:
+    """Return the names of the endpoints that are secondary where none are declared, measured or not."""
+    ring = list(config.zones.ranges)[1]
+    names = [endpoint_name(config.motor.test, "", "", metric) for metric in MOTOR_METRICS]
+    for panel, settings in config.panels.items():
+        # the core's volume is the panel's, so it is given under one marker or none
+        names.append(endpoint_name(panel, "core", "", "zone_volume_mm3"))
+        landmark = settings.marker_of_role("landmark")
+        if landmark is not None:
+            names.append(endpoint_name(panel, "core", landmark, "zone_volume_mm3"))
+        for marker in (c.marker for c in settings.channels if c.role in ("ecm", "macrophage")):
+            names += [endpoint_name(panel, zone, marker, "fraction_pct") for zone in ("core", ring)]
+            names.append(endpoint_name(panel, "core", marker, "positive_volume_mm3"))
+    return names
+
+
+def core_volume(config: StudyConfig, panel: str, columns: Iterable[str]) -> str | None:
+    """Return the column with the volume of the lesion core in `panel`: under no marker, else the first marker that has it."""
+    names = (endpoint_name(panel, "core", marker, "zone_volume_mm3") for marker in ("", *config.panels[panel].markers))
+    known = set(columns)
+    return next((name for name in names if name in known), None)

@@ -1,0 +1,150 @@
+"""Motor scores to one summary per animal, so that time points are never tested one by one.
+
+Choices made here: only visits after day 0 count (day 0 and earlier is baseline). The study's visits are the days on which at
+least half of the animals were scored; the window runs from the first to the last of them. An animal's curve is linear between
+its own visits and is never extended beyond them: an animal not seen to the end of the window has no area and no plateau.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sevhisto.config import MotorSettings
+from sevhisto.registry import did_you_mean, join_flags
+from sevhisto.schema import ANIMALS, METRIC_UNITS, MOTOR
+from sevhisto.types import DoubleArray, Problem, StudyError
+
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class _Curve:
+    days: DoubleArray
+    scores: DoubleArray
+    complete: bool  # every visit of the study, with every side
+
+    def at(self, days: DoubleArray) -> DoubleArray:
+        return np.interp(days, self.days, self.scores, left=_NAN, right=_NAN)
+
+    def area(self, start: float, end: float) -> float:
+        inside = self.days[(self.days > start) & (self.days < end)]
+        grid = np.concatenate([[start], inside, [end]])
+        return float(np.trapezoid(self.at(grid), grid))
+
+
+def summarise_motor(motor: pd.DataFrame, settings: MotorSettings, deaths: pd.Series[float] | None = None) -> pd.DataFrame:
+    """Return motor endpoints in the layout of `schema.ANIMALS`: panel is the test; zone and marker are empty.
+
+    Parameters
+    ----------
+    motor : DataFrame
+        As `schema.MOTOR`; only rows of ``settings.test`` are used (a row without test is BBB). Sides are averaged first, then raters.
+    settings : MotorSettings
+    deaths : Series, optional
+        Animal to day of death, before the planned end.
+
+    Returns
+    -------
+    DataFrame
+        Metrics: ``auc`` trapezoid over the window (score x days); ``early_auc`` the same up to ``early_until_day``; ``plateau``
+        mean at the last two visits of the study; ``day1`` score at the last visit on or before day 1; ``onset_day`` where the line
+        between two visits first meets the criterion (the first visit, flagged ``already_reached``, where it is met there; the last
+        day of the window, flagged ``not_reached``, where it is never met). ``n_sections`` holds the study visits with a score,
+        ``n_expected`` those of the study. Metrics that the study's visits cannot give (one visit only, none by day 1, none after
+        the early days) are left out.
+
+    Raises
+    ------
+    StudyError
+        For unknown test, scores outside the scale, or a visit scored twice by one rater on one side.
+    """
+    scores = _scores(motor, settings)
+    visits = _study_visits(scores)
+    curves = {str(animal): _curve(rows, visits) for animal, rows in scores.groupby("animal")}
+    rows = []
+    for animal, curve in sorted(curves.items()):
+        died = deaths is not None and animal in deaths.index and bool(deaths[animal] < visits[-1])
+        flags = ({"died"} if died else set()) | (set() if curve.complete else {"missing_visits"})
+        seen = int(np.isin(visits, curve.days).sum())
+        for metric, (value, more) in _metrics(curve, visits, settings).items():
+            rows.append((animal, settings.test, "", "", metric, value, METRIC_UNITS[metric], seen, len(visits), join_flags(flags | more)))
+    return ANIMALS.conform(pd.DataFrame(rows, columns=ANIMALS.names))
+
+
+def _scores(motor: pd.DataFrame, settings: MotorSettings) -> pd.DataFrame:
+    """Rows animal, day, score, sides: one per animal and day after injury."""
+    table = MOTOR.conform(motor.assign(**{c: "" for c in ("test", "side", "rater") if c not in motor.columns}))
+    table["test"] = table["test"].replace("", "BBB")
+    tests = set(table["test"])
+    if settings.test not in tests:
+        raise StudyError(Problem("motor.csv", f"no scores of test {settings.test!r}", did_you_mean(settings.test, sorted(tests))))
+    table = table[table["test"] == settings.test]
+    table = table[table["score"].notna() & (table["day"] > 0)]
+    _refuse(table, settings)
+    sides = table.groupby(["animal", "day", "rater"])["score"].mean()
+    seen = table.groupby(["animal", "day"])["side"].nunique()
+    out = sides.groupby(["animal", "day"]).mean().to_frame("score")
+    return out.assign(sides=seen).reset_index()
+
+
+def _refuse(table: pd.DataFrame, settings: MotorSettings) -> None:
+    problems = []
+    if not len(table):
+        problems.append(Problem("motor.csv", f"no {settings.test} score after day 0", "give the day after injury of every score"))
+    off = table[(table["score"] < 0) | (table["score"] > settings.maximum)]
+    for _, row in off.iterrows():
+        what = f"animal {row['animal']}, day {row['day']:g}: score {row['score']:g} is outside 0-{settings.maximum:g}"
+        problems.append(Problem("motor.csv", what, "correct the score, or [motor] maximum in study.toml"))
+    twice = table[table.duplicated(["animal", "day", "side", "rater"])]
+    for _, row in twice.iterrows():
+        what = f"animal {row['animal']}, day {row['day']:g}: scored twice by the same rater on the same side"
+        problems.append(Problem("motor.csv", what, "keep one row, or name the rater or side"))
+    if problems:
+        raise StudyError(problems)
+
+
+def _study_visits(scores: pd.DataFrame) -> DoubleArray:
+    count = scores.groupby("day")["animal"].nunique()
+    visits = np.sort(count[count >= scores["animal"].nunique() / 2].index.to_numpy(dtype=np.float64))
+    if not len(visits):
+        remedy = "give the planned day of each visit, the same for all animals"
+        raise StudyError(Problem("motor.csv", "no day on which at least half of the animals were scored", remedy))
+    return visits
+
+
+def _curve(rows: pd.DataFrame, visits: DoubleArray) -> _Curve:
+    ordered = rows.sort_values("day")
+    days = ordered["day"].to_numpy(dtype=np.float64)
+    complete = bool(np.isin(visits, days).all()) and len(set(ordered["sides"])) == 1
+    return _Curve(days, ordered["score"].to_numpy(dtype=np.float64), complete)
+
+
+def _metrics(curve: _Curve, visits: DoubleArray, settings: MotorSettings) -> dict[str, tuple[float, set[str]]]:
+    start, end, early = float(visits[0]), float(visits[-1]), settings.early_until_day
+    found: dict[str, tuple[float, set[str]]] = {}
+    if len(visits) > 1:
+        found["auc"] = (curve.area(start, end), set())
+    if start < early <= end:
+        found["early_auc"] = (curve.area(start, early), set())
+    if len(visits) > 1:
+        found["plateau"] = (float(curve.at(visits[-2:]).mean()), set())
+    first = visits[visits <= 1]
+    if len(first):
+        found["day1"] = (float(curve.at(first[-1:])[0]), set())
+    found["onset_day"] = _onset(curve, end, settings.criterion)
+    return found
+
+
+def _onset(curve: _Curve, end: float, criterion: float) -> tuple[float, set[str]]:
+    reached = np.flatnonzero(curve.scores >= criterion)
+    if not len(reached) or curve.days[reached[0]] > end:
+        # an animal lost before the end is not late: it has no onset day
+        return (end if curve.days[-1] >= end else _NAN), {"not_reached"}
+    i = int(reached[0])
+    if i == 0:
+        return float(curve.days[0]), {"already_reached"}
+    share = (criterion - curve.scores[i - 1]) / (curve.scores[i] - curve.scores[i - 1])
+    return float(curve.days[i - 1] + share * (curve.days[i] - curve.days[i - 1])), set()

@@ -1,0 +1,150 @@
+"""The animal table: one value per animal, panel, zone, marker and metric, from the additive section table.
+
+Zone volumes and spared tissue belong to no marker; they stand under marker ``tissue``.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from sevhisto.config import StudyConfig
+from sevhisto.decide.metrics import Measured, marker_metrics, metric_names, volume
+from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, panel_settings
+from sevhisto.decide.stack import Selection, Stack, make_stack, selections
+from sevhisto.decide.zones import ALL, CORE, HALVES, animal_zones, section_zones
+from sevhisto.registry import join_flags
+from sevhisto.schema import ANIMALS, METRIC_UNITS, SECTIONS, STATUS
+from sevhisto.types import Problem, SevhistoError
+
+TISSUE = "tissue"
+"""Stands for a marker where a metric belongs to none."""
+UNREMARKABLE = {"contour_unreviewed", "contour_drawn", "no_lesion"}
+"""Section flags that do not make `sections_flagged`: the first is carried by itself, the others are no defect."""
+CARRIED = {"threshold_fallback", "threshold_fixed"}
+_COLUMNS = ("animal", "panel", "zone", "marker", "metric", "value", "unit", "n_sections", "n_expected", "flags")
+_Row = tuple[str, str, str, str, str, float, str, int, int, str]
+
+
+def animal_table(sections: pd.DataFrame, status: pd.DataFrame, config: StudyConfig) -> pd.DataFrame:
+    """Return the animal table (`schema.ANIMALS`) of all sample and uninjured sections.
+
+    Parameters
+    ----------
+    sections : the section table, `schema.SECTIONS`
+    status : `schema.STATUS` with two more columns, `position_um` and `role`: every listed section, measured or not
+    config : zones, panels and the section spacing
+
+    Notes
+    -----
+    Ratios are ratios of sums over the measured sections. Volumes are ``section_spacing_um`` times the sum of areas (Cavalieri); the area of
+    a section that failed, was excluded or is lost is interpolated between its measured neighbours, never extrapolated. An animal none of
+    whose sections could be measured keeps its rows, empty.
+
+    Raises
+    ------
+    SevhistoError
+        A table is not what its schema says, or names an unknown panel.
+    """
+    sections = SECTIONS.conform(sections)
+    for column in (c for c in SECTIONS.names if c not in sections.columns):
+        sections[column] = np.nan
+    listed = _listed(status)
+    known_zones = [z.name for z in section_zones(config)]
+    groups = dict(tuple(sections.groupby(["animal", "panel"], sort=False)))
+    rows: list[_Row] = []
+    for (animal, panel), mine in listed.groupby(["animal", "panel"], sort=True):
+        markers = list(panel_settings(config, str(panel)).markers)
+        stack = make_stack(groups.get((animal, panel), sections.iloc[:0]), mine, known_zones, markers)
+        for selection in selections(stack, animal_zones(config)):
+            rows += _zone_rows(stack, selection, config)
+    return ANIMALS.conform(pd.DataFrame(rows, columns=list(_COLUMNS)))
+
+
+def _listed(status: pd.DataFrame) -> pd.DataFrame:
+    missing = [c for c in ("position_um", "role") if c not in status.columns]
+    if missing:
+        raise SevhistoError(Problem("status", f"missing columns: {', '.join(missing)}", "join them from slides.csv"))
+    checked = STATUS.conform(status.drop(columns=["position_um", "role"]))
+    checked["position_um"] = status["position_um"].astype(float)
+    checked["role"] = status["role"]
+    return checked[checked["role"].isin(STUDIED_ROLES)]
+
+
+def _zone_rows(stack: Stack, selection: Selection, config: StudyConfig) -> list[_Row]:
+    panel = panel_settings(config, stack.panel)
+    spacing = config.study.section_spacing_um
+    n = int(selection.member.sum())
+    summed = {c: v[selection.member, selection.source].sum(axis=0) for c, v in stack.values.items()}
+    weighted = selection.weight @ np.nan_to_num(stack.values["positive_um2"][:, selection.source])
+    cd68 = float(summed["n_cells"][stack.markers.index(REFERENCE)]) if REFERENCE in stack.markers else math.nan
+    rows = []
+    for i, channel in enumerate(panel.channels):
+        names = metric_names(channel, panel)
+        sums = {c: float(v[i]) for c, v in summed.items()}
+        weighted_um2 = math.nan if math.isnan(sums["positive_um2"]) else float(weighted[i])
+        measured = _nothing(names, selection) or marker_metrics(names, sums, cd68, weighted_um2, spacing, n)
+        carried = _carried(stack, selection, channel.marker)
+        for metric, value, own in measured:
+            rows.append(_row(stack, selection, channel.marker, metric, value, n, own | carried))
+    return rows + _tissue_rows(stack, selection, spacing, n)
+
+
+def _nothing(names: list[str], selection: Selection) -> list[Measured]:
+    return [(name, math.nan, selection.reason) for name in names] if selection.reason else []
+
+
+def _tissue_rows(stack: Stack, selection: Selection, spacing: float, n: int) -> list[_Row]:
+    area = (stack.values["zone_um2"] + stack.values["cavity_um2"])[:, selection.source, 0]
+    name = "zone_volume_mm3"
+    weighted = float(selection.weight @ np.nan_to_num(area))
+    (measured,) = _nothing([name], selection) or [volume(weighted, spacing, n, name)]
+    carried = _carried(stack, selection, TISSUE)
+    rows = [_row(stack, selection, TISSUE, *measured[:2], n, measured[2] | carried)]
+    if selection.zone == ALL:
+        value, own = _spared(stack, selection)
+        carried |= stack.flags[""] & {"contour_unreviewed"}
+        rows.append(_row(stack, selection, TISSUE, "spared_tissue_mm2", value, int(not math.isnan(value)), own | carried))
+    return rows
+
+
+def _spared(stack: Stack, selection: Selection) -> tuple[float, set[str]]:
+    """Return tissue outside the core at the epicentre (mm2), cavity not counted; not defined without a lesion."""
+    if selection.reason:
+        return math.nan, selection.reason
+    if stack.epicentre is None:
+        return math.nan, {stack.why_no_epicentre}
+    tissue = stack.values["zone_um2"][stack.epicentre.index, :, 0]
+    spared = tissue[stack.zones.index(ALL)] - tissue[stack.zones.index(CORE)]
+    return float(spared) * 1e-6, {"epicentre_tie"} if stack.epicentre.tie else set()
+
+
+def _carried(stack: Stack, selection: Selection, marker: str) -> set[str]:
+    """Return the flags that every row of this zone and marker carries."""
+    of_sections = stack.flags[marker if marker != TISSUE else ""]
+    flags = of_sections & CARRIED if marker != TISSUE else set()
+    if selection.zone != ALL:  # the whole section does not depend on the outline
+        flags |= of_sections & {"contour_unreviewed"}
+        half = selection.zone not in stack.zones and selection.zone.endswith(HALVES)
+        flags |= {"epicentre_tie"} if half and stack.epicentre is not None and stack.epicentre.tie else set()
+    if of_sections - UNREMARKABLE - CARRIED:
+        flags.add("sections_flagged")
+    if len(stack.lost_um):
+        flags.add("sections_missing")
+    if "uninjured" in stack.roles:
+        flags.add("uninjured")
+    return flags
+
+
+def _row(stack: Stack, selection: Selection, marker: str, metric: str, value: float, n: int, flags: set[str]) -> _Row:
+    cell = _joined(frozenset(flags))
+    unit = METRIC_UNITS[metric]
+    return (stack.animal, stack.panel, selection.zone, marker, metric, value, unit, n, selection.n_expected, cell)
+
+
+@cache
+def _joined(flags: frozenset[str]) -> str:
+    return join_flags(set(flags))

@@ -1,0 +1,102 @@
+"""What an animal's sums mean: every ratio is made here, once, as a ratio of sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from sevhisto.config import ChannelSettings, PanelSettings
+from sevhisto.decide.rows import REFERENCE
+
+Measured = tuple[str, float, set[str]]
+"""Metric, value, and the flags that belong to this value alone."""
+
+CELL_ROLES = ("nuclei", "landmark", "macrophage", "tracer", "other")
+"""Roles whose cells are counted; matrix lies between cells, and autofluorescence is not a label."""
+FEW, TOO_FEW = 5, 3
+
+
+def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
+    """Return the metrics that a marker has, in table order."""
+    names = ["area_um2", "fraction_pct", "integrated_density", "mean_intensity", "positive_volume_mm3"]
+    if channel.role in CELL_ROLES and panel.marker_of_role("nuclei"):
+        names += ["count", "density_per_mm2"]
+        if channel.role == "macrophage" and channel.marker != REFERENCE and REFERENCE in panel.markers:
+            names.append("fraction_of_cd68_pct")
+    if channel.marker != REFERENCE and any({channel.marker, REFERENCE} == set(pair) for pair in panel.pairs):
+        names += ["manders", "manders_over_chance"]
+    if channel.role == "ecm":
+        names.append("alignment")
+    return names
+
+
+def coherency(xx: float, yy: float, xy: float) -> float:
+    """Return the coherency of a structure tensor, 0 (no direction) to 1 (all parallel); NaN where it has no energy.
+
+    ``sqrt((yy - xx)^2 + 4 xy^2) / (xx + yy)``, as OrientationJ defines it, of the tensor summed over the whole region.
+    """
+    return math.hypot(yy - xx, 2 * xy) / (xx + yy) if xx + yy > 0 else math.nan
+
+
+def volume(um3_over_spacing: float, spacing_um: float, n_sections: int, metric: str) -> Measured:
+    """Return a Cavalieri volume (mm3): the spacing of the analysed sections times the sum of their areas; NaN below 3 sections."""
+    if n_sections < TOO_FEW:
+        return metric, math.nan, {"too_few_sections"}
+    flags = {"few_sections"} if n_sections < FEW else set()
+    return metric, spacing_um * um3_over_spacing * 1e-9, flags
+
+
+def marker_metrics(
+    names: list[str], sums: dict[str, float], cd68_cells: float, weighted_positive_um2: float, spacing_um: float, n: int
+) -> Iterator[Measured]:
+    """Yield the metrics of one marker in one zone.
+
+    Parameters
+    ----------
+    names : metrics wanted
+    sums : columns of the section table, summed over the sections of the zone
+    cd68_cells : CD68-positive cells in the zone
+    weighted_positive_um2 : positive area summed with the weights of the volume
+    spacing_um : distance between neighbouring sections
+    n : sections summed
+    """
+    tissue = sums["zone_um2"]
+    fibres = coherency(sums["fibre_xx"], sums["fibre_yy"], sums["fibre_xy"])
+    m1 = _over(sums["signal_in_cd68"], sums["signal_joint"])
+    chance = _over(sums["cd68_joint_um2"], tissue)
+    values = {
+        "area_um2": sums["positive_um2"],
+        "fraction_pct": 100 * _over(sums["positive_um2"], tissue),
+        "integrated_density": sums["signal_sum"],
+        "mean_intensity": _over(sums["signal_sum"], tissue),
+        "count": sums["n_cells"],
+        "density_per_mm2": 1e6 * _over(sums["n_cells"], tissue),
+        "fraction_of_cd68_pct": 100 * _over(sums["n_cells_cd68"], cd68_cells),
+        "manders": m1,
+        "manders_over_chance": _over(m1, chance),
+        "alignment": fibres,
+    }
+    for name in names:
+        if name == "positive_volume_mm3":
+            yield volume(weighted_positive_um2, spacing_um, n, name)
+        else:
+            yield name, values[name], _why(name, values[name], sums)
+
+
+def _over(a: float, b: float) -> float:
+    return a / b if b != 0 else math.nan
+
+
+def _why(name: str, value: float, sums: dict[str, float]) -> set[str]:
+    """Return the flag that says why a value is NaN."""
+    if not math.isnan(value):
+        return set()
+    if name in ("manders", "manders_over_chance"):
+        if math.isnan(sums["signal_joint"]):
+            return {"not_tallied"}
+        return {"no_signal"} if sums["signal_joint"] == 0 else {"empty_denominator"}
+    if name == "alignment":
+        return {"not_tallied"} if math.isnan(sums["fibre_xx"]) else {"no_signal"}
+    if math.isnan(sums["positive_um2"]):
+        return {"no_threshold"}
+    return {"empty_denominator"}

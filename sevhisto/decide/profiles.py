@@ -1,0 +1,118 @@
+"""Profiles: a marker against the distance from the lesion border, and along the cord."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sevhisto.decide.epicentre import find_epicentres
+from sevhisto.decide.rows import STUDIED_ROLES, SectionRow
+from sevhisto.decide.section_table import threshold_bin
+from sevhisto.decide.thresholds import Threshold, ThresholdKey
+from sevhisto.decide.zones import ALL
+from sevhisto.schema import PROFILES
+from sevhisto.types import (
+    JOINT_DISTANCE_EDGES_UM,
+    JOINT_DISTANCE_STEP_UM,
+    NO_DISTANCE,
+    QUANTUM,
+    DoubleArray,
+    IntArray,
+)
+
+_STARTS = np.concatenate([[0], np.arange(1, NO_DISTANCE - 1, 5), [NO_DISTANCE - 1]])
+BORDER_UM: IntArray = np.concatenate([[JOINT_DISTANCE_EDGES_UM[0] - JOINT_DISTANCE_STEP_UM], JOINT_DISTANCE_EDGES_UM])
+"""Lower edge of every bin of the border profile; the first bin holds everything below -1500 um, the last everything from 3000 um."""
+_MEASURES = ("zone_um2", "positive_um2", "signal_sum")
+
+
+@dataclass
+class _Border:
+    markers: tuple[str, ...]
+    area: DoubleArray  # (n_markers, n_bins, N_INTENSITY) um2: pixel sizes may differ between sections
+    signal: DoubleArray  # (n_markers, n_bins) grey um2
+
+
+class BorderPool:
+    """Tallies by distance from the border, added up over the sections of each animal, panel and batch.
+
+    Feed it every measured section while its record is at hand; a changed threshold needs no record again.
+    """
+
+    def __init__(self) -> None:
+        self._pool: dict[tuple[str, str, str], _Border] = {}
+
+    def add(self, row: SectionRow) -> None:
+        """Add a section; controls, and sections without a record or a core, add nothing."""
+        record = row.record
+        if record is None or row.role not in STUDIED_ROLES or not record.meta.get("has_core", False):
+            return
+        area = _coarse(record.counts.sum(axis=1)) * record.px_um2
+        signal = _coarse(record.sums.sum(axis=(1, 3))) * (QUANTUM * record.px_um2)
+        key = (row.animal, row.panel, row.batch)
+        if key in self._pool:
+            self._pool[key].area += area
+            self._pool[key].signal += signal
+        else:
+            self._pool[key] = _Border(record.markers, area, signal)
+
+    def rows(self, thresholds: Mapping[ThresholdKey, Threshold]) -> pd.DataFrame:
+        """Return the rows with axis ``border``: 50 um bins from the innermost to the outermost that holds tissue."""
+        frames = []
+        for (animal, panel, batch), border in sorted(self._pool.items()):
+            occupied = np.flatnonzero(border.area[0].sum(axis=1) > 0)
+            bins = slice(occupied[0], occupied[-1] + 1) if len(occupied) else slice(0, 0)
+            for i, marker in enumerate(border.markers):
+                threshold = thresholds[panel, batch, marker].value
+                measures = {
+                    "position_um": BORDER_UM[bins].astype(float),
+                    "zone_um2": border.area[i, bins].sum(axis=1),
+                    "positive_um2": border.area[i, bins, threshold_bin(threshold) :].sum(axis=1),
+                    "signal_sum": border.signal[i, bins],
+                }
+                frames.append(pd.DataFrame({"animal": animal, "panel": panel, "marker": marker, "axis": "border", **measures}))
+        return _summed(frames)
+
+
+def profile_table(
+    sections: pd.DataFrame, status: pd.DataFrame, border: BorderPool, thresholds: Mapping[ThresholdKey, Threshold]
+) -> pd.DataFrame:
+    """Return the profiles (`schema.PROFILES`) of all sample and uninjured sections.
+
+    Axis ``border`` is `BorderPool.rows`. Axis ``cord`` is zone ``all`` of every section by its place relative to the epicentre of its
+    animal and panel (negative is rostral); where no section has a lesion, relative to the middle between the first and last section,
+    flagged ``no_lesion``. Sections without a place are left out of axis ``cord``.
+
+    Parameters
+    ----------
+    sections : `schema.SECTIONS`
+    status : `schema.STATUS` with `role`
+    """
+    studied = status.loc[status["role"].isin(STUDIED_ROLES), ["animal", "section", "panel"]]
+    mine = sections.merge(studied, on=["animal", "section", "panel"])
+    epicentres = find_epicentres(mine)
+    whole = mine[(mine["zone"] == ALL) & mine["position_um"].notna()]
+    frames = [border.rows(thresholds)]
+    for (animal, panel), group in whole.groupby(["animal", "panel"], sort=True):
+        epicentre = epicentres[str(animal), str(panel)]
+        place = group["position_um"]
+        origin = (place.min() + place.max()) / 2 if epicentre is None else epicentre.position_um
+        named = group.assign(position_um=place - origin, axis="cord", flags="" if epicentre else "no_lesion")
+        frames.append(named[["animal", "panel", "marker", "axis", "position_um", *_MEASURES, "flags"]])
+    return PROFILES.conform(_summed(frames))
+
+
+def _coarse(values: IntArray) -> DoubleArray:
+    return np.asarray(np.add.reduceat(values[:, :NO_DISTANCE], _STARTS, axis=1), np.float64)
+
+
+def _summed(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    columns = ["animal", "panel", "marker", "axis", "position_um", *_MEASURES]
+    frames = [f.assign(flags=f["flags"] if "flags" in f.columns else "") for f in frames if len(f)]
+    if not frames:
+        return pd.DataFrame(columns=[*columns, "flags"])
+    keys = ["animal", "panel", "marker", "axis", "position_um"]
+    return pd.concat(frames).groupby(keys, sort=True, as_index=False).agg({**dict.fromkeys(_MEASURES, "sum"), "flags": "first"})

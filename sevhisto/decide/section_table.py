@@ -1,0 +1,161 @@
+"""The section table: areas, sums and counts per section, zone and marker. Everything here adds up; no ratio is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sevhisto.config import ChannelSettings, StudyConfig
+from sevhisto.decide.rows import COARSE_OF_FINE, REFERENCE, SectionRow, SectionSummary, panel_settings, summarise
+from sevhisto.decide.thresholds import Threshold, ThresholdKey
+from sevhisto.registry import join_flags
+from sevhisto.schema import SECTIONS
+from sevhisto.types import (
+    INTENSITY_EDGES,
+    JOINT_EDGES,
+    N_INTENSITY,
+    QUANTUM,
+    AnyArray,
+    DoubleArray,
+    IntArray,
+    Problem,
+    SevhistoError,
+)
+
+_N_COARSE = len(JOINT_EDGES) + 1
+_COARSE_STARTS = np.flatnonzero(np.diff(COARSE_OF_FINE, prepend=-1))
+Columns = dict[str, Any]
+
+
+def section_rows(section: SectionRow | SectionSummary, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig) -> pd.DataFrame:
+    """Return the rows of one section, every zone by every marker, as `schema.SECTIONS`.
+
+    Areas are exact counts of pixels in whole intensity bins at or above the threshold. A section without a core has 0 outside zone ``all``
+    (flag ``no_lesion``); where the lesion is unknown (``no_landmark``) it has NaN there. Colocalisation comes from the joint tally: the
+    marker's signal in a coarse bin is that bin's exact mean over the zone, and of the coarse CD68 bin that the threshold cuts, the share of
+    pixels above it (exact, from the fine tally) counts as positive. Fibre sums begin at the first coarse edge at or above the threshold.
+    A section that was not measured gives no rows.
+    """
+    return section_table([section], thresholds, config)
+
+
+def section_table(
+    sections: Iterable[SectionRow | SectionSummary], thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig
+) -> pd.DataFrame:
+    """Return the rows of all measured sections (see `section_rows`), in the order given."""
+    blocks = []
+    for section in sections:
+        if isinstance(section, SectionRow):
+            if section.record is None:
+                continue
+            section = summarise(section, config)
+        blocks += [_marker_rows(section, i, thresholds, config) for i in range(len(section.markers))]
+    if not blocks:
+        return SECTIONS.conform(pd.DataFrame(columns=SECTIONS.names))
+    return SECTIONS.conform(pd.DataFrame({name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}))
+
+
+def threshold_bin(value: float) -> int:
+    """Return the first intensity bin at or above a threshold that is a bin edge; one past the last for NaN."""
+    if np.isnan(value):
+        return N_INTENSITY
+    edge = int(np.searchsorted(INTENSITY_EDGES, value))
+    if edge == len(INTENSITY_EDGES) or INTENSITY_EDGES[edge] != value:
+        raise ValueError(f"{value} is no edge of the intensity bins; use types.snap_threshold")
+    return edge + 1
+
+
+def _threshold(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdKey, Threshold]) -> Threshold:
+    row = summary.row
+    key = (row.panel, row.batch, marker)
+    if key not in thresholds:
+        where = f"panel {row.panel}, batch {row.batch}, marker {marker}"
+        needed = f"no threshold, needed by section {row.section} of animal {row.animal}"
+        raise SevhistoError(Problem(where, needed, "decide thresholds first"))
+    return thresholds[key]
+
+
+def _marker_rows(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig) -> Columns:
+    row, n = summary.row, len(summary.zones)
+    marker = summary.markers[i]
+    threshold = _threshold(summary, marker, thresholds)
+    channel = next(c for c in panel_settings(config, row.panel).channels if c.marker == marker)
+    counts = summary.counts[:, i]
+    area = np.float64(summary.px_um2)
+    pixels = counts.sum(axis=1)
+    positive = counts[:, threshold_bin(threshold.value) :].sum(axis=1) * area
+    measures: dict[str, AnyArray] = {
+        "zone_um2": pixels * area,
+        "cavity_um2": summary.cavity_px * area,
+        "masked_um2": summary.masked_px * area,
+        "positive_um2": np.where((pixels > 0) & np.isnan(threshold.value), np.nan, positive),
+        "signal_sum": summary.signal[:, i] * (QUANTUM * area),
+        **_cells(summary, channel, thresholds),
+        **_joint(summary, i, thresholds),
+        **_fibres(summary, marker, threshold),
+    }
+    measures = {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}
+    words = {
+        "animal": row.animal,
+        "section": row.section,
+        "panel": row.panel,
+        "batch": row.batch,
+        "position_um": row.position_um,
+        "marker": marker,
+        "background": summary.offsets.get(marker, np.nan),
+        "threshold": threshold.value,
+        "threshold_source": threshold.source,
+        "flags": join_flags(summary.flags | threshold.flags),
+    }
+    constant = {k: np.full(n, v, dtype=object if isinstance(v, str) else float) for k, v in words.items()}
+    return {**constant, "zone": np.array([z.name for z in summary.zones], object), **measures}
+
+
+def _cells(summary: SectionSummary, channel: ChannelSettings, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
+    unknown = np.full(len(summary.zones), np.nan)
+    if summary.cells is None:
+        return {"n_cells": unknown, "n_cells_cd68": unknown}
+    cells = summary.cells
+    chosen = np.ones(summary.in_zone.shape[1], bool)
+    if channel.role != "nuclei":
+        chosen = cells[channel.marker] >= _threshold(summary, channel.marker, thresholds).value
+    double = unknown
+    if REFERENCE in cells:
+        double = (summary.in_zone & chosen & (cells[REFERENCE] >= _threshold(summary, REFERENCE, thresholds).value)).sum(axis=1)
+    return {"n_cells": (summary.in_zone & chosen).sum(axis=1), "n_cells_cd68": double}
+
+
+def _joint(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
+    marker = summary.markers[i]
+    names = ("signal_in_cd68", "signal_joint", "cd68_joint_um2")
+    if marker not in summary.joint:
+        return {name: np.full(len(summary.zones), np.nan) for name in names}
+    joint = summary.joint[marker].astype(np.float64)
+    reference = summary.counts[:, summary.markers.index(REFERENCE)]
+    share = _positive_share(reference, _threshold(summary, REFERENCE, thresholds).value)
+    pixels = np.add.reduceat(summary.counts[:, i], _COARSE_STARTS, axis=-1)
+    mean = summary.positive_part[marker] / np.maximum(pixels, 1) * QUANTUM
+    in_reference = np.einsum("zij,zj->zi", joint, share)
+    signal_in = (in_reference * mean).sum(axis=1) * summary.px_um2
+    signal = (joint.sum(axis=2) * mean).sum(axis=1) * summary.px_um2
+    return dict(zip(names, (signal_in, signal, in_reference.sum(axis=1) * summary.px_um2), strict=True))
+
+
+def _positive_share(counts: IntArray, threshold: float) -> DoubleArray:
+    """Return the share of pixels at or above the threshold in every coarse bin, (n_zones, 64), from fine counts (n_zones, N_INTENSITY)."""
+    above = counts.copy()
+    above[:, : threshold_bin(threshold)] = 0
+    pixels = np.add.reduceat(counts, _COARSE_STARTS, axis=-1)
+    return np.asarray(np.add.reduceat(above, _COARSE_STARTS, axis=-1) / np.maximum(pixels, 1), np.float64)
+
+
+def _fibres(summary: SectionSummary, marker: str, threshold: Threshold) -> dict[str, DoubleArray]:
+    names = ("fibre_xx", "fibre_yy", "fibre_xy")
+    if marker not in summary.fibres or np.isnan(threshold.value):
+        return {name: np.full(len(summary.zones), np.nan) for name in names}
+    first = int(np.searchsorted(JOINT_EDGES, threshold.value, side="left")) + 1
+    sums = summary.fibres[marker][:, first:_N_COARSE].sum(axis=1)
+    return {name: sums[:, k].astype(np.float64) for k, name in enumerate(names)}

@@ -1,0 +1,98 @@
+"""Do the image files fit what the study says of them? Metadata only: no pixel is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from sevhisto.io.annotations import name_problems, read_annotations
+from sevhisto.io.channels import match_channels
+from sevhisto.io.pixelsize import reconcile
+from sevhisto.io.scene import SceneInfo
+from sevhisto.io.slides import slide_info
+from sevhisto.io.study import Study
+from sevhisto.types import Problem, SevhistoError, SlideError
+
+
+def check_files(study: Study) -> list[Problem]:
+    """Return everything that is wrong with the study's image files and drawn outlines; `inspect_files` tells the notes too."""
+    return inspect_files(study)[0]
+
+
+def inspect_files(study: Study) -> tuple[list[Problem], list[str]]:
+    """Open the metadata of each image once.
+
+    Returns
+    -------
+    problems : files that cannot be read; no such scene; no pixel size, or two that disagree; channels that are not there; colour where
+        fluorescence is expected, and the reverse; time series; outlines that cannot be read or whose name means nothing
+    notes : what is no fault, but should be known: Z stacks, pixel sizes that differ within a panel, lines and points among outlines
+    """
+    problems: list[Problem] = []
+    notes: list[str] = []
+    sizes: dict[str, dict[str, str]] = {}
+    listed = study.slides[study.slides["file"] != ""]
+    for file, rows in listed.groupby("file", sort=False):
+        where = f"slides.csv, row {rows.index[0]}, file {file}"
+        try:
+            scenes = slide_info(study.slide_path(str(file)))
+        except SlideError as error:
+            problems += [Problem(where, p.what, p.remedy) for p in error.problems]
+            continue
+        for scene, same in rows.groupby("scene", sort=True):
+            found, told, um = _scene(study, scenes, int(str(scene)), same, where)
+            problems += found
+            notes += told
+            if um is not None:
+                sizes.setdefault(str(same["panel"].iloc[0]), {}).setdefault(f"{um:.3g}", str(file))
+    for panel, by_size in sizes.items():
+        if len(by_size) > 1:
+            said = ", ".join(f"{um} um ({file})" for um, file in by_size.items())
+            notes.append(f"panel {panel}: pixel sizes differ between files: {said}")
+    found, told = _outlines(study, listed)
+    return problems + found, notes + told
+
+
+def _scene(
+    study: Study, scenes: Sequence[SceneInfo], scene: int, rows: pd.DataFrame, where: str
+) -> tuple[list[Problem], list[str], float | None]:
+    if scene > len(scenes):
+        what = f"scene {scene} is not there: the file has {len(scenes)}"
+        return [Problem(where, what, "correct `scene` in slides.csv")], [], None
+    info = scenes[scene - 1]
+    problems: list[Problem] = []
+    um = None
+    stated = sorted(set(rows["um_per_px"].dropna()))
+    if len(stated) > 1:
+        said = " and ".join(f"{v:g}" for v in stated)
+        problems.append(Problem(where, f"slides.csv gives pixel sizes {said} um for one image", "keep one of them"))
+    else:
+        try:
+            um = reconcile(study.slide_path(str(rows["file"].iloc[0])), info.calibrations, stated[0] if stated else None).um
+        except SlideError as error:
+            problems += [Problem(where, p.what, p.remedy) for p in error.problems]
+    if info.n_t > 1:
+        problems.append(Problem(where, f"is a time series of {info.n_t} frames", "save the frame to be measured as a file of its own"))
+    for panel in dict.fromkeys(rows["panel"]):
+        try:
+            match_channels(study.config.panels[panel], info.channels, f"{where}, panel {panel}")
+        except SlideError as error:
+            problems += error.problems
+    notes = [f"{where}: a Z stack of {info.n_z} planes; its maximum projection is measured"] if info.n_z > 1 else []
+    return problems, notes, um
+
+
+def _outlines(study: Study, listed: pd.DataFrame) -> tuple[list[Problem], list[str]]:
+    problems: list[Problem] = []
+    notes: list[str] = []
+    for file, scene in dict.fromkeys(zip(listed["file"], listed["scene"], strict=True)):
+        try:
+            path = study.corrections(file, int(scene))
+            if path is not None:
+                outlines, told = read_annotations(path)
+                problems += name_problems(outlines, f"corrections/{path.name}")
+                notes += told
+        except SevhistoError as error:
+            problems += error.problems
+    return problems, notes

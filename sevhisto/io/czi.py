@@ -1,0 +1,74 @@
+"""Zeiss CZI, by the slideio library: level 0 only, channel by channel, from the scene's own (0, 0)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sevhisto.io.pixelsize import calibration
+from sevhisto.io.scene import SceneInfo, broken, checked_dtype, named, top_of_range, why
+from sevhisto.types import AnyArray, SlideError
+
+
+class CziSlideFile:
+    """A CZI file; its label and preview pictures are not scenes."""
+
+    def __init__(self, path: Path) -> None:
+        import slideio
+
+        self.path = path
+        try:
+            self._file = slideio.open_slide(str(path), "CZI")
+        except Exception as error:
+            raise broken(path, f"is not a readable CZI file ({why(error)})") from error
+        try:
+            kinds = set(re.findall(r"<PixelType>\s*(\w+)", self._file.raw_metadata))
+            if any(k.startswith("Bgr") for k in kinds):
+                # slideio hands such pixels back as blue, green, red in some files; no real file was at hand to settle it
+                raise broken(path, "is a colour CZI, whose colour order is not certain", "export it from ZEN as OME-TIFF")
+            self._scenes = [self._file.get_scene(i) for i in range(self._file.num_scenes)]
+            self.scenes = tuple(self._info(i, s) for i, s in enumerate(self._scenes, 1))
+        except Exception as error:
+            self.close()
+            raise error if isinstance(error, SlideError) else broken(path, f"its CZI metadata cannot be read ({why(error)})") from error
+
+    def _info(self, number: int, scene: Any) -> SceneInfo:
+        n = int(scene.num_channels)
+        kinds = {np.dtype(scene.get_channel_data_type(c)) for c in range(n)}
+        if len(kinds) != 1:
+            raise broken(self.path, f"scene {number} has channels of different types ({', '.join(sorted(k.name for k in kinds))})")
+        dtype = checked_dtype(self.path, kinds.pop())
+        bits = {int(b) for b in re.findall(r"<ComponentBitCount>\s*(\d+)", self._file.raw_metadata)}
+        x, y = (1e6 * float(v) for v in scene.resolution)  # metres
+        _, _, w, h = scene.rect  # its origin is in file coordinates; blocks are counted from 0
+        return SceneInfo(
+            scene=number,
+            shape=(int(h), int(w)),
+            channels=named([scene.get_channel_name(c) for c in range(n)], n),
+            dtype=dtype,
+            calibrations=(calibration(x, y, "um", "CZI"),),
+            n_z=max(1, int(scene.num_z_slices)),
+            n_t=max(1, int(scene.num_t_frames)),
+            bit_max=top_of_range(dtype, max(bits) if bits else None),
+        )
+
+    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int) -> AnyArray:
+        """Pixels (c, h, w) of plane `z`; one channel at a time, which the library does many times faster."""
+        rect, size = (x0, y0, x1 - x0, y1 - y0), (x1 - x0, y1 - y0)
+        out = np.empty((len(channels), y1 - y0, x1 - x0), self.scenes[scene - 1].dtype)
+        for i, channel in enumerate(channels):
+            try:
+                block = self._scenes[scene - 1].read_block(rect, size=size, channel_indices=[channel], slices=(z, z + 1), frames=(0, 1))
+            except Exception as error:
+                raise broken(self.path, f"rows {y0} to {y1} of channel {channel + 1} cannot be read ({why(error)})") from error
+            out[i] = np.asarray(block).reshape(out.shape[1:])
+        return out
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._scenes = []
+        self._file = None

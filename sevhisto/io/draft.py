@@ -1,0 +1,209 @@
+"""`sevhisto init`: the study files drafted from file names and metadata. What could not be told is ``?``, which `load_study` asks for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from sevhisto.io.filenames import FileTokens, read_name
+from sevhisto.io.markers import guess_panel, guess_stain
+from sevhisto.io.scene import SceneInfo
+from sevhisto.io.sheets import PENDING
+from sevhisto.io.slides import readers, slide_info
+from sevhisto.io.store import write_bytes_atomic
+from sevhisto.io.template import HEAD, TAIL
+from sevhisto.schema import ANIMALS_SHEET, MOTOR, SLIDES, Table
+from sevhisto.types import Problem, SlideError, StudyError
+
+FILES = ("study.toml", "slides.csv", "animals.csv", "motor.csv")
+_SKIPPED = ("results", "corrections")
+
+
+@dataclass
+class _Image:
+    """One scene of one image, with what its name tells."""
+
+    file: str
+    tokens: FileTokens
+    info: SceneInfo
+    n_scenes: int
+    panel: str = ""
+    section: str = ""
+
+
+def draft_study(slides_dir: Path, root: Path | None = None) -> list[str]:
+    """Write study.toml, slides.csv, animals.csv and motor.csv for a folder of images; no image is moved, copied or changed.
+
+    Parameters
+    ----------
+    slides_dir : folder of the images, or a folder with a subfolder ``slides``
+    root : where to write; by default the parent of a folder named ``slides``, otherwise the folder given
+
+    Returns
+    -------
+    notes : what was written, and what is left to do, one line each
+
+    Raises
+    ------
+    StudyError
+        No such folder, no image in it, or one of the files is there already: nothing is ever overwritten, and then nothing is written.
+    """
+    slides_dir, root = _places(Path(slides_dir), root)
+    there = [name for name in FILES if (root / name).exists()]
+    if there:
+        remedy = "edit it, or move it away first; no file is overwritten"
+        raise StudyError([Problem(str(root / name), "is there already", remedy) for name in there])
+    images, notes = _images(slides_dir)
+    if not images:
+        remedy = f"formats that can be read: {', '.join(sorted(readers))}"
+        unread = [Problem(str(slides_dir), note) for note in notes]
+        raise StudyError([Problem(str(slides_dir), "holds no image that can be read", remedy), *unread])
+    panels = _name_panels(images)
+    notes += _name_sections(images)
+    outputs = {
+        "study.toml": _toml(root, slides_dir, panels),
+        "slides.csv": _sheet(SLIDES, [_slide_row(image) for image in images]),
+        "animals.csv": _sheet(ANIMALS_SHEET, _animal_rows(images)),
+        "motor.csv": _sheet(MOTOR, []),
+    }
+    for name, text in outputs.items():
+        write_bytes_atomic(root / name, text.encode("utf-8"))
+    return [f"wrote {', '.join(FILES)} to {root}", *notes, *_left_to_do(images, panels)]
+
+
+def _places(given: Path, root: Path | None) -> tuple[Path, Path]:
+    if not given.is_dir():
+        raise StudyError(Problem(str(given), "there is no such folder", "give the folder that holds the images"))
+    given = given.resolve()
+    if given.name == "slides":
+        return given, (root or given.parent).resolve()
+    if (given / "slides").is_dir():
+        return given / "slides", (root or given).resolve()
+    return given, (root or given).resolve()
+
+
+def _images(folder: Path) -> tuple[list[_Image], list[str]]:
+    images: list[_Image] = []
+    notes: list[str] = []
+    paths = (p for p in folder.rglob("*") if p.is_file() and any(p.name.lower().endswith(s) for s in readers))
+    for path in sorted(paths, key=lambda p: [_natural(part) for part in p.relative_to(folder).parts]):
+        parts = path.relative_to(folder).parts
+        if any(part.startswith(".") for part in parts) or parts[0] in _SKIPPED:
+            continue
+        file = "/".join(parts)
+        try:
+            scenes = slide_info(path)
+        except SlideError as error:
+            notes.append(f"left out: {file} {error.problems[0].what}")
+            continue
+        images += [_Image(file, read_name(file), info, len(scenes)) for info in scenes]
+    return images, notes
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Return a sort key that puts s2 before s10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part.casefold()) for part in re.split(r"(\d+)", text) if part]
+
+
+def _name_panels(images: list[_Image]) -> dict[str, tuple[bool, str, list[tuple[str | int, str, str]]]]:
+    """Give images with equal channels one panel, A, B, ... in order of appearance; return colour or not, stain, channels of each."""
+    names: dict[tuple[str, ...], str] = {}
+    panels: dict[str, tuple[bool, str, list[tuple[str | int, str, str]]]] = {}
+    for image in images:
+        stain, components = guess_stain(image.file) if image.info.is_rgb else ("", ())
+        channels = ("RGB", stain) if image.info.is_rgb else tuple(c.strip().casefold() for c in image.info.channels)
+        if channels not in names:
+            n = len(names)
+            names[channels] = chr(ord("A") + n) if n < 26 else f"P{n + 1}"
+            found = [*components] if image.info.is_rgb else guess_panel(image.info.channels)
+            panels[names[channels]] = image.info.is_rgb, stain, list(found)
+        image.panel = names[channels]
+    return panels
+
+
+def _name_sections(images: list[_Image]) -> list[str]:
+    """Give each image its section id: from its name where all of an animal's are told and differ, else its number in file order."""
+    groups: dict[tuple[str, str], list[_Image]] = {}
+    for image in images:
+        groups.setdefault((image.tokens.animal, image.panel), []).append(image)
+    numbered = []
+    for (animal, panel), group in groups.items():
+        told = [image.tokens.section for image in group]
+        if not all(told) or len({t.lstrip("0") for t in told}) < len(told):
+            told = [str(n) for n in range(1, len(group) + 1)]
+            numbered.append(f"{animal or '?'} ({panel})")
+        for image, section in zip(group, told, strict=True):
+            image.section = section
+    return [f"sections were numbered in the order of the files, for: {', '.join(numbered)}"] if numbered else []
+
+
+def _slide_row(image: _Image) -> dict[str, str]:
+    tokens = image.tokens
+    return {
+        "file": image.file,
+        "animal": tokens.animal or PENDING,
+        "section": image.section,
+        "piece": "1",
+        "panel": image.panel,
+        "batch": tokens.batch or PENDING,
+        "role": tokens.role,
+        "position_um": PENDING if tokens.role == "sample" else "",
+        "scene": str(image.info.scene) if image.n_scenes > 1 else "",
+        "um_per_px": "" if image.info.um_per_px is not None else PENDING,
+        "notes": tokens.doubtful,
+    }
+
+
+def _animal_rows(images: list[_Image]) -> list[dict[str, str]]:
+    sampled = {i.tokens.animal for i in images if i.tokens.role == "sample"}
+    animals = dict.fromkeys(i.tokens.animal for i in images if i.tokens.animal)
+    rows = [{"animal": a, "protocol": PENDING if a in sampled else ""} for a in animals]
+    return rows or [{"animal": PENDING, "protocol": PENDING}]
+
+
+def _sheet(table: Table, rows: list[dict[str, str]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, table.names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _toml(root: Path, slides_dir: Path, panels: dict[str, tuple[bool, str, list[tuple[str | int, str, str]]]]) -> str:
+    relative = slides_dir.relative_to(root).as_posix() if slides_dir.is_relative_to(root) else slides_dir.as_posix()
+    name = (root.name if relative != "." else slides_dir.name) or "study"
+    parts = [HEAD.format(name=_quoted(name), slides_dir=_quoted(relative), pending=PENDING)]
+    for panel, (colour, stain, channels) in panels.items():
+        lines = [f"[panels.{panel}]"]
+        if colour:
+            lines += ['kind = "brightfield"', f"stain = {_quoted(stain)}"]
+        markers = [marker for _, marker, _ in channels]
+        if {"CD68", "CD206"} <= set(markers):
+            lines.append('pairs = [["CD68", "CD206"]]')
+        for channel, marker, role in channels:
+            shown = channel if isinstance(channel, int) else _quoted(channel)
+            lines += ["", f"[[panels.{panel}.channels]]", f"channel = {shown}", f"marker = {_quoted(marker)}", f"role = {_quoted(role)}"]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join([*parts, TAIL])
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _left_to_do(images: list[_Image], panels: dict[str, tuple[bool, str, list[tuple[str | int, str, str]]]]) -> list[str]:
+    rows = [_slide_row(image) for image in images]
+    open_cells = Counter(column for row in rows for column, cell in row.items() if cell == PENDING)
+    notes = [f"slides.csv: fill in {column} ({n} of {len(rows)} rows)" for column, n in open_cells.items()]
+    unknown = [p for p, (_, stain, channels) in panels.items() if PENDING in (stain, *(v for c in channels for v in c))]
+    if unknown:
+        notes.append(f"study.toml: fill in marker and role of the channels of panel {', '.join(unknown)}")
+    notes.append("study.toml: fill in section_spacing_um, and the protocols; animals.csv: the protocol of each animal")
+    notes.append("slides.csv: where a slide holds several pieces of tissue, copy its row for each and count `piece`; add lost sections")
+    doubts = sorted({image.tokens.doubtful for image in images if image.tokens.doubtful})
+    return notes + [f"slides.csv: {doubt}; check the rows" for doubt in doubts]

@@ -1,0 +1,100 @@
+"""What a slide reader gives: the facts of each scene, and planes of pixels by region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from sevhisto.io.pixelsize import Calibration
+from sevhisto.types import AnyArray, Problem, SlideError
+
+RGB = ("R", "G", "B")
+NO_TOP = 2**31 - 1
+"""`bit_max` of floating-point images: they have no top of range."""
+_KINDS = ("uint8", "uint16", "uint32", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class SceneInfo:
+    """The facts of one scene, read without touching its pixels.
+
+    Attributes
+    ----------
+    scene : from 1, in file order
+    shape : (height, width) in pixels
+    channels : names in file order; ("R", "G", "B") for colour
+    calibrations : every pixel size that the file states, with the place where it stands
+    n_z, n_t : planes in depth and in time
+    bit_max : largest grey level that can occur, as far as the file tells
+    """
+
+    scene: int
+    shape: tuple[int, int]
+    channels: tuple[str, ...]
+    dtype: np.dtype[Any]
+    calibrations: tuple[Calibration, ...] = ()
+    is_rgb: bool = False
+    n_z: int = 1
+    n_t: int = 1
+    bit_max: int = 0
+
+    @property
+    def um_per_px(self) -> float | None:
+        """Pixel size, or None where the file has none or several that disagree."""
+        good = [c for c in self.calibrations if c.um is not None]
+        return good[0].um if good and all(c.agrees(good[0].um) for c in good) else None
+
+    @property
+    def um_source(self) -> str:
+        """Where the pixel size stands, or why there is none."""
+        if self.um_per_px is not None:
+            return next(c.source for c in self.calibrations if c.um is not None)
+        return "; ".join(str(c) for c in self.calibrations) or "not in the file"
+
+
+class SlideFile(Protocol):
+    """An open image file of one format; not for use by several threads at once."""
+
+    scenes: tuple[SceneInfo, ...]
+
+    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int) -> AnyArray:
+        """Pixels (c, h, w) of plane `z` of scene number `scene` (from 1); the region lies inside the scene."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+def broken(path: Path, what: str, remedy: str = "copy the file again from the microscope, or save it again as OME-TIFF") -> SlideError:
+    """Return the error that says what is wrong with a file."""
+    return SlideError(Problem(path.name, what, remedy))
+
+
+def why(error: BaseException) -> str:
+    """Return the first line of a library's message, for use inside a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def checked_dtype(path: Path, dtype: Any) -> np.dtype[Any]:
+    """Return a pixel type that can be measured; SlideError for signed, complex, 1-bit and other types."""
+    kind = np.dtype(dtype)
+    if kind.name not in _KINDS:
+        raise broken(path, f"its pixels are of type {kind.name}, which is no plain intensity", f"save it as one of {', '.join(_KINDS)}")
+    return kind
+
+
+def top_of_range(dtype: np.dtype[Any], bits: int | None = None) -> int:
+    """Return the largest grey level of `dtype`, or of the `bits` that the file declares significant."""
+    if dtype.kind == "f":
+        return NO_TOP
+    full = 8 * dtype.itemsize
+    return int(2 ** (bits if bits and 1 < bits <= full else full) - 1)
+
+
+def named(names: Sequence[str | None], n: int) -> tuple[str, ...]:
+    """Return `n` channel names; "channel 1" and so on where the file has none."""
+    given = [*names, *[None] * n][:n]
+    return tuple((name or "").strip() or f"channel {i}" for i, name in enumerate(given, 1))

@@ -1,0 +1,253 @@
+"""Slides: lazy, calibrated pixels of one scene of an image file, whatever its format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from sevhisto.io.pixelsize import Calibration, reconcile
+from sevhisto.io.scene import SceneInfo, SlideFile, broken
+from sevhisto.registry import Registry
+from sevhisto.types import AnyArray, FloatArray, Problem, SlideError
+
+Reader = Callable[[Path], SlideFile]
+readers: Registry[Reader] = Registry("reader")
+"""Readers by file suffix; register one to teach sevhisto a format. The longest suffix that fits wins."""
+_BLOCK_PX = 2048  # side of the blocks in which an overview is averaged
+
+
+def _register(*suffixes: str) -> Callable[[Reader], Reader]:
+    def add(reader: Reader) -> Reader:
+        for suffix in suffixes:
+            readers.register(suffix)(reader)
+        return reader
+
+    return add
+
+
+@_register(".tif", ".tiff", ".ome.tif", ".ome.tiff", ".btf", ".svs")
+def _open_tiff(path: Path) -> SlideFile:
+    from sevhisto.io.tiff import TiffSlideFile
+
+    return TiffSlideFile(path)
+
+
+@_register(".nd2")
+def _open_nd2(path: Path) -> SlideFile:
+    from sevhisto.io.nd2_reader import Nd2SlideFile
+
+    return Nd2SlideFile(path)
+
+
+@_register(".czi")
+def _open_czi(path: Path) -> SlideFile:
+    from sevhisto.io.czi import CziSlideFile
+
+    return CziSlideFile(path)
+
+
+@_register(".jpg", ".jpeg", ".png")
+def _open_picture(path: Path) -> SlideFile:
+    from sevhisto.io.picture import PictureSlideFile
+
+    return PictureSlideFile(path)
+
+
+class Slide:
+    """One scene of an image file: a `PixelSource` that reads only the tiles it needs. Open it once per process.
+
+    Attributes
+    ----------
+    path : the file
+    info : the scene's facts
+    """
+
+    def __init__(self, path: Path, file: SlideFile, info: SceneInfo, um_per_px: float | None) -> None:
+        self.path, self.info, self._file, self._sheet = path, info, file, um_per_px
+        if um_per_px is not None:
+            _ = self._calibration  # a sheet that contradicts the file is told at once
+
+    @property
+    def scene(self) -> int:
+        """Number of the scene, from 1."""
+        return self.info.scene
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channel names in file order; ``("R", "G", "B")`` for a colour image."""
+        return self.info.channels
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels at full resolution."""
+        return self.info.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Pixel type of the file."""
+        return self.info.dtype
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether this is a colour picture (never fluorescence channels)."""
+        return self.info.is_rgb
+
+    @property
+    def n_z(self) -> int:
+        """Planes in depth."""
+        return self.info.n_z
+
+    @property
+    def projected(self) -> bool:
+        """Whether what is read is the maximum over several planes in depth."""
+        return self.info.n_z > 1
+
+    @property
+    def bit_max(self) -> int:
+        """Top of the range: 255, 65535, or what the file's significant bits allow."""
+        return self.info.bit_max
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        return reconcile(self.path, self.info.calibrations, self._sheet)
+
+    @property
+    def um_per_px(self) -> float:
+        """Pixel size in um; SlideError if the file and slides.csv have none, or they disagree."""
+        um = self._calibration.um
+        assert um is not None  # reconcile returns only sizes
+        return um
+
+    @property
+    def um_source(self) -> str:
+        """Where the pixel size was found: "OME-XML", "ND2", "CZI", "TIFF tags", "ImageJ", "Aperio MPP" or "slides.csv"."""
+        return self._calibration.source
+
+    def read(self, channels: Sequence[int], y0: int, y1: int, x0: int, x1: int) -> AnyArray:
+        """Read full-resolution pixels, shape (len(channels), y1 - y0, x1 - x0), in the file's dtype.
+
+        Stacks are read plane by plane and give their maximum over depth. ValueError for a region or channel outside the
+        image; SlideError where pixels cannot be read or are not finite.
+        """
+        (h, w), n = self.shape, len(self.channels)
+        if not (0 <= y0 < y1 <= h and 0 <= x0 < x1 <= w):
+            raise ValueError(f"region {y0}:{y1}, {x0}:{x1} does not lie in the image ({h} x {w})")
+        if any(not 0 <= c < n for c in channels):
+            raise ValueError(f"channels {list(channels)} of {n}")
+        out = self._plane(channels, 0, y0, y1, x0, x1)
+        for z in range(1, self.n_z):
+            out = np.maximum(out, self._plane(channels, z, y0, y1, x0, x1))
+        return out
+
+    def _plane(self, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int) -> AnyArray:
+        block = self._file.read(self.scene, channels, z, y0, y1, x0, x1)
+        if block.shape != (len(channels), y1 - y0, x1 - x0):
+            raise broken(self.path, f"asked for {(len(channels), y1 - y0, x1 - x0)} pixels, got {block.shape}")
+        if block.dtype.kind == "f" and not np.isfinite(block).all():
+            raise broken(self.path, f"holds pixels that are no number (NaN or infinite) in rows {y0} to {y1}", "save the raw image instead")
+        return block
+
+    def overview(self, um: float) -> tuple[FloatArray, int]:
+        """Return the image averaged over blocks of whole pixels, as near as possible to `um` per pixel.
+
+        Returns
+        -------
+        image : (n_channels, ceil(h / step), ceil(w / step)) float32
+            Pixel (i, j) is the mean of rows i * step to (i + 1) * step and columns likewise; of what there is at the edges.
+        step : int
+            Side of the blocks in full-resolution pixels, at least 1.
+        """
+        f = max(1, round(um / self.um_per_px))
+        (h, w), n = self.shape, len(self.channels)
+        out = np.empty((n, -(-h // f), -(-w // f)), np.float32)
+        side = max(1, _BLOCK_PX // f) * f
+        for y0 in range(0, h, side):
+            for x0 in range(0, w, side):
+                y1, x1 = min(y0 + side, h), min(x0 + side, w)
+                for c in range(n):
+                    mean = block_mean(self.read([c], y0, y1, x0, x1)[0], f)
+                    out[c, y0 // f : y0 // f + mean.shape[0], x0 // f : x0 // f + mean.shape[1]] = mean
+        return out, f
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def __enter__(self) -> Slide:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def block_mean(plane: AnyArray, f: int) -> FloatArray:
+    """Return means (float32) of `f` x `f` blocks of `plane` (h, w); blocks at the far edges hold what is there."""
+    wide = np.float64 if plane.dtype.kind == "f" else np.uint64  # sums of whole numbers are exact in any order
+    h, w = plane.shape
+    sums = np.add.reduceat(plane, np.arange(0, h, f), axis=0, dtype=wide)
+    sums = np.add.reduceat(sums, np.arange(0, w, f), axis=1, dtype=wide)
+    rows = np.minimum(f, h - np.arange(0, h, f))
+    cols = np.minimum(f, w - np.arange(0, w, f))
+    means: FloatArray = (sums / (rows[:, None] * cols[None, :])).astype(np.float32)
+    return means
+
+
+def open_slide(path: Path | str, scene: int = 1, um_per_px: float | None = None) -> Slide:
+    """Open one scene of a slide.
+
+    Parameters
+    ----------
+    path : the image file
+    scene : number of the scene, from 1
+    um_per_px : pixel size from slides.csv; used where the file has none, and must agree with it within 1 % where it has
+
+    Raises
+    ------
+    SlideError
+        Not a readable image, an unknown format, no such scene, a time series, a colour stack, or pixel sizes that disagree.
+    """
+    path = Path(path)
+    file = _open(path)
+    try:
+        if not 1 <= scene <= len(file.scenes):
+            raise broken(path, f"has no scene {scene}; it has {len(file.scenes)}", "correct scene in slides.csv")
+        info = file.scenes[scene - 1]
+        if info.n_t > 1:
+            raise broken(path, f"is a time series of {info.n_t} frames", "save the frame to be measured as a file of its own")
+        if info.is_rgb and info.n_z > 1:
+            raise broken(path, f"is a stack of {info.n_z} colour pictures", "save the plane to be measured as a file of its own")
+        return Slide(path, file, info, um_per_px)
+    except BaseException:
+        file.close()
+        raise
+
+
+def slide_info(path: Path | str) -> list[SceneInfo]:
+    """Return the facts of every scene of a file, without reading its pixels; SlideError if it is no readable image."""
+    file = _open(Path(path))
+    try:
+        return list(file.scenes)
+    finally:
+        file.close()
+
+
+def _open(path: Path) -> SlideFile:
+    name = path.name.lower()
+    known = [s for s in readers if name.endswith(s)]
+    if not known:
+        raise broken(path, f"files ending in {path.suffix or 'nothing'!r} cannot be read", f"known: {', '.join(sorted(readers))}")
+    if not path.is_file():
+        raise SlideError(Problem(str(path), "there is no such file", "correct its name in slides.csv, or put the file there"))
+    if path.stat().st_size == 0:
+        raise broken(path, "the file is empty")
+    try:
+        return readers[max(known, key=len)](path)
+    except ImportError as error:
+        raise broken(path, f"the library for this format is not installed ({error.name})", "pip install 'sevhisto[formats]'") from error
+    except OSError as error:
+        raise broken(path, f"cannot be opened: {error.strerror or error}", "check that you may read the file") from error

@@ -1,0 +1,220 @@
+"""A study: a folder with study.toml, three sheets and the slides."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from sevhisto.config import StudyConfig, parse_config
+from sevhisto.io import crosscheck
+from sevhisto.io.annotations import SUFFIXES
+from sevhisto.io.sheets import ID_COLUMNS, PENDING, numbers, pending, read_sheet
+from sevhisto.registry import did_you_mean
+from sevhisto.schema import ANIMALS_SHEET, MOTOR, NUMBER, SLIDES, Table
+from sevhisto.types import Problem, StudyError
+
+INIT = "`sevhisto init SLIDES` drafts the study files from the images"
+# what an arm can be told by, apart from the protocol itself
+_BLINDED_ANIMALS = ("animal", "sex", "species", "strain", "age", "injury_level", "dpi", "excluded", "exclusion_reason")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as its files state it, checked.
+
+    Attributes
+    ----------
+    root : folder of study.toml
+    config : the settings
+    slides : one row per piece of tissue, in file order; index ``row`` = line in slides.csv. piece, scene are int64 (1 where not given);
+        position_um, um_per_px float64 (NaN where not given); flipped bool; the others str
+    animals : one row per animal; every column of the schema (empty or NaN where not given) and those that the lab added; excluded bool
+    motor : one row per score; test is BBB where not given
+    """
+
+    root: Path
+    config: StudyConfig
+    slides: pd.DataFrame
+    animals: pd.DataFrame
+    motor: pd.DataFrame
+
+    @property
+    def slides_dir(self) -> Path:
+        """The folder of the images."""
+        return self.root / self.config.study.slides_dir
+
+    @property
+    def results_dir(self) -> Path:
+        """The folder of the results."""
+        return self.root / "results"
+
+    def slide_path(self, file: str) -> Path:
+        """Return the path of an image that slides.csv names."""
+        return self.slides_dir / file
+
+    def corrections(self, file: str, scene: int = 1) -> Path | None:
+        """Return the outlines that a person drew for one scene of an image, or None; StudyError where several files could be meant."""
+        found = [path for path in _correction_paths(self.root, file, scene) if path.is_file()]
+        if len(found) > 1:
+            names = " and ".join(p.name for p in found)
+            raise StudyError(Problem("corrections/", f"{names} are both for {file}", "keep one of them"))
+        return found[0] if found else None
+
+    def blinded(self) -> Study:
+        """Return a copy that cannot tell the groups: no protocols, contrasts or motor scores, and no column that differs between arms."""
+        config = self.config.model_copy(update={"protocols": {}, "contrasts": []})
+        kept = [c for c in self.animals.columns if c in _BLINDED_ANIMALS]
+        return replace(self, config=config, animals=self.animals[kept].copy(), slides=self.slides.copy(), motor=self.motor.iloc[:0].copy())
+
+
+def image_stem(file: str) -> str:
+    """Return the relative path of an image without its ending; ``.ome.tif`` is one ending."""
+    stem = str(PurePosixPath(file).with_suffix(""))
+    return stem[:-4] if stem.lower().endswith(".ome") else stem
+
+
+def _correction_paths(root: Path, file: str, scene: int) -> Iterator[Path]:
+    tail = "" if scene == 1 else f"_scene{scene}"
+    for base in dict.fromkeys((file, image_stem(file))):
+        for suffix in SUFFIXES:
+            yield root / "corrections" / f"{base}{tail}{suffix}"
+
+
+def load_study(root: Path) -> Study:
+    """Read a study; StudyError holds everything that is wrong with its files, before a pixel is read."""
+    root = Path(root)
+    if not root.is_dir():
+        raise StudyError(Problem(str(root), "there is no such folder", "give the folder that holds study.toml"))
+    if not (root / "study.toml").is_file():
+        raise StudyError(Problem(str(root), "is not a study: it has no study.toml", INIT))
+    config, problems = _config(root / "study.toml")
+    sheets: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
+    usable = True
+    for table, file, needed in ((SLIDES, "slides.csv", True), (ANIMALS_SHEET, "animals.csv", True), (MOTOR, "motor.csv", False)):
+        text, typed, found, whole = _sheet(root / file, table, needed)
+        sheets[file] = text, typed
+        problems += found
+        usable &= whole
+    if usable:
+        problems += _cross(root, config, sheets)
+    if problems or config is None:
+        raise StudyError(problems)
+    slides = _complete(sheets["slides.csv"][1], SLIDES)
+    animals = _complete(sheets["animals.csv"][1], ANIMALS_SHEET)
+    motor = _complete(sheets["motor.csv"][1], MOTOR)
+    for column in ("piece", "scene"):
+        slides[column] = [int(c) if c else 1 for c in slides[column]]
+    slides["flipped"] = [bool(crosscheck.yes_no(c)) for c in slides["flipped"]]
+    animals["excluded"] = [bool(crosscheck.yes_no(c)) for c in animals["excluded"]]
+    motor["test"] = motor["test"].replace("", "BBB")
+    return Study(root, config, slides, animals, motor)
+
+
+def _config(path: Path) -> tuple[StudyConfig | None, list[Problem]]:
+    try:
+        data = tomllib.loads(path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
+    except OSError as error:
+        return None, [Problem(path.name, f"cannot be read: {error.strerror}", "check its permissions")]
+    except UnicodeDecodeError:
+        return None, [Problem(path.name, "is not UTF-8", "save it as UTF-8")]
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return None, [Problem(path.name, f"is not valid TOML: {error}", "correct this line; text stands in quotes, a name is given once")]
+    leaves = list(_leaves(data, ()))
+    open_ends = [".".join(place) for place, value in leaves if value == PENDING]
+    problems = [Problem(f"{path.name}: {place}", "is still to be filled in", "replace the ?") for place in open_ends]
+    problems += [
+        Problem(f"{path.name}: {'.'.join(place)}", f"{value} is not a finite number", "correct this value")
+        for place, value in leaves
+        if isinstance(value, float) and not math.isfinite(value)
+    ]
+    try:
+        return parse_config(data), problems
+    except StudyError as error:
+        told = tuple(p.where for p in problems)
+        return None, problems + [p for p in error.problems if not _told(p, told)]
+
+
+def _told(problem: Problem, places: tuple[str, ...]) -> bool:
+    return f"{PENDING!r}" in problem.what or any(problem.where == p or problem.where.startswith(f"{p}.") for p in places)
+
+
+def _leaves(item: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(item, dict):
+        for key, value in item.items():
+            yield from _leaves(value, (*place, key))
+    elif isinstance(item, list):
+        for i, value in enumerate(item):
+            yield from _leaves(value, (*place, str(i)))
+    else:
+        yield place, item
+
+
+def _sheet(path: Path, table: Table, needed: bool) -> tuple[pd.DataFrame, pd.DataFrame, list[Problem], bool]:
+    """Return the sheet as text and typed, its problems, and whether its columns are there (else rows cannot be checked)."""
+    empty = pd.DataFrame({c.name: pd.Series(dtype="float64" if c.kind == NUMBER else object) for c in table.columns})
+    if not path.is_file():
+        missing = [Problem(path.name, f"is missing in {path.parent}", INIT)] if needed else []
+        return empty, empty, missing, not needed
+    text, problems = read_sheet(path, table)
+    whole = "delimiter" in text.attrs and not any(p.what.startswith("column ") and p.what.endswith(" is missing") for p in problems)
+    typed, wrong = numbers(text, table, path.name)
+    return text, typed, problems + pending(text, path.name) + wrong, whole
+
+
+def _cross(root: Path, config: StudyConfig | None, sheets: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> list[Problem]:
+    slides, animals, (motor, scores) = sheets["slides.csv"][0], sheets["animals.csv"][0], sheets["motor.csv"]
+    found = crosscheck.spelling_problems(slides, animals, motor, config)
+    found += crosscheck.slide_problems(slides, config, animals)
+    found += crosscheck.animal_problems(animals, slides, config)
+    found += crosscheck.motor_problems(motor, scores, animals, config)
+    if not len(slides):
+        found.append(Problem("slides.csv", "lists no section", "add one row per piece of tissue"))
+    if config is not None:
+        folder = root / config.study.slides_dir
+        if folder.is_dir():
+            found += crosscheck.file_problems(slides, folder)
+        else:
+            remedy = "put the images there, or set slides_dir in [study] of study.toml"
+            found.append(Problem(str(folder), "there is no such folder", remedy))
+    return found + _stray_corrections(root, slides)
+
+
+def _stray_corrections(root: Path, slides: pd.DataFrame) -> list[Problem]:
+    """Outlines that belong to no slide would be left out, and nobody would notice."""
+    folder = root / "corrections"
+    present = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    scenes = slides["scene"] if "scene" in slides else pd.Series("1", index=slides.index)
+    pairs = {(f, int(s) if s.isdigit() else 1) for f, s in zip(slides["file"], scenes, strict=True) if f not in ("", PENDING)}
+    owners: dict[Path, set[str]] = {}
+    for file, scene in sorted(pairs):
+        for path in _correction_paths(root, file, scene):
+            owners.setdefault(path, set()).add(file)
+    known = [p.relative_to(folder).as_posix() for p in owners if p.suffix == ".geojson"]
+    found = []
+    for path in present:
+        name = path.relative_to(folder).as_posix()
+        if path not in owners:
+            found.append(Problem(f"corrections/{name}", "belongs to no slide of slides.csv", did_you_mean(name, known)))
+        elif len(owners[path]) > 1:
+            what = f"could belong to {' or '.join(sorted(owners[path]))}"
+            found.append(Problem(f"corrections/{name}", what, "name it after the whole file name, ending included"))
+    return found
+
+
+def _complete(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """Return all columns of the table in order, then the lab's own; ids without blanks around them."""
+    out = frame.copy()
+    out.attrs.clear()
+    for column in table.columns:
+        if column.name not in out:
+            out[column.name] = float("nan") if column.kind == NUMBER else ""
+    for name in ID_COLUMNS:
+        if name in out:
+            out[name] = [v.strip() for v in out[name]]
+    return out[[*table.names, *(c for c in out.columns if c not in table.names)]]

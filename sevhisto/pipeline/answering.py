@@ -1,0 +1,228 @@
+"""`sevhisto compare` and `sevhisto report`: from the animal table to the answer."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sevhisto.compare.contrasts import compare as compare_groups
+from sevhisto.compare.endpoints import wide
+from sevhisto.compare.protocols import design_notes, dose_problems
+from sevhisto.compare.relations import relate
+from sevhisto.config import StudyConfig
+from sevhisto.io.key import Key, codes, reveal, unblind, unblinded
+from sevhisto.io.store import (
+    load_record,
+    read_parquet,
+    read_table,
+    write_bytes_atomic,
+    write_frame,
+    write_json,
+    write_parquet,
+    write_table,
+)
+from sevhisto.io.study import Study, load_study
+from sevhisto.pipeline.running import is_open, stamp_of
+from sevhisto.pipeline.tables import Names
+from sevhisto.registry import join_flags, split_flags
+from sevhisto.schema import (
+    ANIMALS,
+    CELLS,
+    COMPARISONS,
+    PROFILES,
+    RECORDS,
+    RELATIONS,
+    SECTIONS,
+    STATUS,
+    THRESHOLDS,
+    Table,
+)
+from sevhisto.types import Problem, SectionRecord, SevhistoError, StudyError
+
+_NAMED: tuple[tuple[str, Table], ...] = (
+    ("status.csv", STATUS),
+    ("sections.csv", SECTIONS),
+    ("profiles.csv", PROFILES),
+    ("records.csv", RECORDS),
+    ("animals.csv", ANIMALS),
+)
+
+
+@dataclass(frozen=True)
+class CompareSummary:
+    """What a comparison wrote, and the notes that a reader must see."""
+
+    results: Path
+    comparisons: pd.DataFrame
+    relations: pd.DataFrame
+    notes: tuple[str, ...]
+    blinded: bool
+
+
+def compare(root: Path, open_key: bool = False) -> CompareSummary:
+    """Compare the groups over the animal table, and relate matrix to recovery.
+
+    Parameters
+    ----------
+    open_key : open the key (`--unblind`): contours, thresholds and exclusions are hashed and the time recorded; results carry
+        names from then on
+
+    Raises
+    ------
+    SevhistoError
+        There is no animal table yet, or the study's groups, endpoints or contrasts do not allow a comparison.
+    """
+    study = load_study(root)
+    results = study.results_dir
+    facts = _run_facts(results)
+    key = codes(study)
+    if open_key and study.config.study.blind and unblinded(results) is None:
+        unblind(results, facts["frozen"])
+    if is_open(study):
+        _reveal_tables(results, key)
+    names = Names.of(key, is_open(study))
+    groups, config, people = _groups(study, key, names)
+    animals = read_table(results / "animals.csv", ANIMALS)
+    stamp = stamp_of(study, facts["frozen"]) | (set() if is_open(study) else {"not_unblinded"})
+    excluded = sorted(people.index[people["excluded"]])
+    batches = read_table(results / "records.csv", RECORDS)[["animal", "batch", "panel"]].drop_duplicates()
+    comparisons = compare_groups(animals, groups, config, blocks=people["block"], batches=batches, dpi=people["dpi"], excluded=excluded)
+    relations = relate(animals, None, groups, config, covariates=people[["force_kdyn", "dpi"]], excluded=excluded)
+    for frame in (comparisons, relations):
+        frame["flags"] = [join_flags(split_flags(f) | stamp) for f in frame["flags"]]
+    write_table(results / "comparisons.csv", comparisons, COMPARISONS)
+    write_table(results / "relations.csv", relations, RELATIONS)
+    return CompareSummary(results, comparisons, relations, tuple(_notes(study)), not is_open(study))
+
+
+def _run_facts(results: Path) -> dict[str, Any]:
+    path = results / "run.json"
+    if not path.is_file():
+        raise SevhistoError(Problem(str(results), "holds no finished run", "run `sevhisto run` on the study first"))
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise SevhistoError(Problem(str(path), f"is damaged ({error})", "run `sevhisto run` again; it reads no slide twice")) from error
+    return facts
+
+
+def _reveal_tables(results: Path, key: Key) -> None:
+    """Replace codes by names in every table that still has them."""
+    coded = set(key.animals.values()) - {""}
+    for name, table in _NAMED:
+        frame = read_table(results / name, table)
+        if set(frame["animal"]) - {""} <= coded and len(frame):
+            frame = reveal(frame, key)
+            write_table(results / name, frame.sort_values(["animal"], kind="stable"), table)
+            if table is ANIMALS:
+                write_frame(results / "animals_wide.csv", wide(table.conform(frame)))
+    cells = read_parquet(results / "cells.parquet", CELLS)
+    if len(cells) and set(cells["animal"]) <= coded:
+        write_parquet(results / "cells.parquet", reveal(cells, key), CELLS)
+    facts = _run_facts(results)
+    files = {code: name for name, code in key.files.items()}
+    facts["inputs_sha256"] = {files.get(name, name): value for name, value in facts["inputs_sha256"].items()}
+    write_json(results / "run.json", facts)
+
+
+def _groups(study: Study, key: Key, names: Names) -> tuple[pd.Series[str], StudyConfig, pd.DataFrame]:
+    """Return animal to group, the settings with groups named alike, and the animals sheet by shown name."""
+    if not study.config.protocols:
+        raise StudyError(
+            Problem("study.toml: protocols", "none are declared: there is nothing to compare", "add a [protocols.NAME] per group")
+        )
+    people = study.animals.assign(shown=[names.animals[a] for a in study.animals["animal"]]).set_index("shown")
+    people = people[people["protocol"].isin(list(study.config.protocols))]
+    if is_open(study):
+        order = {p: i for i, p in enumerate(study.config.protocols)}
+        people = people.iloc[sorted(range(len(people)), key=lambda i: (order[people["protocol"].iloc[i]], people.index[i]))]
+        return people["protocol"].rename_axis("animal"), study.config, people
+    groups = people["protocol"].map(key.groups).rename_axis("animal").sort_values(kind="stable")
+    return groups, _coded_config(study.config, key), people
+
+
+def _coded_config(config: StudyConfig, key: Key) -> StudyConfig:
+    """Return the settings with protocols and contrasts under group codes, so that no output can tell a group."""
+    protocols = {key.groups[name]: p for name, p in config.protocols.items()}
+    contrasts = []
+    for c in config.contrasts:
+        a, b = sorted(key.groups[n] for n in c.a), sorted(key.groups[n] for n in c.b)
+        contrasts.append(c.model_copy(update={"name": f"{'+'.join(a)} - {'+'.join(b)}", "a": a, "b": b}))
+    return config.model_copy(update={"protocols": dict(sorted(protocols.items())), "contrasts": contrasts})
+
+
+def _notes(study: Study) -> list[str]:
+    if not is_open(study):
+        return []
+    return [*design_notes(study.config), *(f"{p.what}." for p in dose_problems(study.config))]
+
+
+def report(root: Path) -> Path:
+    """Write results/report.html from what the results folder holds, and return its path."""
+    from sevhisto.report.html import ReportInputs, render_report
+
+    study = load_study(root)
+    results = study.results_dir
+    facts = _run_facts(results)
+    key = codes(study)
+    names = Names.of(key, is_open(study))
+    animals = read_table(results / "animals.csv", ANIMALS)
+    groups, config, people = _groups(study, key, names) if study.config.protocols else (pd.Series(dtype=object), study.config, None)
+    kept = groups if people is None else groups[~groups.index.isin(list(people.index[people["excluded"]]))]
+    status = read_table(results / "status.csv", STATUS)
+    motor = study.motor[study.motor["test"] == study.config.motor.test]
+    inputs = ReportInputs(
+        study_name=study.config.study.name,
+        blinded=not is_open(study),
+        status=status,
+        animals=animals,
+        wide=wide(animals),
+        groups=kept[kept.index.isin(set(animals["animal"]))],
+        sections=read_table(results / "sections.csv", SECTIONS),
+        comparisons=_if_there(results / "comparisons.csv", COMPARISONS),
+        relations=_if_there(results / "relations.csv", RELATIONS),
+        motor=motor.assign(animal=[names.animals[a] for a in motor["animal"]]) if len(motor) else None,
+        profiles=read_table(results / "profiles.csv", PROFILES),
+        thresholds=read_table(results / "thresholds.csv", THRESHOLDS),
+        run=facts,
+        overlays=_overlays(study, results, status),
+        banner_flags=sorted(stamp_of(study, facts["frozen"])),
+        notes=_notes(study),
+        settings=json.dumps(facts["settings"], indent=1, ensure_ascii=False),
+        primary=config.endpoints.primary,
+        motor_label=f"{study.config.motor.test} score (0 to {study.config.motor.maximum:g})",
+    )
+    path = results / "report.html"
+    write_bytes_atomic(path, render_report(inputs).encode("utf-8"))
+    return path
+
+
+def _if_there(path: Path, table: Table) -> pd.DataFrame | None:
+    return read_table(path, table) if path.is_file() else None
+
+
+def _overlays(study: Study, results: Path, status: pd.DataFrame) -> Iterator[tuple[str, str, bytes, str]]:
+    """Yield the gallery, one record in memory at a time; one contrast per panel, batch and marker."""
+    from sevhisto.report.overlay import batch_contrast, overlay_image
+
+    listed = read_table(results / "records.csv", RECORDS)
+    flags = status.set_index(["animal", "section", "panel"])["flags"]
+    measured = listed[listed["record"] != ""]
+    for (panel, batch), rows in measured.groupby(["panel", "batch"], sort=True):
+        contrast = batch_contrast(_load(results, name) for name in rows["record"])
+        roles = {c.marker: c.role for c in study.config.panels[str(panel)].channels}
+        for row in rows.to_dict("records"):
+            image = overlay_image(_load(results, row["record"]), contrast, study.config.zones.edges_um, roles)
+            place = "" if math.isnan(row["position_um"]) else f", {row['position_um']:g} um"
+            title = f"{row['animal']} / {row['section']} / panel {panel}"
+            yield title, f"{row['role']}, batch {batch}{place}", image, str(flags.loc[(row["animal"], row["section"], row["panel"])])
+
+
+def _load(results: Path, name: object) -> SectionRecord:
+    return load_record(results / "records" / str(name))

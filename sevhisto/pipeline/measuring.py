@@ -1,0 +1,243 @@
+"""The work on one slide, and on the controls of one batch: what a worker process is sent and what it sends back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sevhisto import __version__
+from sevhisto.config import BatchSettings, ImagingSettings, PanelSettings, settings_hash
+from sevhisto.imaging.background import BackgroundSample, estimate_correction, glass_mask
+from sevhisto.imaging.measure import MarkerReader
+from sevhisto.imaging.section import Drawn, SlideOverview, marker_reader, measure_section, slide_overview
+from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
+from sevhisto.io.channels import match_channels
+from sevhisto.io.slides import Slide, open_slide
+from sevhisto.io.store import find_record, load_record, save_record
+from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, SlideError
+
+MAX_BACKGROUND_SLIDES = 3
+
+
+@dataclass(frozen=True)
+class PieceTask:
+    """One row of slides.csv; `piece` 0 is all tissue of the slide."""
+
+    row: int
+    piece: int
+    role: str
+    flipped: bool
+
+
+@dataclass(frozen=True)
+class SlideTask:
+    """One scene of one file and the sections on it. Carries no animal, no group."""
+
+    path: Path
+    scene: int
+    um_per_px: float | None
+    panel: PanelSettings
+    panel_name: str
+    batch: BatchSettings
+    batch_name: str
+    imaging: ImagingSettings
+    longitudinal: bool
+    pieces: tuple[PieceTask, ...]
+    drawn: Path | None
+    records: Path
+    correction: Correction | None = None
+
+
+@dataclass(frozen=True)
+class PieceOutcome:
+    """What became of one row: the path of its record, or why there is none."""
+
+    row: int
+    record: Path | None
+    reason: str = ""
+    sha256: str = ""
+    new: bool = True
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 (hex) of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
+    """Return the key of a record: everything that its content depends on, and nothing else."""
+    correction = task.correction
+    return settings_hash(
+        __version__,
+        sha256,
+        task.scene,
+        task.um_per_px,
+        task.panel,
+        task.imaging,
+        task.longitudinal,
+        [piece.piece, piece.role in ("unstained", "no_primary"), piece.flipped],
+        None if task.drawn is None else file_sha256(task.drawn),
+        None if correction is None else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source)],
+    )
+
+
+def measure_slide(task: SlideTask) -> list[PieceOutcome]:
+    """Measure every section of a slide that has no record; a section that fails costs only itself."""
+    try:
+        sha256 = file_sha256(task.path)
+    except OSError as error:
+        return [PieceOutcome(p.row, None, f"{task.path.name}: cannot be read ({error.strerror})") for p in task.pieces]
+    outcomes: list[PieceOutcome] = []
+    missing = []
+    for piece in task.pieces:
+        found = _existing(task.records, record_key(task, piece, sha256))
+        if found is None:
+            missing.append(piece)
+        else:
+            outcomes.append(PieceOutcome(piece.row, found, sha256=sha256, new=False))
+    if missing:
+        try:
+            with open_slide(task.path, task.scene, task.um_per_px) as slide:
+                outcomes += _measure_pieces(slide, task, missing, sha256)
+        except Exception as error:
+            outcomes += [PieceOutcome(p.row, None, reason_of(error), sha256) for p in missing]
+    return outcomes
+
+
+def reason_of(error: BaseException) -> str:
+    """Return one line that says what went wrong."""
+    if isinstance(error, SevhistoError):
+        return "; ".join(f"{p.where}: {p.what}" + (f" ({p.remedy})" if p.remedy else "") for p in error.problems)
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    return f"{type(error).__name__}: {error}".replace("\n", " ")
+
+
+def _existing(records: Path, key: str) -> Path | None:
+    found = find_record(records, key)
+    if found is None:
+        return None
+    try:
+        load_record(found)
+    except SevhistoError:  # damaged: it is measured again
+        return None
+    return found
+
+
+def _prepare(slide: Slide, task: SlideTask) -> tuple[MarkerReader, SlideOverview]:
+    channels = match_channels(task.panel, slide.channels, task.path.name)
+    reader = marker_reader(task.panel, channels, slide.bit_max)
+    raw, factor = slide.overview(task.imaging.overview_um)
+    return reader, slide_overview(raw, factor, slide.um_per_px * factor, reader, task.imaging)
+
+
+def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], sha256: str) -> list[PieceOutcome]:
+    if task.correction is None:
+        raise SlideError(Problem(task.path.name, "the background of its batch could not be measured", "see the batch's control slides"))
+    reader, overview = _prepare(slide, task)
+    drawn = _drawn(task.drawn, overview)
+    outcomes = []
+    for piece in pieces:
+        try:
+            record = measure_section(
+                slide,
+                overview,
+                reader,
+                task.panel,
+                task.correction,
+                task.imaging,
+                piece=piece.piece or None,
+                longitudinal=task.longitudinal,
+                flipped=piece.flipped,
+                drawn=drawn,
+                find_lesion=piece.role not in ("unstained", "no_primary"),
+            )
+            _describe(record, slide, sha256)
+            outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
+        except Exception as error:
+            outcomes.append(PieceOutcome(piece.row, None, reason_of(error), sha256))
+    return outcomes
+
+
+def _describe(record: SectionRecord, slide: Slide, sha256: str) -> None:
+    if slide.projected:
+        record.meta["flags"] = sorted({*record.meta["flags"], "projected"})
+    record.meta.update(um_source=slide.um_source, sha256=sha256, version=__version__)
+
+
+def _drawn(path: Path | None, overview: SlideOverview) -> Drawn:
+    if path is None:
+        return Drawn(None, None)
+    outlines = read_outlines(path)
+    problems = name_problems(outlines, f"corrections/{path.name}")
+    if problems:
+        raise SlideError(problems)
+    shape = (overview.mask.shape[0], overview.mask.shape[1])
+
+    def mask(kind: str) -> BoolArray | None:
+        chosen = outlines_of(outlines, kind)
+        return outline_mask(chosen, shape, float(overview.factor)) if chosen else None
+
+    return Drawn(mask("lesion"), mask("excluded"))
+
+
+def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]:
+    """Return the correction of one panel and batch, and a line for each control that could not be read.
+
+    `tasks` : the batch's control slides; its samples where it has no control.
+    """
+    samples: list[BackgroundSample] = []
+    notes: list[str] = []
+    for task in tasks:
+        try:
+            with open_slide(task.path, task.scene, task.um_per_px) as slide:
+                _, overview = _prepare(slide, task)
+            samples += _background_samples(task, overview)
+        except Exception as error:
+            notes.append(reason_of(error))
+    return estimate_correction(samples, tasks[0].panel, tasks[0].batch), notes
+
+
+def _background_samples(task: SlideTask, overview: SlideOverview) -> list[BackgroundSample]:
+    whole = np.zeros(overview.mask.shape, bool)
+    outlines: list[BoolArray] = []
+    for piece in overview.pieces:
+        outline = np.zeros_like(whole)
+        outline[piece.y0 : piece.y1, piece.x0 : piece.x1] = piece.outline & overview.mask[piece.y0 : piece.y1, piece.x0 : piece.x1]
+        outlines.append(outline)
+        whole |= outline
+    glass = glass_mask(whole, overview.values, overview.um)
+    samples = []
+    for row in task.pieces:
+        if row.piece > len(outlines):
+            continue  # told when the section itself is measured
+        tissue = outlines[row.piece - 1] if row.piece else whole
+        samples.append(BackgroundSample(row.role, overview.values, tissue, glass))
+    return samples
+
+
+def background_tasks(tasks: Sequence[SlideTask]) -> dict[tuple[str, str], list[SlideTask]]:
+    """Return, per panel and batch, the slides that tell its background: all with controls, else the first few with samples."""
+    groups: dict[tuple[str, str], list[SlideTask]] = {}
+    for task in tasks:
+        groups.setdefault((task.panel_name, task.batch_name), []).append(task)
+    chosen: dict[tuple[str, str], list[SlideTask]] = {}
+    for key, members in groups.items():
+        controls = [t for t in members if any(p.role in ("unstained", "no_primary", "uninjured") for p in t.pieces)]
+        chosen[key] = controls or members[:MAX_BACKGROUND_SLIDES]
+    return chosen
+
+
+def correction_facts(correction: Correction, panel: PanelSettings) -> dict[str, Any]:
+    """Return a correction for run.json."""
+    return {
+        "offset": {m: round(float(o), 4) for m, o in zip(panel.markers, correction.offset, strict=True)},
+        "source": dict(zip(panel.markers, correction.source, strict=True)),
+        "unmix": [[round(float(v), 6) for v in row] for row in correction.unmix],
+    }

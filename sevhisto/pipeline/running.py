@@ -1,0 +1,237 @@
+"""`sevhisto run`: slides to records to tables."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sevhisto import __version__
+from sevhisto.compare.protocols import dose_problems
+from sevhisto.config import BatchSettings, settings_hash
+from sevhisto.engine import default_jobs, run_tasks
+from sevhisto.io.check import inspect_files
+from sevhisto.io.key import Key, codes, unblinded, write_key
+from sevhisto.io.store import write_json
+from sevhisto.io.study import Study, load_study
+from sevhisto.pipeline.measuring import (
+    PieceOutcome,
+    PieceTask,
+    SlideTask,
+    background_tasks,
+    batch_correction,
+    correction_facts,
+    measure_slide,
+    reason_of,
+)
+from sevhisto.pipeline.tables import Names, Results, decide, write_results
+from sevhisto.types import Correction, Problem
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done and how much there is."""
+_PACKAGES = ("numpy", "scipy", "pandas", "scikit-image", "opencv-python-headless", "tifffile", "imagecodecs", "statsmodels")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended: counts of sections by status, and where the results are."""
+
+    results: Path
+    ok: int
+    flagged: int
+    failed: int
+    measured_now: int
+    seconds: float
+    failures: tuple[str, ...]
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Show no progress."""
+
+
+def check(root: Path) -> tuple[list[Problem], list[str]]:
+    """Return every problem of a study and its image files, and notes that are no fault, before a pixel is read.
+
+    StudyError where the sheets and settings themselves are wrong.
+    """
+    study = load_study(root)
+    problems, notes = inspect_files(study)
+    return problems, [*notes, *(f"{p.where}: {p.what}" for p in dose_problems(study.config))]
+
+
+def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progress: Progress = quiet) -> RunSummary:
+    """Measure every section of a study that has no record yet, and write all tables.
+
+    Parameters
+    ----------
+    root : the study's folder
+    jobs : processes; one per core where None
+    scheduler : address of a Dask scheduler, instead of local processes
+
+    Raises
+    ------
+    StudyError
+        The study's files are wrong; nothing was run. A slide that fails does not raise: its sections are rows with status ``failed``.
+    """
+    started = time.monotonic()
+    study = load_study(root)
+    key = codes(study)
+    results = study.results_dir
+    write_key(results, key)
+    tasks = slide_tasks(study)
+    jobs = jobs or default_jobs()
+    corrections, notes = _corrections(tasks, jobs, scheduler, progress)
+    tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
+    outcomes = _measure(tasks, jobs, scheduler, progress)
+    progress("tables", 0, 1)
+    tables = decide(unaware(study), outcomes, Names.of(key, is_open(study)), stamp_of(study, None))
+    stamp = stamp_of(study, frozen_state(study, tables))
+    if "changed_after_unblinding" in stamp:
+        tables = decide(unaware(study), outcomes, Names.of(key, is_open(study)), stamp)
+    write_results(results, tables)
+    summary = _summary(study, tables, outcomes, time.monotonic() - started)
+    write_json(results / "run.json", _facts(study, key, tasks, tables, outcomes, notes, summary))
+    progress("tables", 1, 1)
+    return summary
+
+
+def unaware(study: Study) -> Study:
+    """Return the study without anything that tells a group: what measuring and deciding may see."""
+    columns = [c for c in study.animals.columns if c != "protocol"]
+    config = study.config.model_copy(update={"protocols": {}, "contrasts": []})
+    return replace(study, config=config, animals=study.animals[columns])
+
+
+def is_open(study: Study) -> bool:
+    """Return whether results may carry names: the key was opened, or the study is not blind."""
+    return not study.config.study.blind or unblinded(study.results_dir) is not None
+
+
+def frozen_state(study: Study, tables: Results) -> dict[str, str]:
+    """Return hashes of what must not change after unblinding: contours, thresholds, exclusions."""
+    columns = ["animal", "excluded", "exclusion_reason"]
+    excluded = study.animals.loc[study.animals["excluded"], columns].astype(str).to_numpy().tolist()
+    return {**tables.frozen, "exclusions": settings_hash(sorted(excluded))}
+
+
+def stamp_of(study: Study, state: dict[str, str] | None) -> set[str]:
+    """Return the flags that every result of the study must carry."""
+    stamp = set()
+    if not study.config.study.blind:
+        stamp.add("unblinded_study")
+    opened = unblinded(study.results_dir)
+    if opened is not None and state is not None and any(opened.get(name) != value for name, value in state.items()):
+        stamp.add("changed_after_unblinding")
+    return stamp
+
+
+def slide_tasks(study: Study) -> list[SlideTask]:
+    """Return one task per scene of each file, in file order; lost sections have none."""
+    tasks = []
+    present = study.slides[study.slides["file"] != ""]
+    for (file, scene, panel, batch), rows in present.groupby(["file", "scene", "panel", "batch"], sort=True):
+        sizes = rows["um_per_px"].dropna()
+        tasks.append(
+            SlideTask(
+                study.slide_path(str(file)),
+                int(str(scene)),
+                float(sizes.iloc[0]) if len(sizes) else None,
+                study.config.panels[str(panel)],
+                str(panel),
+                study.config.batches.get(str(batch), BatchSettings()),
+                str(batch),
+                study.config.imaging,
+                study.config.study.orientation != "transverse",
+                tuple(PieceTask(int(str(i)), int(r["piece"]), str(r["role"]), bool(r["flipped"])) for i, r in rows.iterrows()),
+                study.corrections(str(file), int(str(scene))),
+                study.results_dir / "records",
+            )
+        )
+    return tasks
+
+
+def _corrections(
+    tasks: list[SlideTask], jobs: int, scheduler: str | None, progress: Progress
+) -> tuple[dict[tuple[str, str], Correction], list[str]]:
+    chosen = background_tasks(tasks)
+    keys = list(chosen)
+    found: dict[tuple[str, str], Correction] = {}
+    notes: list[str] = []
+    for done, (i, result) in enumerate(run_tasks(batch_correction, [chosen[k] for k in keys], jobs, scheduler), 1):
+        if isinstance(result, BaseException):
+            notes.append(f"panel {keys[i][0]}, batch {keys[i][1]}: {reason_of(result)}")
+        else:
+            found[keys[i]] = result[0]
+            notes += result[1]
+        progress("background of each batch", done, len(keys))
+    return found, sorted(notes)
+
+
+def _measure(tasks: list[SlideTask], jobs: int, scheduler: str | None, progress: Progress) -> list[PieceOutcome]:
+    # controls first, then the largest files: the last worker should not start with the longest work
+    order = sorted(tasks, key=lambda t: (all(p.role == "sample" for p in t.pieces), -_size(t.path), str(t.path), t.scene))
+    total = sum(len(t.pieces) for t in order)
+    outcomes: list[PieceOutcome] = []
+    progress("sections", 0, total)
+    for i, result in run_tasks(measure_slide, order, jobs, scheduler):
+        if isinstance(result, BaseException):
+            outcomes += [PieceOutcome(p.row, None, reason_of(result)) for p in order[i].pieces]
+        else:
+            outcomes += result
+        progress("sections", len(outcomes), total)
+    return sorted(outcomes, key=lambda o: o.row)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _summary(study: Study, tables: Results, outcomes: list[PieceOutcome], seconds: float) -> RunSummary:
+    counts = tables.status["status"].value_counts()
+    failed = tables.status[tables.status["status"] == "failed"]
+    lines = tuple(f"{r.animal}, section {r.section}, panel {r.panel}: {r.reason}" for r in failed.itertuples())
+    return RunSummary(
+        study.results_dir,
+        int(counts.get("ok", 0)),
+        int(counts.get("flagged", 0)),
+        int(counts.get("failed", 0)),
+        sum(o.new and o.record is not None for o in outcomes),
+        seconds,
+        lines,
+    )
+
+
+def _facts(
+    study: Study, key: Key, tasks: list[SlideTask], tables: Results, outcomes: list[PieceOutcome], notes: list[str], summary: RunSummary
+) -> dict[str, Any]:
+    names = Names.of(key, is_open(study))
+    file_of = {int(str(i)): str(f) for i, f in study.slides["file"].items()}
+    hashes = {names.files[file_of[o.row]]: o.sha256 for o in outcomes if o.sha256}
+    corrections = {f"{t.panel_name} / {t.batch_name}": correction_facts(t.correction, t.panel) for t in tasks if t.correction is not None}
+    config = unaware(study).config.model_dump(mode="json")
+    return {
+        "program": {"sevhisto": __version__, "python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
+        "system": platform.platform(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(summary.seconds, 1),
+        "sections": {"ok": summary.ok, "flagged": summary.flagged, "failed": summary.failed, "measured_now": summary.measured_now},
+        "settings": config,
+        "settings_sha256": settings_hash(config),
+        "inputs_sha256": dict(sorted(hashes.items())),
+        "background": dict(sorted(corrections.items())),
+        "notes": [names.clean(n) for n in notes],
+        "frozen": frozen_state(study, tables),
+        "blind": study.config.study.blind,
+        "thresholds_missing": sorted(_missing(tables)),
+    }
+
+
+def _missing(tables: Results) -> set[str]:
+    rows = tables.thresholds
+    return {f"{r.panel} / {r.batch} / {r.marker}" for r in rows.itertuples() if math.isnan(float(str(r.threshold)))}

@@ -1,0 +1,182 @@
+"""From records to the tables of results/, under the names that may be seen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sevhisto.compare.endpoints import wide
+from sevhisto.compare.motor import summarise_motor
+from sevhisto.config import settings_hash
+from sevhisto.decide.animal_table import animal_table
+from sevhisto.decide.profiles import BorderPool, profile_table
+from sevhisto.decide.rows import SectionRow, SectionSummary, summarise
+from sevhisto.decide.section_table import section_table
+from sevhisto.decide.thresholds import Threshold, ThresholdKey, find_thresholds
+from sevhisto.io.key import Key
+from sevhisto.io.store import load_record, write_frame, write_parquet, write_table
+from sevhisto.io.study import Study
+from sevhisto.pipeline.measuring import PieceOutcome
+from sevhisto.registry import join_flags, split_flags
+from sevhisto.schema import ANIMALS, CELLS, PROFILES, RECORDS, SECTIONS, STATUS, THRESHOLDS
+from sevhisto.types import SectionRecord
+
+QUIET_FLAGS = {"contour_unreviewed", "no_lesion", "no_landmark", "stain_vectors_assumed", "no_nuclear_channel"}
+"""Flags that say what a section is, not that something is wrong with it: they leave its status ok."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """How animals and files are called in the results: by code until the study is open."""
+
+    animals: Mapping[str, str]
+    files: Mapping[str, str]
+
+    @classmethod
+    def of(cls, key: Key, is_open: bool) -> Names:
+        """Return true names for an open study, codes otherwise."""
+        if is_open:
+            return cls({name: name for name in key.animals}, {name: name for name in key.files})
+        return cls(key.animals, key.files)
+
+    def clean(self, text: str) -> str:
+        """Return a message without true names: an error often quotes the file."""
+        for name, code in sorted(self.files.items(), key=lambda item: -len(item[0])):
+            if name and name != code:
+                text = text.replace(name, code).replace(Path(name).name, code).replace(Path(name).stem, code)
+        return text
+
+
+@dataclass
+class Results:
+    """Every table of a run, in memory."""
+
+    status: pd.DataFrame
+    sections: pd.DataFrame
+    cells: pd.DataFrame
+    profiles: pd.DataFrame
+    animals: pd.DataFrame
+    wide: pd.DataFrame
+    thresholds: pd.DataFrame
+    records: pd.DataFrame
+    frozen: dict[str, str]
+
+
+def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[str]) -> Results:
+    """Return the tables of a study from the records of its sections; `stamp` holds flags that every animal row must carry."""
+    by_row = {o.row: o for o in outcomes}
+    summaries: list[SectionSummary] = []
+    border = BorderPool()
+    cells: list[pd.DataFrame] = []
+    status: list[dict[str, Any]] = []
+    contours = hashlib.sha256()
+    for row, outcome, record in _rows(study, by_row, names):
+        flags = set() if record is None else set(record.meta["flags"])
+        status.append(_status_row(study, row, outcome, flags, names))
+        if record is not None:
+            row.record = record
+            border.add(row)
+            summaries.append(summarise(row, study.config))
+            cells.append(_cell_rows(row, record))
+            for name in ("core", "masked"):
+                contours.update(np.ascontiguousarray(record.masks[name]).tobytes())
+            row.record = None
+    thresholds = find_thresholds(summaries, study.config)
+    listed = pd.DataFrame(status)
+    shown = listed[[*STATUS.names, "position_um", "role"]]
+    sections = section_table(summaries, thresholds, study.config)
+    animals = animal_table(sections, shown, study.config)
+    animals = _with_motor(animals, study, names)
+    if stamp:
+        animals["flags"] = [join_flags(split_flags(f) | stamp) for f in animals["flags"]]
+    frozen = {
+        "contours": contours.hexdigest(),
+        "thresholds": settings_hash([[*k, t.value] for k, t in sorted(thresholds.items()) if t.value == t.value]),
+    }
+    return Results(
+        STATUS.conform(listed[STATUS.names]),
+        sections,
+        _all_cells(cells),
+        profile_table(sections, shown, border, thresholds),
+        animals,
+        wide(animals),
+        _threshold_rows(thresholds),
+        listed[RECORDS.names],
+        frozen,
+    )
+
+
+def write_results(folder: Path, results: Results) -> None:
+    """Write every table; each is complete or absent, never half-written."""
+    write_table(folder / "status.csv", results.status, STATUS)
+    write_table(folder / "sections.csv", results.sections, SECTIONS)
+    write_parquet(folder / "cells.parquet", results.cells, CELLS)
+    write_table(folder / "profiles.csv", results.profiles, PROFILES)
+    write_table(folder / "thresholds.csv", results.thresholds, THRESHOLDS)
+    write_table(folder / "records.csv", results.records, RECORDS)
+    write_frame(folder / "animals_wide.csv", results.wide)
+    write_table(folder / "animals.csv", results.animals, ANIMALS)
+
+
+def _rows(
+    study: Study, outcomes: Mapping[int, PieceOutcome], names: Names
+) -> Iterator[tuple[SectionRow, PieceOutcome, SectionRecord | None]]:
+    """Yield the sections in order of their shown names, each with its record, one record in memory at a time."""
+    slides = study.slides.assign(shown=[names.animals[a] for a in study.slides["animal"]])
+    for index, line in slides.sort_values(["panel", "shown", "position_um", "section"], kind="stable").iterrows():
+        outcome = outcomes.get(int(str(index)), PieceOutcome(int(str(index)), None, "the section was lost: slides.csv has no file for it"))
+        record = None if outcome.record is None else load_record(outcome.record)
+        status = "failed" if record is None else "flagged" if set(record.meta["flags"]) - QUIET_FLAGS else "ok"
+        row = SectionRow(
+            line["shown"], line["section"], line["panel"], line["batch"], line["role"], float(line["position_um"]), status, outcome.reason
+        )
+        yield row, outcome, record
+
+
+def _status_row(study: Study, row: SectionRow, outcome: PieceOutcome, flags: set[str], names: Names) -> dict[str, Any]:
+    return {
+        "animal": row.animal,
+        "section": row.section,
+        "panel": row.panel,
+        "file": names.files[str(study.slides.loc[outcome.row, "file"])],
+        "status": row.status,
+        "flags": join_flags(flags),
+        "reason": names.clean(row.reason),
+        "position_um": row.position_um,
+        "role": row.role,
+        "batch": row.batch,
+        "record": "" if outcome.record is None else outcome.record.name,
+    }
+
+
+def _cell_rows(row: SectionRow, record: SectionRecord) -> pd.DataFrame:
+    columns = {name: values for name, values in record.cells.items() if name != "side"}
+    n = len(next(iter(columns.values()))) if columns else 0
+    identity = {"animal": row.animal, "section": row.section, "panel": row.panel, "cell": np.arange(1, n + 1)}
+    return pd.DataFrame({**identity, **columns}, index=range(n))
+
+
+def _all_cells(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    filled = [p for p in parts if len(p)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame({name: [] for name in CELLS.names})
+
+
+def _with_motor(animals: pd.DataFrame, study: Study, names: Names) -> pd.DataFrame:
+    if not (study.motor["test"] == study.config.motor.test).any():
+        return animals
+    deaths = study.animals.set_index("animal")["death_day"].dropna()
+    motor = summarise_motor(study.motor, study.config.motor, deaths)
+    motor["animal"] = [names.animals[a] for a in motor["animal"]]
+    both = [animals, motor.sort_values(["animal", "metric"], kind="stable")]
+    return ANIMALS.conform(pd.concat([f for f in both if len(f)], ignore_index=True))
+
+
+def _threshold_rows(thresholds: Mapping[ThresholdKey, Threshold]) -> pd.DataFrame:
+    rows = [(*key, t.value, t.source, t.raw, t.n_controls, join_flags(set(t.flags))) for key, t in sorted(thresholds.items())]
+    return THRESHOLDS.conform(pd.DataFrame(rows, columns=THRESHOLDS.names))

@@ -1,0 +1,207 @@
+"""The report: everything a reader needs to judge the study, in one file that opens anywhere and runs nothing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, NamedTuple
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+from sevhisto.report import tables
+from sevhisto.report.figures import border_lines, curves, estimation_plot, group_order, relation_plot
+from sevhisto.report.words import MODELS, Finding, comparison_finding, endpoint_words, relation_finding
+
+MAX_GUESSED = 4  # endpoints shown where none is declared
+
+
+class OverlayItem(NamedTuple):
+    """One picture of the gallery: title, caption, PNG or JPEG bytes, and the section's flags joined by ``;``."""
+
+    title: str
+    caption: str
+    image: bytes
+    flags: str = ""
+
+
+@dataclass
+class ReportInputs:
+    """All that the report shows; tables are as `sevhisto.schema` describes them.
+
+    Attributes
+    ----------
+    blinded : groups are codes; said at the top
+    banner_flags : flags of the whole study, such as ``changed_after_unblinding``
+    sections : sections.csv; only its numbers of rows and animals are told
+    motor : columns animal, day, score, for the test that is analysed
+    groups : group (code or name) of each animal, index animal; its order is the order of the groups in all figures
+    thresholds : columns panel, batch, marker, threshold, source, n_controls
+    run : run.json
+    overlays : pictures in the order of the gallery
+    notes : what the design of the study limits, one sentence each
+    settings : the settings as text
+    primary : endpoints to show first; empty takes those of role primary, or core volumes and the motor curve
+    motor_label : name and top of the motor scale, for the axis
+    """
+
+    study_name: str
+    blinded: bool
+    status: pd.DataFrame
+    animals: pd.DataFrame
+    wide: pd.DataFrame
+    groups: pd.Series
+    sections: pd.DataFrame | None = None
+    comparisons: pd.DataFrame | None = None
+    relations: pd.DataFrame | None = None
+    motor: pd.DataFrame | None = None
+    profiles: pd.DataFrame | None = None
+    thresholds: pd.DataFrame | None = None
+    run: Mapping[str, Any] = field(default_factory=dict)
+    overlays: Iterable[tuple[str, str, bytes, str]] = ()
+    banner_flags: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    settings: str = ""
+    primary: Sequence[str] = ()
+    motor_label: str = "BBB score"
+
+
+def render_report(inputs: ReportInputs) -> str:
+    """Return the report as one HTML text; equal inputs give equal text.
+
+    All text from the study is escaped. The page loads nothing: pictures are inside it, there is no script, and its content policy
+    forbids both.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((resources.files("sevhisto.report") / "template.html.j2").read_text(encoding="utf-8"))
+    wide = inputs.wide.set_index("animal") if "animal" in inputs.wide.columns else inputs.wide
+    shown = _shown_endpoints(inputs, wide)
+    return template.render(
+        study=inputs.study_name,
+        facts=_facts(inputs),
+        banners=_banners(inputs),
+        compared=inputs.comparisons is not None,
+        questions=[_question(inputs, wide, name, i) for i, name in enumerate(shown)],
+        secondary=tables.comparison_table(_secondary(inputs, shown)),
+        recovery=_recovery(inputs),
+        relations=_relations(inputs, wide),
+        profiles=_profiles(inputs),
+        per_animal=tables.animal_table(inputs.animals, wide, inputs.groups, shown),
+        thresholds=tables.threshold_table(inputs.thresholds),
+        failed=tables.section_table(inputs.status, "failed"),
+        excluded=tables.section_table(inputs.status, "excluded"),
+        counts=tables.count_table(inputs.status),
+        flags=tables.flag_table(inputs.status, inputs.animals, inputs.comparisons, inputs.relations),
+        gallery=[_picture(item) for item in inputs.overlays],
+        notes=list(inputs.notes),
+        run=tables.run_table(inputs.run),
+        settings=inputs.settings,
+    )
+
+
+def _facts(inputs: ReportInputs) -> list[str]:
+    n, order = len(inputs.groups), group_order(inputs.groups)
+    counts = inputs.status["status"].value_counts()
+    said = [tables.plural(n, "animal"), tables.plural(len(order), "group"), f"{tables.plural(len(inputs.status), 'section')}"]
+    said += [f"{int(counts[s])} {s}" for s in ("flagged", "failed", "excluded") if s in counts.index]
+    if inputs.sections is not None and len(inputs.sections):
+        said.append(f"{inputs.sections['marker'].nunique()} markers in {tables.plural(inputs.sections['panel'].nunique(), 'panel')}")
+    return said
+
+
+def _banners(inputs: ReportInputs) -> list[tuple[str, str]]:
+    said = []
+    if inputs.blinded:
+        said.append(("Blinded.", "Animals and groups are shown by code. The key opens with sevhisto compare STUDY --unblind."))
+    said += [("", tables.flag_meaning(f)) for f in inputs.banner_flags if not (inputs.blinded and f == "not_unblinded")]
+    return said
+
+
+def _shown_endpoints(inputs: ReportInputs, wide: pd.DataFrame) -> list[str]:
+    """Return the endpoints that get a figure: as declared, else a few that most studies ask for."""
+    if inputs.primary:
+        return [e for e in inputs.primary if e in wide.columns]
+    if inputs.comparisons is not None and (inputs.comparisons["role"] == "primary").any():
+        rows = inputs.comparisons[inputs.comparisons["role"] == "primary"]
+        return [e for e in dict.fromkeys(rows["endpoint"]) if e in wide.columns]
+    volumes = [c for c in wide.columns if "_core_" in c and c.endswith("positive_volume_mm3")]
+    return (volumes + [c for c in wide.columns if c.endswith("_auc_score_days") and "early" not in c])[:MAX_GUESSED]
+
+
+def _secondary(inputs: ReportInputs, shown: Sequence[str]) -> pd.DataFrame | None:
+    if inputs.comparisons is None:
+        return None
+    return inputs.comparisons[~inputs.comparisons["endpoint"].isin(list(shown))]
+
+
+def _question(inputs: ReportInputs, wide: pd.DataFrame, endpoint: str, index: int) -> dict[str, Any]:
+    words = endpoint_words(endpoint)
+    rows = None if inputs.comparisons is None else inputs.comparisons[inputs.comparisons["endpoint"] == endpoint]
+    values = pd.to_numeric(wide[endpoint])
+    absent = [str(a) for a in inputs.groups.index if a not in values.index or pd.isna(values[a])]
+    return {
+        "title": words.label,
+        "column": endpoint,
+        "role": "" if rows is None or rows.empty else str(rows["role"].iloc[0]),
+        "figure": estimation_plot(values, inputs.groups, endpoint, rows, f"endpoint{index}"),
+        "findings": _ordered([comparison_finding(r) for r in _records(rows)], f"{words.label}: "),
+        "absent": absent,
+    }
+
+
+def _ordered(findings: list[Finding], drop: str) -> list[Finding]:
+    """Return findings under their own heading, which need not repeat the endpoint."""
+    return [Finding(f.headline.removeprefix(drop), f.detail, f.cautions) for f in findings]
+
+
+def _records(rows: pd.DataFrame | None) -> list[dict[str, Any]]:
+    return [] if rows is None else [{str(k): v for k, v in r.items()} for r in rows.to_dict("records")]
+
+
+def _recovery(inputs: ReportInputs) -> str:
+    if inputs.motor is None or inputs.motor.empty:
+        return ""
+    lines = inputs.motor.rename(columns={"day": "x", "score": "y"})[["animal", "x", "y"]]
+    return curves(lines, inputs.groups, "days after injury", inputs.motor_label, f"Recovery curves, {inputs.motor_label}", "recovery")
+
+
+def _relations(inputs: ReportInputs, wide: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return one entry per pair of endpoints: a figure and what each model says; within arms first, pooled last."""
+    if inputs.relations is None:
+        return []
+    found = []
+    rank = list(MODELS)
+    for i, ((ecm, motor), rows) in enumerate(inputs.relations.groupby(["ecm", "motor"], sort=False)):
+        own = sorted(_records(rows), key=lambda r: rank.index(r["model"]) if r["model"] in rank else len(rank))
+        drawn = ecm in wide.columns and motor in wide.columns
+        names = (str(ecm), str(motor))
+        figure = relation_plot(wide[ecm], wide[motor], inputs.groups, names, f"relation{i}") if drawn else ""
+        title = f"{endpoint_words(names[1]).label} and {endpoint_words(names[0]).label}"
+        found.append({"title": title, "figure": figure, "findings": [relation_finding(r) for r in own]})
+    return found
+
+
+def _profiles(inputs: ReportInputs) -> list[dict[str, str]]:
+    if inputs.profiles is None or inputs.profiles.empty:
+        return []
+    found = []
+    for i, ((panel, marker), rows) in enumerate(inputs.profiles.groupby(["panel", "marker"], sort=False)):
+        lines = border_lines(rows)
+        if len(lines):
+            what = f"{marker}-positive fraction against distance from the lesion border"
+            figure = curves(lines, inputs.groups, "distance from the border (µm)", "positive (%)", what, f"profile{i}", core=True)
+            found.append({"title": f"{marker} (panel {panel})", "figure": figure})
+    return found
+
+
+def _picture(item: tuple[str, str, bytes, str]) -> dict[str, Any]:
+    title, caption, image, flags = item
+    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
+    return {
+        "title": title,
+        "caption": caption,
+        "src": f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}",
+        "flags": tables.flag_list(flags),
+    }

@@ -1,0 +1,155 @@
+"""Tables of the report as text cells, with units in the heads and no more digits than the numbers carry."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sevhisto.registry import FLAGS, split_flags
+from sevhisto.report.figures import group_order
+from sevhisto.report.words import decimals_for, endpoint_words, finite, fixed, number, p_words, sentence
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Heads, which columns are numbers (set right), and rows of text."""
+
+    heads: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def _table(columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> TextTable | None:
+    cells = tuple(tuple(r) for r in rows)
+    return TextTable(tuple(h for h, _ in columns), tuple(n for _, n in columns), cells) if cells else None
+
+
+def plural(n: int, word: str) -> str:
+    """Return ``1 animal``, ``2 animals``."""
+    return f"{n} {word}{'' if n == 1 else 's'}"
+
+
+def flag_meaning(flag: str) -> str:
+    """Return what a flag means, as a sentence; a flag that nobody registered stands for itself."""
+    return sentence(FLAGS[flag].meaning) if flag in FLAGS else flag
+
+
+def flag_list(cell: str) -> list[tuple[str, str]]:
+    """Return the flags of a cell with their meanings, in registry order."""
+    flags = split_flags(cell)
+    return [(f, flag_meaning(f)) for f in [*(f for f in FLAGS if f in flags), *sorted(flags - set(FLAGS))]]
+
+
+def comparison_table(rows: pd.DataFrame | None) -> TextTable | None:
+    """Return one row per comparison: difference with interval, g, ratio, p, adjusted p, n and flags."""
+    if rows is None:
+        return None
+    columns = [("endpoint", False), ("contrast", False), ("difference (95 % interval)", True), ("g", True)]
+    columns += [("ratio", True), ("p", True), ("adjusted p", True), ("n", True), ("flags", False)]
+    return _table(columns, (_comparison_row(r) for r in rows.to_dict("records")))
+
+
+def _comparison_row(r: Mapping[Any, Any]) -> list[str]:
+    end = endpoint_words(str(r["endpoint"]))
+    g = fixed(r["hedges_g"], 2) if finite(r["hedges_g"]) else "–"
+    ratio = fixed(r["ratio"], 2) if finite(r["ratio"]) else "–"
+    flags = ", ".join(f for f, _ in flag_list(str(r["flags"])) if f != "not_unblinded")
+    label = f"{end.label} [{end.panel}]" if end.panel and not end.label.startswith(end.panel) else end.label
+    p = [p_words(r["p"]), p_words(r["p_adjusted"])]
+    return [label, str(r["contrast"]), _estimate(r, end.unit), g, ratio, *p, f"{int(r['n_a'])}, {int(r['n_b'])}", flags]
+
+
+def _estimate(r: Mapping[Any, Any], unit: str) -> str:
+    if not finite(r["estimate"]):
+        return "–"
+    places = decimals_for(r["estimate"], r["ci_low"], r["ci_high"])
+    interval = "no interval"
+    if finite(r["ci_low"]) and finite(r["ci_high"]):
+        interval = f"{fixed(r['ci_low'], places)} to {fixed(r['ci_high'], places)}"
+    return f"{fixed(r['estimate'], places)} ({interval}) {unit}".strip()
+
+
+def animal_table(animals: pd.DataFrame, wide: pd.DataFrame, groups: pd.Series, shown: Sequence[str]) -> TextTable | None:
+    """Return one row per animal: group, the shown endpoints, sections measured of those expected, and flags."""
+    ends = [endpoint_words(e) for e in shown]
+    columns = [("animal", False), ("group", False), *((e.axis, True) for e in ends)]
+    columns += [("sections, measured / listed", True), ("flags", False)]
+    flags = {str(a): ";".join(str(f) for f in rows) for a, rows in animals.groupby("animal")["flags"]}
+    sections = _sections(animals)
+    rows = []
+    for group in group_order(groups):
+        for animal in groups.index[groups.astype(str).to_numpy() == group]:
+            values = [number(wide.loc[animal, e]) if animal in wide.index else "–" for e in shown]
+            own = ", ".join(f for f, _ in flag_list(flags.get(str(animal), "")))
+            rows.append([str(animal), group, *values, sections.get(str(animal), "0"), own])
+    return _table(columns, rows)
+
+
+def _sections(animals: pd.DataFrame) -> dict[str, str]:
+    """Return sections over all panels, measured / listed; rows of motor tests (no zone) hold none."""
+    tissue = animals[animals["zone"].astype(str) != ""]
+    per_panel = tissue.groupby(["animal", "panel"])[["n_sections", "n_expected"]].max()
+    total = per_panel.groupby(level="animal").sum()
+    return {str(a): f"{int(r['n_sections'])} / {int(r['n_expected'])}" for a, r in total.iterrows()}
+
+
+def threshold_table(thresholds: pd.DataFrame | None) -> TextTable | None:
+    """Return the thresholds that were applied, and which controls gave them."""
+    if thresholds is None:
+        return None
+    columns = [("panel", False), ("batch", False), ("marker", False), ("threshold (grey levels)", True)]
+    columns += [("from", False), ("controls", True)]
+    rows = (
+        [str(r["panel"]), str(r["batch"]), str(r["marker"]), number(r["threshold"], 4), str(r["source"]), f"{int(r['n_controls'])}"]
+        for r in thresholds.to_dict("records")
+    )
+    return _table(columns, rows)
+
+
+def section_table(status: pd.DataFrame, which: str) -> TextTable | None:
+    """Return the sections of one status with the reason."""
+    own = status[status["status"] == which]
+    names = ("animal", "section", "panel", "file", "reason")
+    return _table([(n, False) for n in names], ([str(r[n]) for n in names] for r in own.to_dict("records")))
+
+
+def count_table(status: pd.DataFrame) -> TextTable | None:
+    """Return how many sections of each panel are ok, flagged, failed, excluded."""
+    states = ("ok", "flagged", "failed", "excluded")
+    columns = [("panel", False), *((s, True) for s in states), ("all", True)]
+    rows = (
+        [str(panel), *(str(int((own["status"] == s).sum())) for s in states), str(len(own))]
+        for panel, own in status.groupby("panel", sort=True)
+    )
+    return _table(columns, rows)
+
+
+def flag_table(*frames: pd.DataFrame | None) -> TextTable | None:
+    """Return every flag that stands in a table: how many rows carry it, at which level, and what it means."""
+    counted: Counter[str] = Counter()
+    for frame in frames:
+        if frame is not None and "flags" in frame.columns:
+            for cell in frame["flags"]:
+                counted.update(split_flags(cell))
+    order = [*(f for f in FLAGS if f in counted), *sorted(set(counted) - set(FLAGS))]
+    rows = ([f, FLAGS[f].level if f in FLAGS else "", str(counted[f]), flag_meaning(f)] for f in order)
+    return _table([("flag", False), ("level", False), ("rows", True), ("meaning", False)], rows)
+
+
+def run_table(run: Mapping[str, Any]) -> TextTable | None:
+    """Return run.json as rows of name and value; nested entries are joined by dots."""
+    return _table([("what", False), ("value", False)], _flat(run, ""))
+
+
+def _flat(value: Any, name: str) -> list[list[str]]:
+    if isinstance(value, Mapping) and value:
+        return [row for k, v in value.items() for row in _flat(v, f"{name}.{k}" if name else str(k))]
+    if isinstance(value, (list, tuple)) and value and all(isinstance(v, Mapping) for v in value):
+        return [row for i, v in enumerate(value, 1) for row in _flat(v, f"{name}.{i}")]
+    plain = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return [[name, plain]]

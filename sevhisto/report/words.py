@@ -1,0 +1,285 @@
+"""Results in plain sentences: the size, its uncertainty and its limits; never "no effect"."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from sevhisto.registry import FLAGS, split_flags
+from sevhisto.schema import METRIC_UNITS
+
+UNITS = {
+    "um2": "µm²",
+    "mm2": "mm²",
+    "mm3": "mm³",
+    "pct": "%",
+    "grey um2": "grey µm²",
+    "per_mm2": "per mm²",
+    "score_days": "score × days",
+    "ratio": "",
+    "day": "days",
+    "score": "points",
+}
+METRICS = {
+    "area_um2": "area",
+    "fraction_pct": "area fraction",
+    "integrated_density": "integrated density",
+    "mean_intensity": "mean intensity",
+    "positive_volume_mm3": "volume",
+    "zone_volume_mm3": "volume of the zone",
+    "spared_tissue_mm2": "spared tissue",
+    "count": "cells",
+    "density_per_mm2": "cell density",
+    "fraction_of_cd68_pct": "share of CD68+ cells",
+    "manders": "colocalisation (Manders)",
+    "manders_over_chance": "colocalisation over chance (Manders)",
+    "alignment": "fibre alignment",
+    "auc": "area under the recovery curve",
+    "early_auc": "early area under the recovery curve",
+    "plateau": "plateau",
+    "day1": "day-1 score",
+    "onset_day": "day of onset",
+}
+MODELS = {
+    "within_arm": "within treatment arms",
+    "adjusted": "within treatment arms, adjusted",
+    "pooled": "pooled over all animals",
+}
+_ZONE = re.compile(r"(?:^|_)(core|all|\d+-\d+)(_rostral|_caudal)?(?=_|$)")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint in words: a label that starts a sentence, the unit as printed, and the panel or test it comes from."""
+
+    label: str
+    unit: str
+    panel: str = ""
+
+    @property
+    def axis(self) -> str:
+        """The label of an axis, with its unit."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+def endpoint_words(name: str) -> Endpoint:
+    """Return the words for a column of animals_wide.csv; a name of another form stands for itself."""
+    for metric in sorted(METRIC_UNITS, key=len, reverse=True):
+        unit = METRIC_UNITS[metric].replace(" ", "_")
+        tail = metric if metric.endswith(unit) else f"{metric}_{unit}"
+        if name.endswith(f"_{tail}"):
+            return _endpoint(name.removesuffix(f"_{tail}"), metric)
+    return Endpoint(name, "")
+
+
+def _endpoint(head: str, metric: str) -> Endpoint:
+    unit = unit_words(METRIC_UNITS[metric])
+    zone = _ZONE.search(head)
+    if zone is None:
+        return Endpoint(f"{head} {METRICS[metric]}", unit, head)
+    marker = head[zone.end() :].strip("_")
+    label = f"{marker} {METRICS[metric]} {zone_words(zone.group(1) + (zone.group(2) or ''))}".strip()
+    return Endpoint(label[0].upper() + label[1:], unit, head[: zone.start()])
+
+
+def zone_words(zone: str) -> str:
+    """Return where a zone lies, as the end of a sentence."""
+    name, _, half = zone.partition("_")
+    where = {"core": "in the core", "all": "in all tissue"}.get(name, f"at {name.replace('-', '–')} µm from the core")
+    return f"{where}, {half}" if half else where
+
+
+def unit_words(unit: str) -> str:
+    """Return a unit as printed."""
+    return UNITS.get(unit, unit)
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def finite(value: Any) -> bool:
+    """Whether `value` is a number that can be printed."""
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Return `value` with `digits` significant digits and spaced thousands; a dash where there is none."""
+    if not finite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    return fixed(value, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Return `value` rounded to `decimals` (may be negative), thousands apart by a narrow space."""
+    text = f"{round(value, decimals):,.{max(decimals, 0)}f}".replace(",", "\u202f")
+    zero = not text.strip("-0.\u202f")
+    return text.replace("-", "" if zero else "−")
+
+
+def decimals_for(*values: Any) -> int:
+    """Return the decimals that show the spread of `values` with two digits: for an estimate and its interval alike."""
+    shown = [v for v in values if finite(v)]
+    spread = max(shown, default=0.0) - min(shown, default=0.0)
+    width = spread or max((abs(v) for v in shown), default=0.0) or 1.0
+    return min(1 - math.floor(math.log10(width)), 9)
+
+
+def p_words(p: Any) -> str:
+    """Return a p value: two digits, three decimals at most."""
+    if not finite(p):
+        return "–"
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+# ---------------------------------------------------------------- sentences
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One result in words: what was seen, how sure, and what limits it."""
+
+    headline: str
+    detail: str
+    cautions: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([f"{self.headline} ({self.detail}).", *self.cautions])
+
+
+def comparison_finding(row: Mapping[str, Any]) -> Finding:
+    """Return the words for one row of comparisons.csv.
+
+    An interval on both sides of zero is told as the range of differences that it leaves open; it is never called no difference.
+    """
+    end = endpoint_words(str(row["endpoint"]))
+    a, b = _group(row["group_a"]), _group(row["group_b"])
+    cautions = tuple(_cautions(row))
+    if not finite(row["estimate"]):
+        return Finding(f"{end.label}: {a} and {b} could not be compared", _counts(row), cautions)
+    unit = {"%": " percentage points", "": ""}.get(end.unit, f" {end.unit}")
+    size = f"{end.label}: {_size(row, a, b, unit)}"
+    parts = [_interval(row, unit), _ratio(row), _p(row), _counts(row)]
+    return Finding(size, "; ".join(p for p in parts if p), cautions)
+
+
+def comparison_sentence(row: Mapping[str, Any]) -> str:
+    """Return `comparison_finding` as one line of text."""
+    return str(comparison_finding(row))
+
+
+def _group(joined: Any) -> str:
+    names = str(joined).split("+")
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} together"
+
+
+def _size(row: Mapping[str, Any], a: str, b: str, unit: str) -> str:
+    estimate, low, high = row["estimate"], row["ci_low"], row["ci_high"]
+    places = _places(row)
+    verb = "lower" if estimate < 0 else "higher"
+    size = f"{a} {verb} than {b} by {fixed(abs(estimate), places)}{unit}" if estimate else f"{a} and {b} have equal means"
+    if not (finite(low) and finite(high)) or low > 0 or high < 0:
+        return size
+    return f"{size}; the data fit anything from {_signed(low, places)} to {_signed(high, places)}{unit}"
+
+
+def _places(row: Mapping[str, Any]) -> int:
+    estimate = row["estimate"]  # a small estimate keeps one digit: "by 0.000" tells nothing
+    return max(decimals_for(estimate, row["ci_low"], row["ci_high"]), -math.floor(math.log10(abs(estimate))) if estimate else 0)
+
+
+def _signed(value: float, places: int) -> str:
+    return f"{fixed(abs(value), places)} {'lower' if value < 0 else 'higher'}"
+
+
+def _interval(row: Mapping[str, Any], unit: str) -> str:
+    low, high = row["ci_low"], row["ci_high"]
+    if not (finite(low) and finite(high)):
+        return "no interval can be given"
+    places = _places(row)
+    if high < 0:  # "lower by": the sizes, smallest first
+        low, high = -high, -low
+    return f"95 % interval {fixed(low, places)} to {fixed(high, places)}{unit}"
+
+
+def _ratio(row: Mapping[str, Any]) -> str:
+    if not finite(row.get("ratio")):
+        return ""
+    low, high = row.get("ratio_low"), row.get("ratio_high")
+    text = f"ratio {row['ratio']:.2f}"
+    return f"{text}, {low:.2f} to {high:.2f}" if low is not None and high is not None and finite(low) and finite(high) else text
+
+
+def _p(row: Mapping[str, Any]) -> str:
+    if not finite(row["p"]):
+        return ""
+    adjusted = "Holm" if row.get("role") == "primary" else "Benjamini-Hochberg"
+    more = f", {adjusted} {p_words(row['p_adjusted'])}" if finite(row["p_adjusted"]) else ""
+    p = p_words(row["p"])
+    return f"p {p if p.startswith('<') else '= ' + p}{more}"
+
+
+def _counts(row: Mapping[str, Any]) -> str:
+    return f"n = {int(row['n_a'])} and {int(row['n_b'])} animals"
+
+
+def _cautions(row: Mapping[str, Any]) -> list[str]:
+    flags = split_flags(row["flags"])
+    said = []
+    if "cannot_reach_0.05" in flags:
+        least = f" (the smallest that these group sizes can give is {p_words(row['p_min'])})" if finite(row.get("p_min")) else ""
+        said.append(f"Too few animals to reach p < 0.05{least}: a large p is no evidence of equality.")
+    if row.get("robustness") in ("fragile", "reverses"):
+        more = "changes sign" if row["robustness"] == "reverses" else "does not hold"
+        said.append(f"The result {more} when the threshold is moved.")
+    hidden = {"cannot_reach_0.05", "not_unblinded"}
+    said += [sentence(FLAGS[f].meaning) for f in FLAGS if f in flags - hidden]
+    return said
+
+
+def sentence(text: str) -> str:
+    """Return `text` with a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def relation_finding(row: Mapping[str, Any]) -> Finding:
+    """Return the words for one row of relations.csv: an association, with what it adjusts for; never a cause."""
+    ecm, motor = endpoint_words(str(row["ecm"])), endpoint_words(str(row["motor"]))
+    model = MODELS.get(str(row["model"]), str(row["model"]))
+    covariates = str(row.get("covariates") or "")
+    where = model + (f" for {covariates}" if covariates and row["model"] == "adjusted" else "")
+    flags = split_flags(row["flags"])
+    cautions = tuple(sentence(FLAGS[f].meaning) for f in FLAGS if f in flags - {"not_unblinded"})
+    start, n = f"{motor.label} and {_lower(ecm.label)}, {where}", f"n = {int(row['n'])} animals"
+    if not finite(row["estimate"]):
+        return Finding(f"{start}: the slope could not be estimated", n, cautions)
+    low, high, estimate = row["ci_low"], row["ci_high"], row["estimate"]
+    known = finite(low) and finite(high)
+    places, unit = decimals_for(estimate, low, high), f" {motor.unit}" if motor.unit else ""
+    slope = f"{start}: {fixed(abs(estimate), places)}{unit} {'less' if estimate < 0 else 'more'} for each SD more"
+    if known and low <= 0 <= high:
+        slope += f"; the data fit anything from {fixed(abs(low), places)} less to {fixed(abs(high), places)} more"
+    parts = [f"95 % interval {fixed(low, places)} to {fixed(high, places)}" if known else "no interval can be given"]
+    if finite(row.get("correlation")):
+        parts.append(f"partial correlation {fixed(row['correlation'], 2)}")
+    if finite(row["p"]):
+        p = p_words(row["p"])
+        parts.append(f"p {p if p.startswith('<') else '= ' + p}")
+    return Finding(slope, "; ".join([*parts, n]), cautions)
+
+
+def relation_sentence(row: Mapping[str, Any]) -> str:
+    """Return `relation_finding` as one line of text."""
+    return str(relation_finding(row))
+
+
+def _lower(label: str) -> str:
+    """Return a label for the middle of a sentence; abbreviations (CD68, GFAP) keep their capitals."""
+    return label[0].lower() + label[1:] if label[1:2].islower() else label

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sevhisto.config import ZoneSettings
+from sevhisto.decide.section_table import section_rows, section_table, threshold_bin
+from sevhisto.decide.thresholds import Threshold
+from sevhisto.schema import SECTIONS
+from sevhisto.types import INTENSITY_EDGES, SevhistoError, snap_threshold
+
+A = np.array([0, 10, 20, 30, 40, 50, 60, 70, 80.0])
+B = np.array([5, 0, 25, 20, 60, 10, 90, 0, 70.0])  # science.md section 4
+
+
+def at(**values):
+    return {("A", "b1", m): Threshold(snap_threshold(v), "fixed", v, 0) for m, v in values.items()}
+
+
+def pick(table, zone, marker="FN"):
+    rows = table[(table["zone"] == zone) & (table["marker"] == marker)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+@given(seed=st.integers(0, 10**6), edge=st.integers(0, len(INTENSITY_EDGES) - 1))
+@settings(max_examples=25, deadline=None)
+def test_the_tally_gives_the_same_areas_as_counting_pixels(config_of, record_of, row_of, seed, edge):
+    rng = np.random.default_rng(seed)
+    values = np.rint(rng.normal(20, rng.choice([5, 500, 30000]), 600) * 16) / 16
+    distance, side = rng.uniform(-1800, 3300, 600), rng.integers(0, 2, 600)
+    record = record_of({"FN": values}, distance, side, um_per_px=0.65)
+    threshold = float(INTENSITY_EDGES[edge])
+    table = section_rows(row_of(record), at(FN=threshold), config_of(("FN",)))
+    for zone, (low, high) in ZoneSettings().ranges.items():
+        inside = (distance >= low) & (distance < high)
+        row = pick(table, zone)
+        assert row["zone_um2"] == pytest.approx(inside.sum() * 0.65**2)
+        assert row["positive_um2"] == pytest.approx((inside & (values >= threshold)).sum() * 0.65**2)
+        assert row["signal_sum"] == pytest.approx(values[inside].sum() * 0.65**2, abs=1e-6)
+
+
+def test_longitudinal_sections_are_split_by_side(config_of, record_of, row_of):
+    record = record_of({"FN": [0, 50, 50, 50]}, [-10, -10, 100, 100], [0, 1, 0, 1], side_axis="rostral_caudal")
+    table = section_rows(row_of(record), at(FN=20), config_of(("FN",), orientation="horizontal"))
+    assert pick(table, "core_rostral")["positive_um2"] == 0
+    assert pick(table, "core_caudal")["positive_um2"] == 1
+    assert pick(table, "all_caudal")["zone_um2"] == 2
+    with pytest.raises(SevhistoError, match="rostral_caudal"):
+        section_rows(row_of(record), at(FN=20), config_of(("FN",)))
+
+
+def test_without_a_core_other_zones_are_zero_and_flagged(config_of, record_of, row_of):
+    table = section_rows(row_of(record_of({"FN": [1, 50]}, flags=("no_lesion",))), at(FN=20), config_of(("FN",)))
+    assert list(table["zone"]) == list(ZoneSettings().ranges)
+    assert set(table["flags"]) == {"no_lesion"}
+    assert pick(table, "all")[["zone_um2", "positive_um2"]].tolist() == [2, 1]
+    assert (table.loc[table["zone"] != "all", ["zone_um2", "cavity_um2", "positive_um2", "signal_sum"]] == 0).all(axis=None)
+
+
+def test_an_unknown_lesion_is_not_a_lesion_of_size_zero(config_of, record_of, row_of):
+    table = section_rows(row_of(record_of({"FN": [1, 50]}, flags=("no_landmark",))), at(FN=20), config_of(("FN",)))
+    assert table.loc[table["zone"] != "all", "zone_um2"].isna().all()
+    assert pick(table, "all")["zone_um2"] == 2
+
+
+def test_words_and_flags_of_a_row(config_of, record_of, row_of):
+    rungs = {("A", "b1", "FN"): Threshold(snap_threshold(20), "batch", 20, 3, frozenset({"threshold_fallback"}))}
+    row = row_of(record_of({"FN": [1, 50]}, [-5, 5], cavity=[-20, -20, 30], flags=("contour_unreviewed",)), position_um=400)
+    first = pick(section_rows(row, rungs, config_of(("FN",))), "core")
+    assert first["flags"] == "contour_unreviewed;threshold_fallback"
+    assert (first["background"], first["threshold_source"], first["position_um"], first["cavity_um2"]) == (7, "batch", 400, 2)
+    assert np.isnan(first["n_cells"])  # the panel has no nuclear channel
+
+
+def test_cells_are_counted_by_their_compartment_and_zone(config_of, record_of, row_of):
+    cells = {
+        "distance_um": [-5, -5, 100, 100, 400],
+        "side": [0, 0, 0, 0, 0],
+        "DAPI_nucleus": [9, 9, 9, 9, 9],
+        "CD68_ring": [50, 50, 50, 1, 50],
+        "CD206_ring": [50, 1, 50, 50, 1],
+        "CD206_nucleus": [99, 99, 99, 99, 99],
+    }
+    record = record_of({"DAPI": [1], "CD68": [1], "CD206": [1]}, [5], cells=cells)
+    table = section_rows(row_of(record), at(DAPI=20, CD68=20, CD206=20), config_of(("DAPI", "CD68", "CD206")))
+    counted = {m: pick(table, "all", m)[["n_cells", "n_cells_cd68"]].tolist() for m in ("DAPI", "CD68", "CD206")}
+    assert counted == {"DAPI": [5, 4], "CD68": [4, 4], "CD206": [3, 2]}
+    assert pick(table, "core", "CD206")[["n_cells", "n_cells_cd68"]].tolist() == [1, 1]
+    without = section_rows(row_of(record_of({"DAPI": [1], "CD68": [1], "CD206": [1]}, [5])), at(DAPI=2, CD68=2, CD206=2), config_of())
+    assert (without["n_cells"] == 0).all()
+
+
+def manders(table, marker, zone="all"):
+    row = pick(table, zone, marker)
+    return row["signal_in_cd68"] / row["signal_joint"]
+
+
+def test_manders_check_values(config_of, record_of, row_of):
+    config = config_of(("CD68", "CD206"))
+    m2 = record_of({"CD68": A, "CD206": B}, pairs=(("CD206", "CD68"),))
+    table = section_rows(row_of(m2), at(CD68=25, CD206=15), config)
+    assert manders(table, "CD206") == pytest.approx(0.892857, abs=1e-6)  # every value of B has a coarse bin of its own: exact
+    m1 = record_of({"CD206": A, "CD68": B}, pairs=(("CD68", "CD206"),))
+    table = section_rows(row_of(m1), at(CD68=15, CD206=25), config)
+    # of nine pixels 50 and 60, and 70 and 80, share a coarse bin, in which only the larger is CD68-positive
+    assert manders(table, "CD206") == pytest.approx((20 + 30 + 40 + 55 + 75) / 360)
+    assert manders(table, "CD206") == pytest.approx(0.638889, abs=0.03)
+    assert pick(table, "all", "CD206")["signal_joint"] == pytest.approx(A.sum())
+
+
+@given(seed=st.integers(0, 10**6), edge=st.integers(150, 400))
+@settings(max_examples=15, deadline=None)
+def test_reference_area_and_total_signal_of_the_joint_tally_are_exact(config_of, record_of, row_of, seed, edge):
+    rng = np.random.default_rng(seed)
+    values = {m: np.rint(rng.gamma(1, 60, 500) * 16 - 80) / 16 for m in ("CD68", "CD206")}
+    distance, threshold = rng.uniform(-300, 900, 500), float(INTENSITY_EDGES[edge])
+    record = record_of(values, distance, pairs=(("CD206", "CD68"),))
+    table = section_rows(row_of(record), at(CD68=threshold, CD206=15), config_of(("CD68", "CD206")))
+    for zone, (low, high) in ZoneSettings().ranges.items():
+        inside = (distance >= low) & (distance < high)
+        row, positive = pick(table, zone, "CD206"), inside & (values["CD68"] >= threshold)
+        assert row["cd68_joint_um2"] == pytest.approx(positive.sum(), abs=1e-9)
+        assert row["signal_joint"] == pytest.approx(np.maximum(values["CD206"][inside], 0).sum(), abs=1e-6)
+        truth = np.maximum(values["CD206"][positive], 0).sum()
+        assert row["signal_in_cd68"] == pytest.approx(truth, abs=0.05 * row["signal_joint"] + 1e-9)
+
+
+def test_fibre_sums_take_positive_pixels_only(config_of, record_of, row_of):
+    fx, fy = np.array([3.0, 0.0, 2.0]), np.array([0.0, 50.0, 2.0])
+    record = record_of({"FN": [900, 1, 900]}, [-5, -5, 50], gradients={"FN": (fx, fy)})
+    table = section_rows(row_of(record), at(FN=20), config_of(("FN",)))
+    names = ["fibre_xx", "fibre_yy", "fibre_xy"]
+    assert pick(table, "core")[names].tolist() == [9 * 64, 0, 0]
+    assert pick(table, "all")[names].tolist() == [13 * 64, 4 * 64, 4 * 64]
+
+
+def test_tables_conform_and_failed_sections_have_no_rows(config_of, record_of, row_of):
+    failed = row_of(None, section="s2")
+    good = row_of(record_of({"FN": [1, 50]}, [-5, 5]))
+    table = section_table([failed, good], at(FN=20), config_of(("FN",)))
+    assert set(table["section"]) == {"s1"}
+    assert SECTIONS.problems(table) == []
+    assert section_rows(failed, at(FN=20), config_of(("FN",))).empty
+
+
+def test_missing_and_unsnapped_thresholds_are_refused(config_of, record_of, row_of):
+    with pytest.raises(SevhistoError, match="marker FN"):
+        section_rows(row_of(record_of({"FN": [1]})), {}, config_of(("FN",)))
+    with pytest.raises(ValueError, match="no edge"):
+        threshold_bin(20.01)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sevhisto.decide.thresholds import find_thresholds, histogram_median_mad, histogram_quantile, scale_thresholds, threshold_table
+from sevhisto.types import INTENSITY_EDGES, N_INTENSITY, SevhistoError, snap_threshold
+
+
+def histogram(values):
+    return np.bincount(np.searchsorted(INTENSITY_EDGES, values, side="right"), minlength=N_INTENSITY)
+
+
+def bin_width(value):
+    i = np.clip(np.searchsorted(INTENSITY_EDGES, value, side="right"), 1, len(INTENSITY_EDGES) - 1)
+    return INTENSITY_EDGES[i] - INTENSITY_EDGES[i - 1]
+
+
+@given(seed=st.integers(0, 999), share=st.floats(0.05, 0.995))
+@settings(max_examples=30, deadline=None)
+def test_quantile_and_mad_agree_with_the_pixels_within_a_bin(seed, share):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(rng.uniform(-20, 200), rng.uniform(5, 40), 4001)
+    counts = histogram(values)
+    truth = np.quantile(values, share)
+    assert histogram_quantile(counts, share) == pytest.approx(truth, abs=1.5 * bin_width(truth))
+    median, mad = histogram_median_mad(counts)
+    assert median == pytest.approx(np.median(values), abs=1.5 * bin_width(np.median(values)))
+    assert mad == pytest.approx(np.median(np.abs(values - np.median(values))), abs=2 * bin_width(np.median(values) + 40))
+
+
+@pytest.fixture
+def study(record_of, row_of):
+    """Sections of every role, each with its own level, in one batch; leave out roles to walk down the ladder."""
+    rng = np.random.default_rng(0)
+    level = {"no_primary": 5, "unstained": 3, "uninjured": 10, "sample": 30, "bridge": 30}
+
+    def make(*roles, markers=("FN",), scale=1.0):
+        rows = []
+        for i, role in enumerate(roles):
+            values = {m: np.rint(rng.normal(level[role] * scale, 2 * scale, 3000) * 16) / 16 for m in markers}
+            rows.append(row_of(record_of(values), section=f"s{i}", role=role))
+        return rows
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("roles", "source", "n", "flags"),
+    [
+        (("sample", "uninjured", "unstained", "no_primary", "no_primary"), "no_primary", 2, set()),
+        (("sample", "uninjured", "unstained"), "unstained", 1, set()),
+        (("sample", "uninjured"), "uninjured", 1, set()),
+        (("sample", "sample", "bridge"), "batch", 3, {"threshold_fallback"}),
+    ],
+)
+def test_the_best_rung_that_has_sections_is_taken(study, config_of, roles, source, n, flags):
+    rows = study(*roles)
+    found = find_thresholds(rows, config_of(("FN",)))["A", "b1", "FN"]
+    assert (found.source, found.n_controls, set(found.flags)) == (source, n, flags)
+    assert found.value in INTENSITY_EDGES
+    assert found.value == snap_threshold(found.raw)
+    assert found.value == find_thresholds(rows[::-1], config_of(("FN",)))["A", "b1", "FN"].value
+
+
+def test_control_percentile_leaves_its_share_of_the_control_positive(study, config_of, row_of):
+    rows = study("no_primary", "sample")
+    found = find_thresholds(rows, config_of(("FN",)))["A", "b1", "FN"]
+    record = rows[0].record
+    above = record.counts[..., np.searchsorted(INTENSITY_EDGES, found.value) + 1 :].sum() / record.counts.sum()
+    assert above == pytest.approx(0.005, abs=0.004)
+
+
+def test_order_of_the_ladder_is_the_users(study, config_of):
+    rows = study("no_primary", "uninjured", "sample")
+    config = config_of(("FN",), thresholds={"ladder": ["uninjured", "no_primary"]})
+    assert find_thresholds(rows, config)["A", "b1", "FN"].source == "uninjured"
+
+
+def test_the_counterstain_is_on_no_primary_slides_so_it_skips_them(study, config_of):
+    rows = study("no_primary", "unstained", "sample", markers=("DAPI", "FN"))
+    found = find_thresholds(rows, config_of(("DAPI", "FN")))
+    assert found["A", "b1", "DAPI"].source == "unstained"
+    assert found["A", "b1", "FN"].source == "no_primary"
+
+
+def test_a_fixed_threshold_comes_first_and_is_snapped_and_flagged(study, config_of):
+    config = config_of(("FN",), channels={"FN": {"threshold": 41.3}})
+    found = find_thresholds(study("no_primary", "sample"), config)["A", "b1", "FN"]
+    assert (found.value, found.source, found.raw) == (snap_threshold(41.3), "fixed", 41.3)
+    assert found.flags == {"threshold_fixed"}
+
+
+@pytest.mark.parametrize("role", ["no_primary", "uninjured", "sample"])
+def test_the_threshold_falls_as_the_signal_of_its_rung_falls(study, config_of, role):
+    values = [find_thresholds(study(role, scale=s), config_of(("FN",)))["A", "b1", "FN"].value for s in (4, 2, 1, 0.5)]
+    assert values == sorted(values, reverse=True)
+    assert len(set(values)) == 4
+
+
+def test_a_constant_control_does_not_call_itself_positive(record_of, row_of, config_of):
+    for role in ("no_primary", "uninjured"):
+        found = find_thresholds([row_of(record_of({"FN": np.full(50, 100.0)}), role=role)], config_of(("FN",)))
+        assert found["A", "b1", "FN"].value > 100
+
+
+def test_no_rung_is_an_error_that_names_panel_batch_and_marker(study, config_of):
+    config = config_of(("FN",), thresholds={"ladder": ["no_primary"]})
+    with pytest.raises(SevhistoError, match="panel A, batch b1, marker FN"):
+        find_thresholds(study("sample"), config)
+
+
+def test_batches_without_tissue_of_an_animal_need_no_threshold(study, record_of, row_of, config_of):
+    config = config_of(("DAPI",))
+    empty = row_of(record_of({"DAPI": []}))
+    for rows in ([empty], study("no_primary", markers=("DAPI",))):
+        found = find_thresholds(rows, config)["A", "b1", "DAPI"]
+        assert np.isnan(found.value)
+        assert (found.source, found.flags) == ("none", {"no_threshold"})
+
+
+def test_failed_sections_are_passed_over_and_scaling_snaps_again(study, row_of, config_of):
+    found = find_thresholds([row_of(None, section="x"), *study("no_primary")], config_of(("FN",)))
+    (scaled,) = scale_thresholds(found, 1.3).values()
+    assert scaled.value == snap_threshold(1.3 * found["A", "b1", "FN"].raw)
+    (row,) = threshold_table(found).itertuples()
+    assert (row.panel, row.batch, row.marker, row.source, row.n_controls) == ("A", "b1", "FN", "no_primary", 1)

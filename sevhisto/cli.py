@@ -159,9 +159,9 @@ def report(study: StudyFolder) -> None:
 def phantom(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the study.")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,
-    animals: Annotated[int, typer.Option(min=1, help="Animals per arm; there are four arms.")] = 5,
+    animals: Annotated[int, typer.Option(min=1, help="Animals per arm; there are four arms.")] = 6,
     sections: Annotated[int, typer.Option(min=1, help="Sections per animal and panel.")] = 5,
-    um_per_px: Annotated[float, typer.Option(min=0.2, max=4, help="Pixel size.")] = 1.3,
+    um_per_px: Annotated[float, typer.Option(min=0.2, max=4, help="Pixel size.")] = 1.5,
     null: Annotated[bool, typer.Option("--null", help="No arm differs from vehicle.")] = False,
     jobs: Jobs = None,
 ) -> None:

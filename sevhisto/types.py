@@ -125,7 +125,7 @@ def encode_thumbnail(intensity: FloatArray) -> npt.NDArray[np.uint8]:
 
 def decode_thumbnail(code: npt.NDArray[np.uint8]) -> FloatArray:
     """Return grey levels from `encode_thumbnail`, good to about 2 % of the value."""
-    return (4 * np.sinh(code.astype(np.float32) * _THUMBNAIL_STEP)).astype(np.float32)
+    return np.asarray(4 * np.sinh(code.astype(np.float32) * _THUMBNAIL_STEP), np.float32)
 
 
 # ---------------------------------------------------------------- records

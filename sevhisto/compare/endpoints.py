@@ -12,6 +12,8 @@ from sevhisto.schema import ANIMALS, METRIC_UNITS, endpoint_name
 from sevhisto.types import Problem, SevhistoError, StudyError
 
 MOTOR_METRICS = ("auc", "early_auc", "plateau", "day1", "onset_day")
+TISSUE = "tissue"
+"""Marker under which the animal table gives what belongs to no marker: volume of a zone, spared tissue."""
 _KEY = ["panel", "zone", "marker", "metric"]
 _NOT_ANIMALS = {"section": "section", "cell": "cell", "n_cells": "section", "day": "motor score"}
 
@@ -130,19 +132,13 @@ def default_secondary(config: StudyConfig) -> list[str]:
     ring = list(config.zones.ranges)[1]
     names = [endpoint_name(config.motor.test, "", "", metric) for metric in MOTOR_METRICS]
     for panel, settings in config.panels.items():
-        # the core's volume is the panel's, so it is given under one marker or none
-        names.append(endpoint_name(panel, "core", "", "zone_volume_mm3"))
-        landmark = settings.marker_of_role("landmark")
-        if landmark is not None:
-            names.append(endpoint_name(panel, "core", landmark, "zone_volume_mm3"))
+        names.append(core_volume(panel))
         for marker in (c.marker for c in settings.channels if c.role in ("ecm", "macrophage")):
             names += [endpoint_name(panel, zone, marker, "fraction_pct") for zone in ("core", ring)]
             names.append(endpoint_name(panel, "core", marker, "positive_volume_mm3"))
     return names
 
 
-def core_volume(config: StudyConfig, panel: str, columns: Iterable[str]) -> str | None:
-    """Return the column with the volume of the lesion core in `panel`: under no marker, else the first marker that has it."""
-    names = (endpoint_name(panel, "core", marker, "zone_volume_mm3") for marker in ("", *config.panels[panel].markers))
-    known = set(columns)
-    return next((name for name in names if name in known), None)
+def core_volume(panel: str) -> str:
+    """Return the column with the volume of the lesion core in `panel`."""
+    return endpoint_name(panel, "core", TISSUE, "zone_volume_mm3")

@@ -103,9 +103,8 @@ def motor_endpoints(config: StudyConfig, columns: Collection[str]) -> list[str]:
 
 
 def _candidates(config: StudyConfig, panel: str, outcome: str, values: pd.DataFrame, extra: pd.DataFrame) -> pd.DataFrame:
-    volume = core_volume(config, panel, values.columns)
     day1 = endpoint_name(config.motor.test, "", "", "day1")
-    names = [n for n in (volume, day1) if n is not None and n in values.columns and n != outcome]
+    names = [n for n in (core_volume(panel), day1) if n in values.columns and n != outcome]
     out = values[names].copy()
     if "force_kdyn" in extra.columns:
         out["force_kdyn"] = pd.to_numeric(extra["force_kdyn"])

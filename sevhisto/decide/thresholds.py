@@ -10,12 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from sevhisto.config import StudyConfig
 from sevhisto.decide.rows import STUDIED_ROLES, SectionRow, SectionSummary, panel_settings, summarise
-from sevhisto.registry import join_flags
-from sevhisto.schema import THRESHOLDS
 from sevhisto.types import (
     INTENSITY_EDGES,
     N_INTENSITY,
@@ -83,15 +80,6 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
 def scale_thresholds(thresholds: Mapping[ThresholdKey, Threshold], factor: float) -> dict[ThresholdKey, Threshold]:
     """Return thresholds `factor` times as high, snapped again: for curves of an effect against the threshold."""
     return {k: replace(t, value=snap_threshold(t.raw * factor) if t.value == t.value else t.value) for k, t in thresholds.items()}
-
-
-def threshold_table(thresholds: Mapping[ThresholdKey, Threshold]) -> pd.DataFrame:
-    """Return the thresholds as `schema.THRESHOLDS`, sorted."""
-    rows = [
-        (*key, t.value, t.source, t.raw, t.n_controls, join_flags(set(t.flags)))
-        for key, t in sorted(thresholds.items(), key=lambda kt: kt[0])
-    ]
-    return THRESHOLDS.conform(pd.DataFrame(rows, columns=THRESHOLDS.names))
 
 
 def histogram_quantile(counts: IntArray, share: float) -> float:

@@ -97,9 +97,8 @@ def _autofluorescence_share(samples: Sequence[BackgroundSample], offset: DoubleA
 
 def apply_correction(raw: FloatArray, correction: Correction) -> FloatArray:
     """Return corrected intensity, float32, same shape (n_markers, h, w) as `raw`."""
-    shifted = raw - correction.offset.astype(np.float32)[:, None, None]
     unmix = correction.unmix.astype(np.float32)
-    out = np.array(shifted, np.float32)
-    for row, column in zip(*np.nonzero(unmix - np.eye(len(unmix), dtype=np.float32)), strict=True):
-        out[row] += unmix[row, column] * shifted[column]
-    return out
+    offset = (correction.unmix @ correction.offset).astype(np.float32)
+    mixed = (unmix @ raw.reshape(len(raw), -1)).reshape(raw.shape) if (unmix != np.eye(len(unmix))).any() else raw.copy()
+    mixed -= offset[:, None, None]
+    return np.asarray(mixed, np.float32)

@@ -225,7 +225,8 @@ def _roi_rings(roi: Any) -> list[DoubleArray]:
 
 def split_holes(rings: Sequence[DoubleArray]) -> tuple[list[DoubleArray], list[DoubleArray]]:
     """Tell outer rings from holes: a ring inside an odd number of others is a hole."""
-    outer, holes = [], []
+    outer: list[DoubleArray] = []
+    holes: list[DoubleArray] = []
     for i, ring in enumerate(rings):
         around = sum(_contains(other, ring[0]) for j, other in enumerate(rings) if j != i)
         (holes if around % 2 else outer).append(ring)

@@ -146,7 +146,11 @@ def _file_wrong(cell: str, folder: Path) -> tuple[str, str] | None:
     if windows.is_absolute() or windows.drive or cell.startswith(("/", "\\")) or ".." in windows.parts:
         return f"{cell!r} leaves the folder of the slides", f"give the path inside {folder.name}/, such as R01/R01_s01.tif"
     path = folder / cell
-    if path.exists():  # links too must stay inside
+    try:
+        exists = path.exists()
+    except OSError as error:  # such as a name that is too long
+        return f"cannot be opened: {error.strerror}", "give the name of the image file"
+    if exists:  # links too must stay inside
         inside = path.resolve().is_relative_to(folder.resolve())
         return None if inside else (f"{cell!r} is a link that leaves the folder of the slides", "put the file itself there")
     present = [p.relative_to(folder).as_posix() for p in sorted(path.parent.glob("*"))] if path.parent.is_dir() else []

@@ -69,14 +69,18 @@ def _hash(seed: str, kind: str, name: str) -> str:
 
 
 def _coded(prefix: str, seed: str, kind: str, names: Iterable[str], length: int = 4) -> dict[str, str]:
-    full = {name: _hash(seed, kind, name) for name in sorted(names)}
+    ordered = sorted((_hash(seed, kind, name), name) for name in names)
     out = {}
-    for name, code in full.items():
-        n = length
-        while any(other != code and other[:n] == code[:n] for other in full.values()):
-            n += 1
-        out[name] = prefix + code[:n]
-    return out
+    for i, (code, name) in enumerate(ordered):
+        near = [other for other, _ in (*ordered[max(0, i - 1) : i], *ordered[i + 1 : i + 2])]  # no other starts more like it
+        shared = max((_shared(code, other) for other in near), default=0)
+        out[name] = prefix + code[: max(length, shared + 1)]
+    return {name: out[name] for name in sorted(out)}
+
+
+def _shared(a: str, b: str) -> int:
+    """Return how many characters two codes share from their start."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y), len(a))
 
 
 def _letters(i: int) -> str:
@@ -101,7 +105,7 @@ def _mapped(frame: pd.DataFrame, maps: dict[str, dict[str, str]], what: str) -> 
             if unknown:
                 remedy = "the key belongs to another state of the study: run it again"
                 raise SevhistoError(Problem(f"column {column}", f"{what} {unknown[0]!r} is not in the key", remedy))
-            out[column] = [mapping[str(v)] for v in out[column]]
+            out[column] = pd.Series([mapping[str(v)] for v in out[column]], index=out.index, dtype=object)
     return out
 
 

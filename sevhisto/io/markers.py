@@ -31,7 +31,8 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
 # a dye, a filter or a number says nothing of the marker
 _DYE = re.compile(
     r"(?:alexa(?: ?fluor)?|af|cy|atto|dylight|cf)[ -]?\d*|fitc|tritc|texas ?red|gfp|yfp|cfp|rfp|mcherry|rhodamine|\d{3}(?: ?nm)?"
-    r"|(?:channel|chan|ch|c)[ :_#-]*\d*|red|green|blue|cyan|magenta|yellow|far ?red|gr[ae]y|tl|brightfield|\d+",
+    r"|(?:channel|chan|ch|c)[ :_#-]*(?:\d*|[A-Za-z])|bp|lp|filter|mono|camera|default|fluor"
+    r"|red|green|blue|cyan|magenta|yellow|far ?red|gr[ae]y|tl|brightfield|\d+",
     re.IGNORECASE,
 )
 STAINS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ...] = (

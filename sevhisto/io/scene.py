@@ -80,7 +80,7 @@ def why(error: BaseException) -> str:
 
 def checked_dtype(path: Path, dtype: Any) -> np.dtype[Any]:
     """Return a pixel type that can be measured; SlideError for signed, complex, 1-bit and other types."""
-    kind = np.dtype(dtype)
+    kind: np.dtype[Any] = np.dtype(dtype)
     if kind.name not in _KINDS:
         raise broken(path, f"its pixels are of type {kind.name}, which is no plain intensity", f"save it as one of {', '.join(_KINDS)}")
     return kind

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -75,8 +76,7 @@ class Study:
 
 def image_stem(file: str) -> str:
     """Return the relative path of an image without its ending; ``.ome.tif`` is one ending."""
-    stem = str(PurePosixPath(file).with_suffix(""))
-    return stem[:-4] if stem.lower().endswith(".ome") else stem
+    return re.sub(r"(\.ome)?\.[^./]+$", "", file, flags=re.IGNORECASE)
 
 
 def _correction_paths(root: Path, file: str, scene: int) -> Iterator[Path]:
@@ -126,8 +126,8 @@ def _config(path: Path) -> tuple[StudyConfig | None, list[Problem]]:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         return None, [Problem(path.name, f"is not valid TOML: {error}", "correct this line; text stands in quotes, a name is given once")]
     leaves = list(_leaves(data, ()))
-    open_ends = [".".join(place) for place, value in leaves if value == PENDING]
-    problems = [Problem(f"{path.name}: {place}", "is still to be filled in", "replace the ?") for place in open_ends]
+    left_open = tuple(f"{path.name}: {'.'.join(place)}" for place, value in leaves if value == PENDING)
+    problems = [Problem(place, "is still to be filled in", "replace the ?") for place in left_open]
     problems += [
         Problem(f"{path.name}: {'.'.join(place)}", f"{value} is not a finite number", "correct this value")
         for place, value in leaves
@@ -136,8 +136,7 @@ def _config(path: Path) -> tuple[StudyConfig | None, list[Problem]]:
     try:
         return parse_config(data), problems
     except StudyError as error:
-        told = tuple(p.where for p in problems)
-        return None, problems + [p for p in error.problems if not _told(p, told)]
+        return None, problems + [p for p in error.problems if not _told(p, left_open)]
 
 
 def _told(problem: Problem, places: tuple[str, ...]) -> bool:
@@ -195,7 +194,7 @@ def _stray_corrections(root: Path, slides: pd.DataFrame) -> list[Problem]:
     for file, scene in sorted(pairs):
         for path in _correction_paths(root, file, scene):
             owners.setdefault(path, set()).add(file)
-    known = [p.relative_to(folder).as_posix() for p in owners if p.suffix == ".geojson"]
+    known = [p.relative_to(folder).as_posix() for p in owners if p.suffix == ".geojson" and p.is_relative_to(folder)]
     found = []
     for path in present:
         name = path.relative_to(folder).as_posix()
@@ -214,7 +213,7 @@ def _complete(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     for column in table.columns:
         if column.name not in out:
             out[column.name] = float("nan") if column.kind == NUMBER else ""
-    for name in ID_COLUMNS:
-        if name in out:
-            out[name] = [v.strip() for v in out[name]]
+    for name in out.columns[[not pd.api.types.is_float_dtype(d) for d in out.dtypes]]:
+        cells = [v.strip() if name in ID_COLUMNS else v for v in out[name]]
+        out[name] = pd.Series(cells, index=out.index, dtype=object)
     return out[[*table.names, *(c for c in out.columns if c not in table.names)]]

@@ -84,22 +84,31 @@ def check_tiff(path: Path) -> int:
         if not pages:
             raise broken(path, "holds no image")
         n = len(pages)
+        levels: set[int] = set()
         while pages:
             tags = pages.pop()
             _check_page(walk, tags)
             for at in tags.get(SUB, ()):
-                pages.extend(_chain(walk, int(at), seen))
+                # writers chain the levels of a pyramid as well as listing them: a level that was seen as such is no circle
+                pages.extend(_chain(walk, int(at), seen, levels))
     return n
 
 
-def _chain(walk: _Walk, at: int, seen: set[int]) -> list[Tags]:
-    found = []
+def _chain(walk: _Walk, at: int, seen: set[int], known: set[int] | None = None) -> list[Tags]:
+    """Return the pages from `at` on; `known` are pages reached before at which a chain of pyramid levels may end."""
+    found: list[Tags] = []
+    here: set[int] = set()
     while at:
+        if known is not None and at in known and at not in here:
+            return found
         if at in seen:
             raise broken(walk.path, "its directories run in a circle: the file is damaged")
         if len(seen) >= MAX_PAGES:
             raise broken(walk.path, f"has more than {MAX_PAGES} pages", "save one section per file")
         seen.add(at)
+        here.add(at)
+        if known is not None:
+            known.add(at)
         tags, at = walk.directory(at)
         found.append(tags)
     return found

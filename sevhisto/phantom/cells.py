@@ -48,15 +48,16 @@ def macrophages(painter: Painter, cd68: Mask, glow: Mask) -> Cells:
     put(xy, rng.uniform(4.5, 7.5, len(xy)))
     if painter.core_px and spec.coverage_of("CD68"):
         weight = (np.where(d < 0, 1.0, 0.0) * anatomy.map_tissue).astype(np.float32)
+        # the denser the cells shall lie, the less they can clump
+        clumped = 0.85 if spec.coverage_of("CD68") <= 0.45 else 0.0
         clumps = anatomy.sample(rng, weight, 1 + painter.count(weight * 160))
 
         def add(n: int, share: float) -> None:
             size = rng.uniform(0.75, 1.3, n) * CELL_UM * math.sqrt(share)
-            middle = clumps[rng.integers(len(clumps), size=n)] if rng.random() < 0.85 or n > 5 else anatomy.sample(rng, weight, n)
+            middle = clumps[rng.integers(len(clumps), size=n)] if rng.random() < clumped else anatomy.sample(rng, weight, n)
             centre = middle + rng.normal(0, 20 * painter.px, (len(middle), 2))
             ok = inside(anatomy.tissue, centre)
             put(centre[ok], size[: len(centre)][ok])
-            painter.clip(cd68)
 
         painter.grow(cd68, spec.coverage_of("CD68") * painter.core_px, math.pi * (CELL_UM * painter.px) ** 2, add)
     painter.clip(cd68)
@@ -75,18 +76,18 @@ def cd206(painter: Painter, paint: Mask, cd68: Mask, cells: Cells, walls: Double
     for i in np.flatnonzero(~in_core & (rng.random(len(cells)) < share)):
         _copy(painter, rng, paint, cd68, cells, int(i), 1.0)
     target = share * painter.covered(cd68)
+    deficit = target - painter.covered(paint)
     order = rng.permutation(np.flatnonzero(in_core))
-    for i in np.concatenate([order, order]):
-        deficit = target - painter.covered(paint)
+    for i in np.tile(order, 4):
         if deficit < max(0.5, 0.001 * target):
             break
         usual = math.pi * (cells.radius_um[i] * painter.px) ** 2
-        _copy(painter, rng, paint, cd68, cells, int(i), min(1.0, math.sqrt(0.9 * deficit / usual)))
+        deficit -= _copy(painter, rng, paint, cd68, cells, int(i), min(1.0, math.sqrt(0.5 * deficit / usual)))
     return _append(cells, _lining(painter, rng, paint, walls))
 
 
-def _copy(painter: Painter, rng: np.random.Generator, paint: Mask, cd68: Mask, cells: Cells, i: int, size: float) -> None:
-    """Show CD206 where cell i shows CD68."""
+def _copy(painter: Painter, rng: np.random.Generator, paint: Mask, cd68: Mask, cells: Cells, i: int, size: float) -> int:
+    """Show CD206 where cell i shows CD68; return the pixels of the core that it adds."""
     reach = cells.radius_um[i] * painter.px * 1.35 * size
     x, y = cells.xy[i]
     y0, y1 = max(0, int(y - reach)), min(paint.shape[0], int(y + reach) + 2)
@@ -95,8 +96,11 @@ def _copy(painter: Painter, rng: np.random.Generator, paint: Mask, cd68: Mask, c
     level = int(FULL * rng.uniform(0.55, 1.2))
     cv2.circle(disc, (int((x - x0) * 16), int((y - y0) * 16)), max(1, int(reach * 16)), level, -1, cv2.LINE_8, SHIFT)
     disc[cd68[y0:y1, x0:x1] == 0] = 0
-    np.maximum(paint[y0:y1, x0:x1], disc, out=paint[y0:y1, x0:x1])
+    here = paint[y0:y1, x0:x1]
+    added = np.count_nonzero((disc > 0) & (here == 0) & (painter.anatomy.core[y0:y1, x0:x1] > 0))
+    np.maximum(here, disc, out=here)
     cells.cd206[i] = True
+    return int(added)
 
 
 def _lining(painter: Painter, rng: np.random.Generator, paint: Mask, walls: DoubleArray) -> Cells:

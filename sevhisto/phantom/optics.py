@@ -28,8 +28,8 @@ def _diffuse(spec: SectionSpec, anatomy: Anatomy, marker: str) -> FloatArray | N
     if kind == "glia":
         outside = 0.20 - 0.08 * anatomy.grey + 0.32 * np.exp(-((np.clip(d, 0, None) / 115) ** 2))
         return np.where(d < -4, 0.02, outside).astype(np.float32)
-    if kind == "fibres" and spec.injured and spec.coverage_of(marker):
-        return (0.015 * np.exp(-np.clip(d, 0, None) / 40)).astype(np.float32)
+    if kind == "fibres" and spec.injured and spec.haze:
+        return (spec.haze * np.exp(-np.clip(d, 0, None) / 40)).astype(np.float32)
     return None
 
 

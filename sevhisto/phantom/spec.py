@@ -15,7 +15,7 @@ from sevhisto.registry import did_you_mean
 from sevhisto.types import Problem, SevhistoError
 
 PANEL_A = ("DAPI", "GFAP", "CD68", "CD206", "AF")
-PANEL_B = ("DAPI", "GFAP", "fibronectin", "collagen_I")
+PANEL_B = ("DAPI", "GFAP", "fibronectin", "collagen_I", "AF")
 
 CORD_UM: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"transverse": (1600.0, 1250.0), "sagittal": (4200.0, 1250.0), "horizontal": (4200.0, 1600.0)}
@@ -37,14 +37,14 @@ class MarkerModel:
 
 MARKERS: Mapping[str, MarkerModel] = MappingProxyType(
     {
-        "DAPI": MarkerModel("nuclei", 1000.0, 0.9),
-        "GFAP": MarkerModel("glia", 750.0, 1.0),
-        "CD68": MarkerModel("macrophage", 950.0, 1.0, coverage=0.35),
-        "CD206": MarkerModel("m2", 800.0, 0.8, coverage=0.30),
-        "fibronectin": MarkerModel("fibres", 1000.0, 1.0, 0.25, on_vessels=0.8, fibre_width_um=3.5),
-        "collagen_I": MarkerModel("fibres", 900.0, 0.8, 0.15, on_vessels=0.9, fibre_width_um=4.5),
-        "collagen_V": MarkerModel("fibres", 800.0, 0.8, 0.08, on_vessels=0.6, fibre_width_um=3.0),
-        "sEV": MarkerModel("puncta", 700.0, 0.7),
+        "DAPI": MarkerModel("nuclei", 800.0, 0.9),
+        "GFAP": MarkerModel("glia", 600.0, 1.0),
+        "CD68": MarkerModel("macrophage", 600.0, 1.0, coverage=0.35),
+        "CD206": MarkerModel("m2", 550.0, 0.8, coverage=0.30),
+        "fibronectin": MarkerModel("fibres", 600.0, 1.0, 0.25, on_vessels=0.8, fibre_width_um=3.5),
+        "collagen_I": MarkerModel("fibres", 550.0, 0.8, 0.15, on_vessels=0.9, fibre_width_um=4.5),
+        "collagen_V": MarkerModel("fibres", 500.0, 0.8, 0.08, on_vessels=0.6, fibre_width_um=3.0),
+        "sEV": MarkerModel("puncta", 500.0, 0.7),
         "AF": MarkerModel("none", 0.0, 1.6),
     }
 )
@@ -68,7 +68,8 @@ class SectionSpec:
     bleed_through : {into: {from: share}}, of the stain
     shading, seam : half range of the vignette of a camera field; sd of the gain between fields
     electrons_per_grey, read_noise : shot noise has variance grey / electrons_per_grey
-    psf_um : sigma of the blur; saturation : highest grey level
+    psf_um : sigma of the blur; saturation : highest grey level; texture : unevenness within structure
+    haze : diffuse extracellular matrix without structure in and around the core, as a share of full brightness
     fibre_deg, fibre_concentration : mean direction from the cord's x axis; kappa of the von Mises law of the doubled angle
     rotation_deg : the section on its canvas; margin_um : glass around it
     """
@@ -87,16 +88,17 @@ class SectionSpec:
     offset: float = 150.0
     glass: float = 4.0
     af_tissue: float = 32.0
-    af_cell: float = 60.0
+    af_cell: float = 40.0
     bleed_through: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     shading: float = 0.04
     seam: float = 0.01
     camera_field_um: float = 650.0
     electrons_per_grey: float = 1.0
     read_noise: float = 4.0
-    psf_um: float = 0.5
+    psf_um: float = 0.8
     saturation: int = 4095
     texture: float = 0.12
+    haze: float = 0.0
     nuclei_density: float = 1.0
     fibre_deg: float = 25.0
     fibre_concentration: float = 1.0
@@ -119,8 +121,8 @@ class SectionSpec:
             found.append((f"orientation {self.orientation!r}", did_you_mean(str(self.orientation), list(CORD_UM))))
         if self.role not in SLIDE_ROLES:
             found.append((f"role {self.role!r}", did_you_mean(str(self.role), list(SLIDE_ROLES))))
-        if any(not 0 <= c <= 0.85 for c in self.coverage.values()):
-            found.append(("coverage must lie in 0..0.85", "correct `coverage`"))
+        if any(not 0 <= c <= 0.8 for c in self.coverage.values()):
+            found.append(("coverage must lie in 0..0.8", "correct `coverage`"))
         if not 0 <= self.cavity_fraction <= 0.6:
             found.append((f"cavity_fraction {self.cavity_fraction:g}", "give 0..0.6"))
         if not (0.05 <= self.um_per_px <= 10 and self.lesion_scale >= 0 and math.isfinite(self.lesion_scale)):

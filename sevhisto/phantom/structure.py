@@ -115,7 +115,7 @@ class Painter:
             deficit = target_px - self.covered(paint)
             if deficit < max(0.5, 0.001 * target_px):
                 return
-            add(max(1, int(0.6 * deficit / mean_px)), min(1.0, 0.8 * deficit / mean_px))
+            add(max(1, int(0.3 * deficit / mean_px)), min(1.0, 0.3 * deficit / mean_px))
         raise RuntimeError("the phantom's coverage target was not reached")
 
     # ---------------------------------------------------------------- fibres, vessels, pia
@@ -147,9 +147,9 @@ class Painter:
             length = length_um * share * rng.uniform(0.5, 1.5, k) * self.px
             width = width_um * self.px * (rng.uniform(0.6, 1.4, k) if share == 1 else np.full(k, 0.5))
             lines(paint, self.walk(rng, start, angle, length, 0.16), width, FULL * rng.uniform(0.55, 1.15, k))
-            self.clip(paint)
 
         self.grow(paint, spec.coverage_of(marker) * self.core_px, length_um * width_um * self.px**2, add)
+        self.clip(paint)
 
     def vessels(self, paints: dict[str, tuple[Mask, float, float]]) -> DoubleArray:
         """Draw vessels (rings and tubes) and the pia on every given layer (paint, brightness, width um); return vessel walls, px."""

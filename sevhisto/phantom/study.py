@@ -66,9 +66,9 @@ class StudySpec:
 
     seed: int = 1
     name: str = "synthetic demo"
-    n_per_arm: int = 5
+    n_per_arm: int = 6
     n_sections: int = 5
-    um_per_px: float = 1.3
+    um_per_px: float = 1.5
     section_spacing_um: float = 400.0
     cv_between: float = 0.25
     icc: float = 0.5
@@ -212,11 +212,9 @@ def _controls(spec: StudySpec, panel: str, batch: str) -> tuple[Piece, ...]:
     roles: tuple[SlideRole, ...] = ("no_primary", "uninjured", "unstained")
     pieces = []
     for role in roles:
-        own: dict[str, Any] = {
-            "role": role,
-            "lesion_scale": 0.0 if role == "uninjured" else 1.0,
-            "rotation_deg": float(rng.uniform(-30, 30)),
-        }
+        # controls come from an epicentre full of macrophages: they must show all the autofluorescence that samples have
+        own: dict[str, Any] = {"role": role, "lesion_scale": 0.0 if role == "uninjured" else 2.0, "coverage": {"CD68": 0.5}}
+        own |= {"rotation_deg": float(rng.uniform(-30, 30)), "lesion_position": (0.0, -0.2)}
         one = replace(spec.section, **own, **_base(spec, panel, batch))
         pieces.append(Piece(f"control_{batch}", role, role, 10_000, one, int(rng.integers(2**31))))
     return tuple(pieces)

@@ -120,7 +120,7 @@ def study_toml(spec: StudySpec) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _animal_row(animal: Animal, seed: int, block: int) -> dict[str, Any]:
+def _animal_row(animal: Animal, seed: int) -> dict[str, Any]:
     rng = stream(seed, "husbandry", animal.name)
     force = float(rng.normal(200, 5))
     infused = animal.protocol.startswith("infusion")
@@ -136,7 +136,7 @@ def _animal_row(animal: Animal, seed: int, block: int) -> dict[str, Any]:
         "treatment_start_h": 3,
         "dpi": 42,
         "delivered_volume_ul": round(72 * float(rng.normal(1, 0.02)), 1) if infused else "",
-        "block": f"block{block}",
+        "block": animal.batch.replace("batch", "cohort"),
         "excluded": "",
         "exclusion_reason": "",
     }
@@ -145,12 +145,7 @@ def _animal_row(animal: Animal, seed: int, block: int) -> dict[str, Any]:
 def write_sheets(folder: Path, spec: StudySpec, animals: Sequence[Animal], plans: Sequence[SlidePlan]) -> None:
     """Write study.toml, slides.csv, animals.csv, motor.csv."""
     (folder / "study.toml").write_text(study_toml(spec), encoding="utf-8", newline="\n")
-    seen: dict[str, int] = {}
-    rows = []
-    for animal in animals:
-        seen[animal.protocol] = seen.get(animal.protocol, 0) + 1
-        rows.append(_animal_row(animal, spec.seed, seen[animal.protocol]))
-    _csv(folder / "animals.csv", rows)
+    _csv(folder / "animals.csv", [_animal_row(animal, spec.seed) for animal in animals])
     slides = [
         {
             "file": plan.file,

@@ -125,11 +125,11 @@ def overlay_image(
     contrast: Mapping[str, tuple[float, float]],
     zones_um: Sequence[float],
     roles: Mapping[str, str] | None = None,
-    max_px: int = 480,
+    max_px: int = 400,
 ) -> bytes:
     """Return `overlay` as JPEG, its long side `max_px`: about 50 kB, so that a study of hundreds of sections stays one file."""
     out = io.BytesIO()
-    Image.fromarray(overlay(record, contrast, zones_um, roles, max_px)).save(out, "JPEG", quality=88, subsampling=0, optimize=True)
+    Image.fromarray(overlay(record, contrast, zones_um, roles, max_px)).save(out, "JPEG", quality=82, subsampling=0, optimize=True)
     return out.getvalue()
 
 

@@ -19,7 +19,7 @@ def animals(make_rows):
             make_rows({"b": 4.0, "a": 3.0}, zone="250-500_rostral"),
             make_rows({"b": 4.0, "a": 3.0}, zone="0-250"),
             make_rows({"b": 9.0, "a": 8.0}, metric="positive_volume_mm3"),
-            make_rows({"b": 9.0, "a": 8.0}, marker="", metric="zone_volume_mm3"),
+            make_rows({"b": 9.0, "a": 8.0}, marker="tissue", metric="zone_volume_mm3"),
             make_rows({"b": 11.0, "a": float("nan")}),
         ],
         ignore_index=True,
@@ -30,9 +30,9 @@ def test_wide_has_one_row_per_animal_and_a_fixed_order(animals):
     t = wide(animals)
     assert list(t.columns) == [
         "animal",
-        "B_core_zone_volume_mm3",
         "B_core_fibronectin_fraction_pct",
         "B_core_fibronectin_positive_volume_mm3",
+        "B_core_tissue_zone_volume_mm3",
         "B_0-250_fibronectin_fraction_pct",
         "B_250-500_rostral_fibronectin_fraction_pct",
         "B_1000-2000_fibronectin_fraction_pct",
@@ -77,9 +77,9 @@ def test_default_endpoints(animals, make_study):
     primary, secondary = choose_endpoints(make_study(), wide(animals).columns)
     assert primary == []
     assert secondary == [
-        "B_core_zone_volume_mm3",
         "B_core_fibronectin_fraction_pct",
         "B_core_fibronectin_positive_volume_mm3",
+        "B_core_tissue_zone_volume_mm3",
         "B_0-250_fibronectin_fraction_pct",
         "BBB_auc_score_days",
     ]
@@ -87,8 +87,7 @@ def test_default_endpoints(animals, make_study):
     primary, secondary = choose_endpoints(declared, wide(animals).columns)
     assert primary == ["BBB_auc_score_days"]
     assert "BBB_auc_score_days" not in secondary
-    assert core_volume(declared, "B", wide(animals).columns) == "B_core_zone_volume_mm3"
-    assert core_volume(declared, "A", wide(animals).columns) is None
+    assert core_volume("B") == "B_core_tissue_zone_volume_mm3"
 
 
 def test_wrong_endpoints_are_all_named(animals, make_study):

@@ -30,7 +30,7 @@ def tables(make_rows, slope: float, seed: int = 1, severity: float = 0.0):
     histology = pd.concat(
         [
             make_rows(dict(zip(GROUPS.index, ecm, strict=True))),
-            make_rows(dict(zip(GROUPS.index, 2 + 0.1 * hidden, strict=True)), marker="", metric="zone_volume_mm3"),
+            make_rows(dict(zip(GROUPS.index, 2 + 0.1 * hidden, strict=True)), marker="tissue", metric="zone_volume_mm3"),
         ]
     )
     motor = make_rows(dict(zip(GROUPS.index, score, strict=True)), panel="BBB", zone="", marker="", metric="auc")
@@ -87,7 +87,7 @@ def test_severity_is_adjusted_for(make_rows, make_study):
     assert row(t, "within_arm")["p"] < 0.01
     got = row(t, "adjusted")
     assert got["p"] > 0.05
-    assert got["covariates"] == "arm;B_core_zone_volume_mm3"  # the force does not vary
+    assert got["covariates"] == "arm;B_core_tissue_zone_volume_mm3"  # the force does not vary
 
 
 def test_all_covariates_in_order(make_rows, make_study):
@@ -97,7 +97,7 @@ def test_all_covariates_in_order(make_rows, make_study):
     force = pd.DataFrame({"force_kdyn": rng.normal(200, 5, len(GROUPS))}, index=GROUPS.index)
     force.iloc[0] = math.nan
     got = row(relate(histology, pd.concat([motor, day1]), GROUPS, make_study(), force), "adjusted")
-    assert got["covariates"] == "arm;B_core_zone_volume_mm3;BBB_day1_score;force_kdyn"
+    assert got["covariates"] == "arm;B_core_tissue_zone_volume_mm3;BBB_day1_score;force_kdyn"
     assert (got["n"], got["flags"]) == (23, "missing_animals")
 
 

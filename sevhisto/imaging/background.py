@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from scipy import ndimage
 
@@ -97,8 +98,11 @@ def _autofluorescence_share(samples: Sequence[BackgroundSample], offset: DoubleA
 
 def apply_correction(raw: FloatArray, correction: Correction) -> FloatArray:
     """Return corrected intensity, float32, same shape (n_markers, h, w) as `raw`."""
-    unmix = correction.unmix.astype(np.float32)
-    offset = (correction.unmix @ correction.offset).astype(np.float32)
-    mixed = (unmix @ raw.reshape(len(raw), -1)).reshape(raw.shape) if (unmix != np.eye(len(unmix))).any() else raw.copy()
-    mixed -= offset[:, None, None]
-    return np.asarray(mixed, np.float32)
+    offset = correction.unmix @ correction.offset
+    out = np.empty(raw.shape, np.float32)
+    for row, shares in enumerate(correction.unmix):
+        np.subtract(raw[row], np.float32(offset[row]), out=out[row])
+        for column in np.flatnonzero(shares):
+            if column != row:
+                cv2.scaleAdd(raw[column], float(shares[column]), out[row], dst=out[row])
+    return out

@@ -161,7 +161,7 @@ def test_controls_lack_the_stain_but_not_the_autofluorescence():
         assert excess == pytest.approx(spec.af_tissue * MARKERS[marker].af_share, rel=0.35)
         assert glass.mean() == pytest.approx(spec.offset + spec.glass, abs=0.3)  # light spreads over the edge
     foamy = unstained.truth.core_mask() & make_section(spec, 6).truth.structure("CD68")
-    assert unstained.image[4][foamy].mean() > unstained.image[4][tissue].mean() + 40
+    assert unstained.image[4][foamy].mean() > unstained.image[4][tissue].mean() + 30
 
 
 def test_noise_has_the_mean_and_the_variance_of_its_model():

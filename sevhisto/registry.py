@@ -71,6 +71,9 @@ _FLAGS = [
     Flag("no_cells", "section", "no nucleus was found"),
     Flag("no_nuclear_channel", "section", "the panel has no nuclear channel: cells were not counted"),
     Flag("projected", "section", "the slide has a Z stack; its maximum projection was measured"),
+    Flag(
+        "pieces_joined", "section", "the slide holds several pieces of tissue and slides.csv names none: all were measured as one section"
+    ),
     Flag("no_tissue", "section", "no tissue was found: all areas are 0"),
     Flag("edited_by_hand", "section", "a person excluded part of the section"),
     Flag("stain_vectors_assumed", "section", "colour deconvolution used published stain vectors, not this batch's own"),

@@ -107,7 +107,11 @@ SLIDES = Table(
         _t("file", "image file under slides/; empty for a section that was lost"),
         _t("animal", "animal id, as in animals.csv"),
         _t("section", "section id, unique within animal and panel"),
-        _t("piece", "which piece of tissue on the slide, in slide order (left to right, top to bottom), from 1", False),
+        _t(
+            "piece",
+            "which piece of tissue on the slide, in slide order (rows from the top, each from the left), from 1; empty takes all tissue",
+            False,
+        ),
         _t("panel", "marker panel, as in study.toml"),
         _t("batch", "stain batch"),
         _t("role", "sample, unstained, no_primary, uninjured or bridge"),

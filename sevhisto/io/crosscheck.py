@@ -110,9 +110,15 @@ def _yes_or_no(cell: str) -> tuple[str, str] | None:
 
 def _pieces_twice(slides: pd.DataFrame) -> list[Problem]:
     there = slides[slides["file"] != ""].copy()
-    for column in ("piece", "scene"):
-        there[column] = [(whole(c) or c) if c else 1 for c in there[column]] if column in there else 1
-    return twice(there, ("file", "scene", "piece"), "slides.csv", "number the pieces on a slide 1, 2, 3 in slide order, one row each")
+    for column, default in (("piece", 0), ("scene", 1)):
+        there[column] = [(whole(c) or c) if c else default for c in there[column]] if column in there else default
+    remedy = "number the pieces on a slide 1, 2, 3 in slide order, one row each"
+    found = twice(there, ("file", "scene", "piece"), "slides.csv", remedy)
+    for (file, _), rows in there.groupby(["file", "scene"], sort=False):
+        if len(rows) > 1 and 0 in set(rows["piece"]) and len(set(rows["piece"])) > 1:
+            row = rows.index[list(rows["piece"]).index(0)]
+            found.append(Problem(f"slides.csv, row {row}, column piece", f"is empty, but {file} has several rows", remedy))
+    return found
 
 
 def twice(frame: pd.DataFrame, columns: Sequence[str], name: str, remedy: str) -> list[Problem]:

@@ -148,7 +148,7 @@ def _slide_row(image: _Image) -> dict[str, str]:
         "file": image.file,
         "animal": tokens.animal or PENDING,
         "section": image.section,
-        "piece": "1",
+        "piece": "",
         "panel": image.panel,
         "batch": tokens.batch or PENDING,
         "role": tokens.role,
@@ -204,6 +204,8 @@ def _left_to_do(images: list[_Image], panels: dict[str, tuple[bool, str, list[tu
     if unknown:
         notes.append(f"study.toml: fill in marker and role of the channels of panel {', '.join(unknown)}")
     notes.append("study.toml: fill in section_spacing_um, and the protocols; animals.csv: the protocol of each animal")
-    notes.append("slides.csv: where a slide holds several pieces of tissue, copy its row for each and count `piece`; add lost sections")
+    notes.append(
+        "slides.csv: where a slide holds several sections, copy its row for each and count `piece` in slide order; add lost sections"
+    )
     doubts = sorted({image.tokens.doubtful for image in images if image.tokens.doubtful})
     return notes + [f"slides.csv: {doubt}; check the rows" for doubt in doubts]

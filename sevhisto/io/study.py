@@ -33,7 +33,8 @@ class Study:
     ----------
     root : folder of study.toml
     config : the settings
-    slides : one row per piece of tissue, in file order; index ``row`` = line in slides.csv. piece, scene are int64 (1 where not given);
+    slides : one row per piece of tissue, in file order; index ``row`` = line in slides.csv. piece, scene are int64 (0, all tissue, and 1
+        where not given);
         position_um, um_per_px float64 (NaN where not given); flipped bool; the others str
     animals : one row per animal; every column of the schema (empty or NaN where not given) and those that the lab added; excluded bool
     motor : one row per score; test is BBB where not given
@@ -108,8 +109,8 @@ def load_study(root: Path) -> Study:
     slides = _complete(sheets["slides.csv"][1], SLIDES)
     animals = _complete(sheets["animals.csv"][1], ANIMALS_SHEET)
     motor = _complete(sheets["motor.csv"][1], MOTOR)
-    for column in ("piece", "scene"):
-        slides[column] = [int(c) if c else 1 for c in slides[column]]
+    for column, default in (("piece", 0), ("scene", 1)):
+        slides[column] = [int(c) if c else default for c in slides[column]]
     slides["flipped"] = [bool(crosscheck.yes_no(c)) for c in slides["flipped"]]
     animals["excluded"] = [bool(crosscheck.yes_no(c)) for c in animals["excluded"]]
     motor["test"] = motor["test"].replace("", "BBB")

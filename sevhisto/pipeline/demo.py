@@ -40,12 +40,13 @@ class DemoSummary:
 def demo(folder: Path, spec: StudySpec | None = None, jobs: int = 2, progress: Progress = quiet) -> DemoSummary:
     """Write a synthetic study to `folder`, measure it, open its key, compare, report, and hold the result against the truth.
 
-    StudyError if the folder exists and is not empty.
+    A folder that holds a complete synthetic study is taken up as it is. StudyError if it holds anything else.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise StudyError(Problem(str(folder), "exists and is not empty", "name a new folder, or delete this one"))
     progress("synthetic study", 0, 1)
-    make_study(folder, spec or StudySpec(), jobs)
+    if not (folder / "truth" / "animals.csv").is_file():  # the last file that is written
+        if folder.exists() and any(folder.iterdir()):
+            raise StudyError(Problem(str(folder), "exists, and holds no complete synthetic study", "name a new folder, or delete this one"))
+        make_study(folder, spec or StudySpec(), jobs)
     progress("synthetic study", 1, 1)
     ran = run(folder, jobs, progress=progress)
     compared = compare(folder, open_key=True)

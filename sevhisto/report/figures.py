@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.special import stdtrit
 
 from sevhisto.report.canvas import FAINT, INK, SOFT, legend, look, pad_limits, shorten, styled, to_svg
@@ -56,7 +58,7 @@ def estimation_plot(values: pd.Series, groups: pd.Series, endpoint: str, contras
     parts, words = _split(values, groups), endpoint_words(endpoint)
     shown = contrasts is not None and len(contrasts) > 0
     figure = Figure(figsize=(WIDTH_IN, 3.3 if shown else 3.0))
-    ax = figure.add_axes((0.075, 0.19, 0.45 if shown else 0.9, 0.74))
+    ax = figure.add_axes((0.085, 0.19, 0.45 if shown else 0.89, 0.74))
     step = _swarm_step(parts)
     for i, v in enumerate(parts.values()):
         colour, marker = look(i)
@@ -69,7 +71,7 @@ def estimation_plot(values: pd.Series, groups: pd.Series, endpoint: str, contras
     ax.set_xticks(range(len(parts)), [f"{shorten(g, 16)}\nn = {len(v)}" for g, v in parts.items()])
     ax.set_xlim(-0.6, len(parts) - 0.4)
     pad_limits(ax, [*np.concatenate([*parts.values(), [0.0]]), *_ends(parts)], "y")
-    ax.set_ylabel(words.axis)
+    ax.set_ylabel(fill(words.axis, 34))
     ax.tick_params(axis="x", length=0)
     if shown:
         _forest(figure, cast(pd.DataFrame, contrasts), words.unit)
@@ -111,7 +113,7 @@ def _forest(figure: Figure, contrasts: pd.DataFrame, unit: str) -> None:
     ax.set_ylim(len(rows) - 0.4, -0.6)
     pad_limits(ax, [float(r[k]) for r in rows for k in ("estimate", "ci_low", "ci_high")], "x")
     _around_zero(ax)
-    ax.set_xlabel(f"difference of means, 95 % interval{f' ({unit})' if unit else ''}")
+    ax.set_xlabel(f"difference of means{f' ({unit})' if unit else ''},\n95 % interval")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
 
@@ -124,8 +126,13 @@ def _around_zero(ax: Axes) -> None:
 
 def _contrast_label(row: dict[Any, Any]) -> str:
     exploratory = "\n(exploratory)" if "exploratory" in str(row["flags"]).split(";") else ""
-    a, b = (str(row[k]).replace("+", " + ") for k in ("group_a", "group_b"))
-    return f"{shorten(a, 22)}\nminus {shorten(b, 18)}{exploratory}"
+    a, b = (_side(str(row[k])) for k in ("group_a", "group_b"))
+    return f"{a}\nminus {b}{exploratory}"
+
+
+def _side(joined: str) -> str:
+    names = joined.split("+")
+    return shorten(joined, 20) if len(names) == 1 else f"mean of {len(names)} groups"
 
 
 def _estimation_alt(label: str, parts: dict[str, DoubleArray], contrasts: pd.DataFrame | None) -> str:
@@ -162,6 +169,7 @@ def curves(lines: pd.DataFrame, groups: pd.Series, x_label: str, y_label: str, w
         ax.tick_params(labelbottom=i + columns >= len(names))
         if i + columns >= len(names):
             ax.set_xlabel(x_label)
+    axes[0, 0].yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     figure.text(0.008, 0.5 + 0.08 / rows, y_label, rotation=90, va="center", ha="left")
     pad_limits(axes[0, 0], list(lines["y"]), "y")
     n = ", ".join(f"{g}: {t.shape[1]} animals" for g, t in table.items())
@@ -230,7 +238,7 @@ def relation_plot(ecm: pd.Series, motor: pd.Series, groups: pd.Series, names: tu
     pad_limits(ax, list(both["y"]), "y", include_zero=False)
     a, b = (endpoint_words(n) for n in names)
     ax.set_xlabel(a.axis)
-    ax.set_ylabel(b.axis)
+    ax.set_ylabel(fill(b.axis, 40))
     legend(figure, order, 0.77, 0.92, 0.075)
     return to_svg(figure, ident, f"{b.axis} against {a.axis}: {len(both)} animals, parallel lines within {len(order)} groups.")
 

@@ -187,7 +187,7 @@ def _size(row: Mapping[str, Any], a: str, b: str, unit: str) -> str:
     size = f"{a} {verb} than {b} by {fixed(abs(estimate), places)}{unit}" if estimate else f"{a} and {b} have equal means"
     if not (finite(low) and finite(high)) or low > 0 or high < 0:
         return size
-    return f"{size}; the data fit anything from {_signed(low, places)} to {_signed(high, places)}{unit}"
+    return f"{size}; the data fit anything from {_signed(low, places, unit)} to {_signed(high, places, unit)}"
 
 
 def _places(row: Mapping[str, Any]) -> int:
@@ -195,8 +195,8 @@ def _places(row: Mapping[str, Any]) -> int:
     return max(decimals_for(estimate, row["ci_low"], row["ci_high"]), -math.floor(math.log10(abs(estimate))) if estimate else 0)
 
 
-def _signed(value: float, places: int) -> str:
-    return f"{fixed(abs(value), places)} {'lower' if value < 0 else 'higher'}"
+def _signed(value: float, places: int, unit: str) -> str:
+    return f"{fixed(abs(value), places)}{unit} {'lower' if value < 0 else 'higher'}"
 
 
 def _interval(row: Mapping[str, Any], unit: str) -> str:

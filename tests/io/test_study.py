@@ -31,7 +31,7 @@ def test_a_good_study(study_dir: Path) -> None:
     study = load_study(study_dir)
     slides = study.slides
     assert list(slides.index) == [2, 3, 4, 5, 6]
-    assert list(slides["piece"]) == [1, 2, 1, 1, 1] and slides["piece"].dtype == np.int64 and set(slides["scene"]) == {1}
+    assert list(slides["piece"]) == [1, 2, 0, 1, 1] and slides["piece"].dtype == np.int64 and set(slides["scene"]) == {1}
     assert list(slides["flipped"]) == [False, True, False, False, False] and slides["flipped"].dtype == bool
     assert list(slides["position_um"][:3]) == [-200, 0, 200] and slides["um_per_px"].isna().all()
     assert slides["file"].iloc[2] == "" and slides["notes"].iloc[2] == "lost"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sevhisto.registry import did_you_mean
+from sevhisto.schema import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
 from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]
@@ -194,6 +195,16 @@ class EndpointSettings(Settings):
     primary: list[str] = _s([], "at most two; Holm over the contrasts of each")
     secondary: list[str] = _s([], "Benjamini-Hochberg over all of them; empty means every fraction and the volumes in core and all")
 
+    @model_validator(mode="after")
+    def _few_and_once(self) -> EndpointSettings:
+        both = [*self.primary, *self.secondary]
+        twice = sorted({name for name in both if both.count(name) > 1})
+        if len(self.primary) > 2:
+            raise ValueError(f"{len(self.primary)} primary endpoints; at most two can be: move the others to secondary")
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands twice; name it once, as primary or as secondary")
+        return self
+
 
 class ContrastSettings(Settings):
     """[[contrasts]]: mean of groups a minus mean of groups b."""
@@ -247,6 +258,28 @@ class StudyConfig(Settings):
                     if marker not in markers:
                         raise ValueError(f"batches.{name}.bleed_through names {marker!r}; {did_you_mean(marker, markers)}")
         return self
+
+    @model_validator(mode="after")
+    def _endpoints_known(self) -> StudyConfig:
+        wanted = [*self.endpoints.primary, *self.endpoints.secondary]
+        known = self.endpoint_names() if wanted else []
+        wrong = [f"{name!r} ({did_you_mean(name, known)})" for name in wanted if name not in known]
+        if wrong:
+            raise ValueError(f"endpoints names what this study cannot give: {', '.join(wrong)}")
+        return self
+
+    def endpoint_names(self) -> list[str]:
+        """Return every column that animals_wide.csv can have under these settings."""
+        zones = [z + half for z in self.zones.ranges for half in ("", "_rostral", "_caudal")]
+        metrics = [m for m in METRIC_UNITS if m not in MOTOR_METRICS]
+        names = [
+            endpoint_name(panel, zone, marker, metric)
+            for panel, settings in self.panels.items()
+            for zone in zones
+            for marker in (*settings.markers, TISSUE)
+            for metric in metrics
+        ]
+        return names + [endpoint_name(self.motor.test, "", "", metric) for metric in MOTOR_METRICS]
 
 
 def parse_config(data: dict[str, Any], where: str = "study.toml") -> StudyConfig:

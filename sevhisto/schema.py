@@ -386,6 +386,9 @@ METRIC_UNITS: dict[str, str] = {
     "onset_day": "day",
 }
 """Unit of every metric of animals.csv."""
+MOTOR_METRICS = ("auc", "early_auc", "plateau", "day1", "onset_day")
+TISSUE = "tissue"
+"""The marker of rows of animals.csv that measure tissue itself."""
 
 
 def endpoint_name(panel: str, zone: str, marker: str, metric: str) -> str:

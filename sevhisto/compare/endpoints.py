@@ -8,12 +8,9 @@ import pandas as pd
 
 from sevhisto.config import StudyConfig
 from sevhisto.registry import did_you_mean
-from sevhisto.schema import ANIMALS, METRIC_UNITS, endpoint_name
+from sevhisto.schema import ANIMALS, METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
 from sevhisto.types import Problem, SevhistoError, StudyError
 
-MOTOR_METRICS = ("auc", "early_auc", "plateau", "day1", "onset_day")
-TISSUE = "tissue"
-"""Marker under which the animal table gives what belongs to no marker: volume of a zone, spared tissue."""
 _KEY = ["panel", "zone", "marker", "metric"]
 _NOT_ANIMALS = {"section": "section", "cell": "cell", "n_cells": "section", "day": "motor score"}
 
@@ -103,22 +100,16 @@ def choose_endpoints(config: StudyConfig, columns: Iterable[str]) -> tuple[list[
     Raises
     ------
     StudyError
-        For an endpoint that is not there, stands twice, or is the third primary one.
+        For a declared endpoint that was not measured.
     """
     known = [c for c in columns if c != "animal"]
     primary, secondary = list(config.endpoints.primary), list(config.endpoints.secondary)
     problems = []
-    if len(primary) > 2:
-        remedy = "keep the two that the study was made for; move the others to secondary"
-        problems.append(Problem("study.toml: endpoints.primary", f"{len(primary)} primary endpoints; at most two can be", remedy))
     for role, names in (("primary", primary), ("secondary", secondary)):
         for name in names:
             if name not in known:
-                what = f"{name!r} is no column of animals_wide.csv"
+                what = f"{name!r} is no column of animals_wide.csv: it was not measured in this study"
                 problems.append(Problem(f"study.toml: endpoints.{role}", what, did_you_mean(name, known)))
-    both = [*primary, *secondary]
-    for name in sorted({n for n in both if both.count(n) > 1}):
-        problems.append(Problem("study.toml: endpoints", f"{name!r} stands twice", "name it once, as primary or as secondary"))
     if problems:
         raise StudyError(problems)
     if not secondary:

@@ -17,11 +17,9 @@ from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, panel_settings
 from sevhisto.decide.stack import Selection, Stack, make_stack, selections
 from sevhisto.decide.zones import ALL, CORE, HALVES, animal_zones, section_zones
 from sevhisto.registry import join_flags
-from sevhisto.schema import ANIMALS, METRIC_UNITS, SECTIONS, STATUS
+from sevhisto.schema import ANIMALS, METRIC_UNITS, SECTIONS, STATUS, TISSUE
 from sevhisto.types import Problem, SevhistoError
 
-TISSUE = "tissue"
-"""Stands for a marker where a metric belongs to none."""
 UNREMARKABLE = {"contour_unreviewed", "contour_drawn", "no_lesion"}
 """Section flags that do not make `sections_flagged`: the first is carried by itself, the others are no defect."""
 CARRIED = {"threshold_fallback", "threshold_fixed"}

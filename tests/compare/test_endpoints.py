@@ -35,7 +35,7 @@ def test_wide_has_one_row_per_animal_and_a_fixed_order(animals):
         "B_core_tissue_zone_volume_mm3",
         "B_0-250_fibronectin_fraction_pct",
         "B_250-500_rostral_fibronectin_fraction_pct",
-        "B_1000-2000_fibronectin_fraction_pct",
+        "B_all_fibronectin_alignment_ratio",
         "B_all_fibronectin_fraction_pct",
         "BBB_auc_score_days",
     ]
@@ -90,12 +90,21 @@ def test_default_endpoints(animals, make_study):
     assert core_volume("B") == "B_core_tissue_zone_volume_mm3"
 
 
-def test_wrong_endpoints_are_all_named(animals, make_study):
-    names = ["BBB_auc_score_day", "B_core_fibronectin_fraction_pct", "BBB_auc_score_days"]
-    config = make_study(endpoints={"primary": names, "secondary": ["BBB_auc_score_days"]})
+@pytest.mark.parametrize(
+    ("primary", "secondary", "said"),
+    [
+        (["BBB_auc_score_day"], ["B_core_fibronecti_fraction_pct"], ["did you mean 'BBB_auc_score_days'?", "fibronectin_fraction_pct'?"]),
+        (["BBB_auc_score_days"], ["BBB_auc_score_days"], ["stands twice"]),
+        (["BBB_auc_score_days", "BBB_plateau_score", "BBB_onset_day"], [], ["at most two"]),
+    ],
+)
+def test_wrong_endpoints_are_told_before_anything_runs(make_study, primary, secondary, said):
     with pytest.raises(StudyError) as error:
+        make_study(endpoints={"primary": primary, "secondary": secondary})
+    assert all(words in str(error.value) for words in said)
+
+
+def test_endpoint_that_was_not_measured_is_named(animals, make_study):
+    config = make_study(endpoints={"primary": ["B_all_fibronectin_alignment_ratio"]})
+    with pytest.raises(StudyError, match="was not measured"):
         choose_endpoints(config, wide(animals).columns)
-    text = str(error.value)
-    assert "at most two" in text
-    assert "did you mean 'BBB_auc_score_days'?" in text
-    assert "stands twice" in text

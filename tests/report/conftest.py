@@ -213,21 +213,21 @@ def _thresholds() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["panel", "batch", "marker", "threshold", "source", "n_controls"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record() -> Callable[..., SectionRecord]:
     return build_record
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_inputs() -> Callable[..., ReportInputs]:
     return build_inputs
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_comparison() -> Callable[..., dict[str, Any]]:
     return comparison
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_relation() -> Callable[..., dict[str, Any]]:
     return relation

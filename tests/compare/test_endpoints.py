@@ -35,7 +35,7 @@ def test_wide_has_one_row_per_animal_and_a_fixed_order(animals):
         "B_core_tissue_zone_volume_mm3",
         "B_0-250_fibronectin_fraction_pct",
         "B_250-500_rostral_fibronectin_fraction_pct",
-        "B_all_fibronectin_alignment_ratio",
+        "B_1000-2000_fibronectin_fraction_pct",
         "B_all_fibronectin_fraction_pct",
         "BBB_auc_score_days",
     ]

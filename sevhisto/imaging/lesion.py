@@ -13,8 +13,10 @@ from sevhisto.config import ImagingSettings
 from sevhisto.types import BoolArray, FloatArray
 
 BORDER_UM = 80.0
-MIN_CONTRAST = 1.6  # border over core: below it, no lesion is claimed
-SURE_CONTRAST = 2.2
+RIM_UM = 40.0  # the glial border is brightest here
+MAX_STEPS = 12
+MIN_CONTRAST = 2.0  # border over core: below it, no lesion is claimed
+SURE_CONTRAST = 3.0
 
 
 @dataclass(frozen=True)
@@ -40,29 +42,38 @@ def find_core(
 
     Notes
     -----
-    Candidates are pixels whose smoothed landmark is low and nuclear density high for this section (Otsu on the log ratio). The
-    border is then put where the landmark lies halfway between core and rim. A candidate counts only where the rim is brighter
-    than the core.
+    Candidates are pixels whose smoothed landmark is low and nuclear density high for this section (log ratio), at several levels, because a
+    small lesion hardly moves the histogram. The border of each moves to where the landmark lies halfway between core and rim, until it
+    rests. The largest whose rim is bright enough over its core counts; none may.
     """
     solid = tissue & ~cavity
     nothing = Core(np.zeros(tissue.shape, bool), 1.0, ("no_lesion",))
-    if solid.sum() * um**2 < settings.min_lesion_mm2 * 1e6:
+    smallest = settings.min_lesion_mm2 * 1e6 / um**2
+    if solid.sum() < smallest:
         return nothing
     glia = _smooth_inside(landmark, solid, settings.lesion_smoothing_um / um)
     score = -np.log(np.maximum(glia, 1.0))
     if nuclei is not None:
         score += np.log(np.maximum(_smooth_inside(nuclei, solid, settings.lesion_smoothing_um / um), 1.0))
-    candidate = _largest((score > threshold_otsu(score[solid])) & tissue | cavity, cavity, um, settings)
-    if not candidate.any():
+    sharp = _smooth_inside(landmark, solid, settings.lesion_smoothing_um / um / 2)
+    found = []
+    for level in _levels(score[solid]):
+        candidate = _largest((score > level) & tissue | cavity, cavity, um, settings)
+        core = _settle(candidate, sharp, tissue, cavity, um, settings)
+        contrast = _contrast(core, sharp, solid, um)
+        if core.sum() >= smallest and contrast >= MIN_CONTRAST:
+            found.append((int(core.sum()), contrast, core))
+    if not found:
         return nothing
-    core = _refine(candidate, glia, tissue, cavity, um, settings)
-    if core.sum() * um**2 < settings.min_lesion_mm2 * 1e6:
-        return nothing
-    contrast = _contrast(core, glia, solid, um)
-    if contrast < MIN_CONTRAST:
-        return nothing
+    _, contrast, core = max(found, key=lambda f: f[:2])
     flags = ["contour_unreviewed"] + (["contour_uncertain"] if contrast < SURE_CONTRAST else [])
     return Core(core, contrast, tuple(flags))
+
+
+def _levels(score: FloatArray) -> list[float]:
+    median = float(np.median(score))
+    spread = 1.4826 * float(np.median(np.abs(score - median)))
+    return [float(threshold_otsu(score)), *(median + k * spread for k in (3.0, 6.0))] if np.ptp(score) > 0 else []
 
 
 def _smooth_inside(image: FloatArray, inside: BoolArray, sigma: float) -> FloatArray:
@@ -88,11 +99,22 @@ def _largest(mask: BoolArray, cavity: BoolArray, um: float, settings: ImagingSet
     return np.asarray(ndimage.binary_fill_holes(labels == sizes.argmax()), bool)
 
 
+def _settle(
+    candidate: BoolArray, glia: FloatArray, tissue: BoolArray, cavity: BoolArray, um: float, settings: ImagingSettings
+) -> BoolArray:
+    for _ in range(MAX_STEPS):
+        moved = _refine(candidate, glia, tissue, cavity, um, settings)
+        if (moved == candidate).all() or not moved.any():
+            return moved
+        candidate = moved
+    return candidate
+
+
 def _refine(
     candidate: BoolArray, glia: FloatArray, tissue: BoolArray, cavity: BoolArray, um: float, settings: ImagingSettings
 ) -> BoolArray:
     grown = ndimage.binary_dilation(candidate, iterations=max(round(BORDER_UM / um), 1)) & tissue
-    rim = grown & ~candidate & ~cavity
+    rim = ndimage.binary_dilation(candidate, iterations=max(round(RIM_UM / um), 1)) & tissue & ~candidate & ~cavity
     inner = candidate & ~cavity
     if not rim.any() or not inner.any():
         return candidate

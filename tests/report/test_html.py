@@ -137,7 +137,6 @@ def test_hostile_text_stays_text(clean: str, attacked: str) -> None:
     words = "".join(page.text)
     for each in (HOSTILE, *NASTY):
         assert each in words, each
-    assert "49" not in re.findall(r"\{\{ 7\*7 \}\}|\b49\b", words)[:1]
 
 
 def test_same_input_same_bytes(make_inputs: Make, clean: str) -> None:

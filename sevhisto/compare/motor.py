@@ -7,13 +7,14 @@ its own visits and is never extended beyond them: an animal not seen to the end 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from sevhisto.config import MotorSettings
-from sevhisto.registry import did_you_mean, join_flags
+from sevhisto.registry import Registry, did_you_mean, join_flags
 from sevhisto.schema import ANIMALS, METRIC_UNITS, MOTOR
 from sevhisto.types import DoubleArray, Problem, StudyError
 
@@ -21,18 +22,30 @@ _NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class _Curve:
+class Curve:
+    """One animal's recovery: days and scores, (n,) each; `complete` where every visit of the study was scored, with every side."""
+
     days: DoubleArray
     scores: DoubleArray
-    complete: bool  # every visit of the study, with every side
+    complete: bool
 
     def at(self, days: DoubleArray) -> DoubleArray:
+        """Return the scores on `days`, linear between visits, NaN outside them."""
         return np.interp(days, self.days, self.scores, left=_NAN, right=_NAN)
 
     def area(self, start: float, end: float) -> float:
+        """Return the trapezoid area (score x days) from `start` to `end`; NaN where the animal was not seen."""
         inside = self.days[(self.days > start) & (self.days < end)]
         grid = np.concatenate([[start], inside, [end]])
         return float(np.trapezoid(self.at(grid), grid))
+
+
+Summary = tuple[float, set[str]]
+"""Value and flags."""
+Statistic = Callable[[Curve, DoubleArray, MotorSettings], Summary | None]
+"""(curve of an animal, visits of the study, settings) -> summary, or None where the visits cannot give it."""
+statistics: Registry[Statistic] = Registry("statistic")
+"""Motor summaries per animal, by metric name; a new one also needs its unit in `schema.METRIC_UNITS`."""
 
 
 def summarise_motor(motor: pd.DataFrame, settings: MotorSettings, deaths: pd.Series[float] | None = None) -> pd.DataFrame:
@@ -49,12 +62,8 @@ def summarise_motor(motor: pd.DataFrame, settings: MotorSettings, deaths: pd.Ser
     Returns
     -------
     DataFrame
-        Metrics: ``auc`` trapezoid over the window (score x days); ``early_auc`` the same up to ``early_until_day``; ``plateau``
-        mean at the last two visits of the study; ``day1`` score at the last visit on or before day 1; ``onset_day`` where the line
-        between two visits first meets the criterion (the first visit, flagged ``already_reached``, where it is met there; the last
-        day of the window, flagged ``not_reached``, where it is never met). ``n_sections`` holds the study visits with a score,
-        ``n_expected`` those of the study. Metrics that the study's visits cannot give (one visit only, none by day 1, none after
-        the early days) are left out.
+        One row per animal and registered statistic. ``n_sections`` holds the study visits with a score, ``n_expected`` those of the
+        study. A statistic that the study's visits cannot give (one visit only, none by day 1, none after the early days) is left out.
 
     Raises
     ------
@@ -69,7 +78,11 @@ def summarise_motor(motor: pd.DataFrame, settings: MotorSettings, deaths: pd.Ser
         died = deaths is not None and animal in deaths.index and bool(deaths[animal] < visits[-1])
         flags = ({"died"} if died else set()) | (set() if curve.complete else {"missing_visits"})
         seen = int(np.isin(visits, curve.days).sum())
-        for metric, (value, more) in _metrics(curve, visits, settings).items():
+        for metric in statistics:
+            summary = statistics[metric](curve, visits, settings)
+            if summary is None:
+                continue
+            value, more = summary
             rows.append((animal, settings.test, "", "", metric, value, METRIC_UNITS[metric], seen, len(visits), join_flags(flags | more)))
     return ANIMALS.conform(pd.DataFrame(rows, columns=ANIMALS.names))
 
@@ -115,30 +128,47 @@ def _study_visits(scores: pd.DataFrame) -> DoubleArray:
     return visits
 
 
-def _curve(rows: pd.DataFrame, visits: DoubleArray) -> _Curve:
+def _curve(rows: pd.DataFrame, visits: DoubleArray) -> Curve:
     ordered = rows.sort_values("day")
     days = ordered["day"].to_numpy(dtype=np.float64)
     complete = bool(np.isin(visits, days).all()) and len(set(ordered["sides"])) == 1
-    return _Curve(days, ordered["score"].to_numpy(dtype=np.float64), complete)
+    return Curve(days, ordered["score"].to_numpy(dtype=np.float64), complete)
 
 
-def _metrics(curve: _Curve, visits: DoubleArray, settings: MotorSettings) -> dict[str, tuple[float, set[str]]]:
-    start, end, early = float(visits[0]), float(visits[-1]), settings.early_until_day
-    found: dict[str, tuple[float, set[str]]] = {}
-    if len(visits) > 1:
-        found["auc"] = (curve.area(start, end), set())
-    if start < early <= end:
-        found["early_auc"] = (curve.area(start, early), set())
-    if len(visits) > 1:
-        found["plateau"] = (float(curve.at(visits[-2:]).mean()), set())
+@statistics.register("auc")
+def auc(curve: Curve, visits: DoubleArray, settings: MotorSettings) -> Summary | None:
+    """Trapezoid over the window (score x days)."""
+    return (curve.area(float(visits[0]), float(visits[-1])), set()) if len(visits) > 1 else None
+
+
+@statistics.register("early_auc")
+def early_auc(curve: Curve, visits: DoubleArray, settings: MotorSettings) -> Summary | None:
+    """Trapezoid up to ``early_until_day`` (score x days)."""
+    start, early = float(visits[0]), settings.early_until_day
+    return (curve.area(start, early), set()) if start < early <= visits[-1] else None
+
+
+@statistics.register("plateau")
+def plateau(curve: Curve, visits: DoubleArray, settings: MotorSettings) -> Summary | None:
+    """Mean at the last two visits of the study (score)."""
+    return (float(curve.at(visits[-2:]).mean()), set()) if len(visits) > 1 else None
+
+
+@statistics.register("day1")
+def day1(curve: Curve, visits: DoubleArray, settings: MotorSettings) -> Summary | None:
+    """Score at the last visit on or before day 1."""
     first = visits[visits <= 1]
-    if len(first):
-        found["day1"] = (float(curve.at(first[-1:])[0]), set())
-    found["onset_day"] = _onset(curve, end, settings.criterion)
-    return found
+    return (float(curve.at(first[-1:])[0]), set()) if len(first) else None
 
 
-def _onset(curve: _Curve, end: float, criterion: float) -> tuple[float, set[str]]:
+@statistics.register("onset_day")
+def onset_day(curve: Curve, visits: DoubleArray, settings: MotorSettings) -> Summary | None:
+    """Where the line between two visits first meets the criterion.
+
+    The first visit, flagged ``already_reached``, where it is met there; the last day of the window, flagged ``not_reached``, where it is
+    never met.
+    """
+    end, criterion = float(visits[-1]), settings.criterion
     reached = np.flatnonzero(curve.scores >= criterion)
     if not len(reached) or curve.days[reached[0]] > end:
         # an animal lost before the end is not late: it has no onset day

@@ -273,7 +273,7 @@ def _cells_block(
     layout: Layout,
 ) -> None:
     nuclear = panel.markers.index(str(panel.marker_of_role("nuclei")))
-    labels = segmenters["watershed"](corrected[nuclear], um, threshold, settings)
+    labels = segmenters[settings.segmenter](corrected[nuclear], um, threshold, settings)
     owned = np.zeros(labels.shape, bool)
     owned[block.inner] = maps.examined
     cells = measure_cells(labels, corrected, um, settings.ring_um, owned)

@@ -16,6 +16,8 @@ from sevhisto import __version__
 from sevhisto.compare.protocols import dose_problems
 from sevhisto.config import BatchSettings, settings_hash
 from sevhisto.engine import default_jobs, run_tasks
+from sevhisto.imaging.nuclei import segmenters
+from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
 from sevhisto.io.key import Key, codes, unblinded, write_key
 from sevhisto.io.store import write_json
@@ -31,7 +33,8 @@ from sevhisto.pipeline.measuring import (
     reason_of,
 )
 from sevhisto.pipeline.tables import Names, Results, decide, write_results
-from sevhisto.types import Correction, Problem
+from sevhisto.registry import did_you_mean
+from sevhisto.types import Correction, Problem, StudyError
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done and how much there is."""
@@ -62,7 +65,28 @@ def check(root: Path) -> tuple[list[Problem], list[str]]:
     """
     study = load_study(root)
     problems, notes = inspect_files(study)
+    problems = registry_problems(study) + problems
     return problems, [*notes, *(f"{p.where}: {p.what}" for p in dose_problems(study.config))]
+
+
+def registry_problems(study: Study) -> list[Problem]:
+    """Return a problem for every segmenter, stain or stain component that study.toml names and nobody registered."""
+    found = []
+    name = study.config.imaging.segmenter
+    if name not in segmenters:
+        found.append(Problem("study.toml: imaging.segmenter", f"unknown {name!r}", did_you_mean(name, list(segmenters))))
+    for panel, settings in study.config.panels.items():
+        if settings.kind != "brightfield":
+            continue
+        where = f"study.toml: panels.{panel}"
+        if settings.stain not in stains:
+            found.append(Problem(f"{where}.stain", f"unknown {settings.stain!r}", did_you_mean(settings.stain, list(stains))))
+            continue
+        known = list(stains[settings.stain].components)
+        for c in settings.channels:
+            if c.channel not in known:
+                found.append(Problem(f"{where}.channels", f"stain has no component {c.channel!r}", did_you_mean(str(c.channel), known)))
+    return found
 
 
 def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progress: Progress = quiet) -> RunSummary:
@@ -81,6 +105,9 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     """
     started = time.monotonic()
     study = load_study(root)
+    unknown = registry_problems(study)
+    if unknown:
+        raise StudyError(unknown)
     key = codes(study)
     results = study.results_dir
     write_key(results, key)

@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sevhisto.config import Settings, StudyConfig
+from sevhisto.metrics import METRIC_UNITS
 from sevhisto.registry import FLAGS
-from sevhisto.schema import METRIC_UNITS, TABLES, Table
+from sevhisto.schema import TABLES, Table
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py from the code; change it there. -->"

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
 from sevhisto.registry import did_you_mean
-from sevhisto.schema import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
 from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]

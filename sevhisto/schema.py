@@ -364,38 +364,3 @@ TABLES: tuple[Table, ...] = (
     COMPARISONS,
     RELATIONS,
 )
-
-METRIC_UNITS: dict[str, str] = {
-    "area_um2": "um2",
-    "fraction_pct": "pct",
-    "integrated_density": "grey um2",
-    "mean_intensity": "grey",
-    "positive_volume_mm3": "mm3",
-    "zone_volume_mm3": "mm3",
-    "spared_tissue_mm2": "mm2",
-    "count": "cells",
-    "density_per_mm2": "per_mm2",
-    "fraction_of_cd68_pct": "pct",
-    "manders": "ratio",
-    "manders_over_chance": "ratio",
-    "alignment": "ratio",
-    "auc": "score_days",
-    "early_auc": "score_days",
-    "plateau": "score",
-    "day1": "score",
-    "onset_day": "day",
-}
-"""Unit of every metric of animals.csv."""
-MOTOR_METRICS = ("auc", "early_auc", "plateau", "day1", "onset_day")
-TISSUE = "tissue"
-"""The marker of rows of animals.csv that measure tissue itself."""
-
-
-def endpoint_name(panel: str, zone: str, marker: str, metric: str) -> str:
-    """Return the column of animals_wide.csv: ``panel_zone_marker_metric_unit``, the unit once only.
-
-    Motor endpoints have neither zone nor marker: ``BBB_auc_score_days``.
-    """
-    unit = METRIC_UNITS[metric].replace(" ", "_")
-    parts = [p for p in (panel, zone, marker, metric) if p]
-    return "_".join(parts if metric.endswith(unit) else [*parts, unit])

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sevhisto import config, registry, schema
+from sevhisto import config, metrics, registry, schema
 from sevhisto.types import (
     DISTANCE_EDGES_UM,
     INTENSITY_EDGES,
@@ -226,10 +226,10 @@ def test_foreign_columns_pass_only_where_the_table_is_open_ended() -> None:
     assert "CD68_ring" in schema.CELLS.conform(one_row(schema.CELLS).assign(CD68_ring=1.0)).columns
 
 
-@pytest.mark.parametrize("metric", schema.METRIC_UNITS)
+@pytest.mark.parametrize("metric", metrics.METRIC_UNITS)
 def test_an_endpoint_name_ends_with_its_unit_once(metric: str) -> None:
-    unit = schema.METRIC_UNITS[metric].replace(" ", "_")
-    name = schema.endpoint_name("A", "core", "CD68", metric)
+    unit = metrics.METRIC_UNITS[metric].replace(" ", "_")
+    name = metrics.endpoint_name("A", "core", "CD68", metric)
     assert name.startswith(f"A_core_CD68_{metric}") and name.endswith(unit) and not name.endswith(f"{unit}_{unit}")
 
 
@@ -243,7 +243,7 @@ def test_an_endpoint_name_ends_with_its_unit_once(metric: str) -> None:
     ],
 )
 def test_endpoint_names(args: tuple[str, str, str, str], name: str) -> None:
-    assert schema.endpoint_name(*args) == name
+    assert metrics.endpoint_name(*args) == name
 
 
 # ---------------------------------------------------------------- flags and registries

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import pandas as pd
 
 from sevhisto.config import StudyConfig
+from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
 from sevhisto.registry import did_you_mean
-from sevhisto.schema import ANIMALS, METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
+from sevhisto.schema import ANIMALS
 from sevhisto.types import Problem, SevhistoError, StudyError
 
 _KEY = ["panel", "zone", "marker", "metric"]
@@ -76,7 +77,7 @@ def _zone_order(zone: str) -> tuple[int, float, str]:
 
 
 def wide(animals: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per animal: column ``animal``, then one column per endpoint (`schema.endpoint_name`).
+    """Return one row per animal: column ``animal``, then one column per endpoint (`metrics.endpoint_name`).
 
     Columns: histology by panel, zone from the core outwards, marker and metric; motor endpoints last. Neither depends on the order of
     the rows given. Errors as in `with_endpoints`.

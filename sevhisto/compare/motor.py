@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.config import MotorSettings
+from sevhisto.metrics import METRIC_UNITS
 from sevhisto.registry import Registry, did_you_mean, join_flags
-from sevhisto.schema import ANIMALS, METRIC_UNITS, MOTOR
+from sevhisto.schema import ANIMALS, MOTOR
 from sevhisto.types import DoubleArray, Problem, StudyError
 
 _NAN = float("nan")
@@ -45,7 +46,7 @@ Summary = tuple[float, set[str]]
 Statistic = Callable[[Curve, DoubleArray, MotorSettings], Summary | None]
 """(curve of an animal, visits of the study, settings) -> summary, or None where the visits cannot give it."""
 statistics: Registry[Statistic] = Registry("statistic")
-"""Motor summaries per animal, by metric name; a new one also needs its unit in `schema.METRIC_UNITS`."""
+"""Motor summaries per animal, by metric name; a new one also needs its unit in `metrics.METRIC_UNITS`."""
 
 
 def summarise_motor(motor: pd.DataFrame, settings: MotorSettings, deaths: pd.Series[float] | None = None) -> pd.DataFrame:

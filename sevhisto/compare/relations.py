@@ -13,8 +13,9 @@ from statsmodels.regression.linear_model import OLS
 from sevhisto.compare.contrasts import carried_flags
 from sevhisto.compare.endpoints import core_volume, widen, with_endpoints
 from sevhisto.config import StudyConfig
+from sevhisto.metrics import endpoint_name
 from sevhisto.registry import join_flags
-from sevhisto.schema import RELATIONS, endpoint_name
+from sevhisto.schema import RELATIONS
 from sevhisto.types import DoubleArray
 
 _NAN = float("nan")

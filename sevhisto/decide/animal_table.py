@@ -16,8 +16,9 @@ from sevhisto.decide.metrics import Measured, marker_metrics, metric_names, volu
 from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, panel_settings
 from sevhisto.decide.stack import Selection, Stack, make_stack, selections
 from sevhisto.decide.zones import ALL, CORE, HALVES, animal_zones, section_zones
+from sevhisto.metrics import METRIC_UNITS, TISSUE
 from sevhisto.registry import join_flags
-from sevhisto.schema import ANIMALS, METRIC_UNITS, SECTIONS, STATUS, TISSUE
+from sevhisto.schema import ANIMALS, SECTIONS, STATUS
 from sevhisto.types import Problem, SevhistoError
 
 UNREMARKABLE = {"contour_unreviewed", "contour_drawn", "no_lesion"}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from sevhisto.metrics import METRIC_UNITS
 from sevhisto.registry import FLAGS, split_flags
-from sevhisto.schema import METRIC_UNITS
 
 UNITS = {
     "um2": "µm²",

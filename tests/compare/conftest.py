@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sevhisto.config import StudyConfig, parse_config
-from sevhisto.schema import METRIC_UNITS
+from sevhisto.metrics import METRIC_UNITS
 
 
 def settings(**changes: Any) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sevhisto.metrics import METRIC_UNITS, endpoint_name
 from sevhisto.report.words import comparison_sentence, endpoint_words, number, p_words, relation_sentence
-from sevhisto.schema import METRIC_UNITS, endpoint_name
 
 Row = Callable[..., dict[str, Any]]
 NAN = float("nan")

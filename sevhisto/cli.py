@@ -148,11 +148,11 @@ def compare(
 
 
 @app.command()
-def report(study: StudyFolder) -> None:
+def report(study: StudyFolder, jobs: Jobs = None) -> None:
     """Write results/report.html: one file, offline, with overlays of every section."""
     from sevhisto.pipeline import report as write
 
-    say(f"Wrote {write(study)}")
+    say(f"Wrote {write(study, jobs)}")
 
 
 @app.command()

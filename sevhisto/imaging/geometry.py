@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from scipy import ndimage
 
@@ -75,18 +74,25 @@ def side_map(tissue: BoolArray, core: BoolArray, longitudinal: bool, flipped: bo
 
 
 def upsample(values: AnyArray, factor: int, y0: int, y1: int, x0: int, x1: int) -> FloatArray:
-    """Interpolate an overview map linearly at full-resolution pixel centres y0..y1, x0..x1; float32 (y1 - y0, x1 - x0)."""
-    matrix = np.array([[1 / factor, 0, (x0 + 0.5) / factor - 0.5], [0, 1 / factor, (y0 + 0.5) / factor - 0.5]])
-    return np.asarray(
-        cv2.warpAffine(
-            np.ascontiguousarray(values, np.float32),
-            matrix,
-            (x1 - x0, y1 - y0),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        ),
-        np.float32,
-    )
+    """Interpolate an overview map linearly at full-resolution pixel centres y0..y1, x0..x1; float32 (y1 - y0, x1 - x0).
+
+    Each pixel depends on its own place only, to the last bit, so that blocks agree whatever their corners.
+    """
+    top, bottom, down = _neighbours(values.shape[0], factor, y0, y1)
+    left, right, across = _neighbours(values.shape[1], factor, x0, x1)
+    first = int(top[0])
+    rows = np.asarray(values[first : int(bottom[-1]) + 1], np.float32)
+    wide = rows[:, left] + (rows[:, right] - rows[:, left]) * across
+    out = wide[top - first]
+    out += (wide[bottom - first] - out) * down[:, None]
+    return np.asarray(out, np.float32)
+
+
+def _neighbours(n: int, factor: int, start: int, stop: int) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return the overview pixels on both sides of each full-resolution pixel centre, and the weight of the second."""
+    place = np.clip((np.arange(start, stop) + 0.5) / factor - 0.5, 0, n - 1)
+    low = np.minimum(place.astype(np.int64), max(n - 2, 0))
+    return low, np.minimum(low + 1, n - 1), np.asarray(place - low, np.float32)
 
 
 def distance_bin(distance: FloatArray) -> IntArray:

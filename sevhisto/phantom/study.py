@@ -78,7 +78,7 @@ class StudySpec:
     null: bool = False
     arms: Mapping[str, Arm] = field(default_factory=lambda: dict(ARMS))
     motor: MotorModel = field(default_factory=MotorModel)
-    section: SectionSpec = field(default_factory=lambda: SectionSpec(cord_um=(1300.0, 1000.0), margin_um=40.0))
+    section: SectionSpec = field(default_factory=lambda: SectionSpec(cord_um=(1100.0, 850.0), margin_um=40.0))
 
     def __post_init__(self) -> None:
         if set(self.arms) != set(ARMS):

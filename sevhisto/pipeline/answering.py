@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from sevhisto.compare.endpoints import wide
 from sevhisto.compare.protocols import design_notes, dose_problems
 from sevhisto.compare.relations import relate
 from sevhisto.config import StudyConfig
+from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.io.key import Key, codes, reveal, unblind, unblinded
 from sevhisto.io.store import (
     load_record,
@@ -163,8 +163,8 @@ def _notes(study: Study) -> list[str]:
     return [*design_notes(study.config), *(f"{p.what}." for p in dose_problems(study.config))]
 
 
-def report(root: Path) -> Path:
-    """Write results/report.html from what the results folder holds, and return its path."""
+def report(root: Path, jobs: int | None = None) -> Path:
+    """Write results/report.html from what the results folder holds, and return its path; `jobs` processes draw the sections."""
     from sevhisto.report.html import ReportInputs, render_report
 
     study = load_study(root)
@@ -191,7 +191,7 @@ def report(root: Path) -> Path:
         profiles=read_table(results / "profiles.csv", PROFILES),
         thresholds=read_table(results / "thresholds.csv", THRESHOLDS),
         run=facts,
-        overlays=_overlays(study, results, status),
+        overlays=_overlays(study, results, status, jobs or default_jobs()),
         banner_flags=sorted(stamp_of(study, facts["frozen"])),
         notes=_notes(study),
         settings=json.dumps(facts["settings"], indent=1, ensure_ascii=False),
@@ -207,21 +207,44 @@ def _if_there(path: Path, table: Table) -> pd.DataFrame | None:
     return read_table(path, table) if path.is_file() else None
 
 
-def _overlays(study: Study, results: Path, status: pd.DataFrame) -> Iterator[tuple[str, str, bytes, str]]:
-    """Yield the gallery, one record in memory at a time; one contrast per panel, batch and marker."""
-    from sevhisto.report.overlay import batch_contrast, overlay_image
+@dataclass(frozen=True)
+class _Picture:
+    """What is needed to draw one section of the gallery."""
+
+    record: Path
+    contrast: dict[str, tuple[float, float]]
+    zones_um: tuple[float, ...]
+    roles: dict[str, str]
+
+
+def _draw(picture: _Picture) -> bytes:
+    from sevhisto.report.overlay import overlay_image
+
+    return overlay_image(load_record(picture.record), picture.contrast, picture.zones_um, picture.roles)
+
+
+def _overlays(study: Study, results: Path, status: pd.DataFrame, jobs: int) -> list[tuple[str, str, bytes, str]]:
+    """Return the gallery, with one contrast per panel, batch and marker."""
+    from sevhisto.report.overlay import batch_contrast
 
     listed = read_table(results / "records.csv", RECORDS)
     flags = status.set_index(["animal", "section", "panel"])["flags"]
-    measured = listed[listed["record"] != ""]
-    for (panel, batch), rows in measured.groupby(["panel", "batch"], sort=True):
+    texts: list[tuple[str, str, str]] = []
+    pictures: list[_Picture] = []
+    for (panel, batch), rows in listed[listed["record"] != ""].groupby(["panel", "batch"], sort=True):
         contrast = batch_contrast(_load(results, name) for name in rows["record"])
-        roles = {c.marker: c.role for c in study.config.panels[str(panel)].channels}
+        roles: dict[str, str] = {c.marker: c.role for c in study.config.panels[str(panel)].channels}
         for row in rows.to_dict("records"):
-            image = overlay_image(_load(results, row["record"]), contrast, study.config.zones.edges_um, roles)
             place = "" if math.isnan(row["position_um"]) else f", {row['position_um']:g} um"
-            title = f"{row['animal']} / {row['section']} / panel {panel}"
-            yield title, f"{row['role']}, batch {batch}{place}", image, str(flags.loc[(row["animal"], row["section"], row["panel"])])
+            flag = str(flags.loc[(row["animal"], row["section"], row["panel"])])
+            texts.append((f"{row['animal']} / {row['section']} / panel {panel}", f"{row['role']}, batch {batch}{place}", flag))
+            pictures.append(_Picture(results / "records" / row["record"], contrast, tuple(study.config.zones.edges_um), roles))
+    images = [b""] * len(pictures)
+    for i, image in run_tasks(_draw, pictures, jobs):
+        if isinstance(image, BaseException):
+            raise image
+        images[i] = image
+    return [(title, caption, image, flag) for (title, caption, flag), image in zip(texts, images, strict=True)]
 
 
 def _load(results: Path, name: object) -> SectionRecord:

@@ -51,7 +51,7 @@ def demo(folder: Path, spec: StudySpec | None = None, jobs: int = 2, progress: P
     ran = run(folder, jobs, progress=progress)
     compared = compare(folder, open_key=True)
     progress("report", 0, 1)
-    page = report(folder)
+    page = report(folder, jobs)
     progress("report", 1, 1)
     truth = load_truth(folder)
     sections = read_table(folder / "results" / "sections.csv", SECTIONS)

@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from sevhisto.report import tables
 from sevhisto.report.figures import border_lines, curves, estimation_plot, group_order, relation_plot
-from sevhisto.report.words import MODELS, Finding, comparison_finding, endpoint_words, relation_finding
+from sevhisto.report.words import MODELS, Finding, comparison_finding, endpoint_words, pair_words, relation_finding
 
 MAX_GUESSED = 4  # endpoints shown where none is declared
 
@@ -78,15 +78,20 @@ def render_report(inputs: ReportInputs) -> str:
     template = environment.from_string((resources.files("sevhisto.report") / "template.html.j2").read_text(encoding="utf-8"))
     wide = inputs.wide.set_index("animal") if "animal" in inputs.wide.columns else inputs.wide
     shown = _shown_endpoints(inputs, wide)
+    common = tables.common_flags(inputs.comparisons, inputs.relations)
+    comparisons, relations = (tables.without_flags(f, common) for f in (inputs.comparisons, inputs.relations))
+    drawn, listed = _split_relations(relations, shown)
     return template.render(
         study=inputs.study_name,
         facts=_facts(inputs),
         banners=_banners(inputs),
         compared=inputs.comparisons is not None,
-        questions=[_question(inputs, wide, name, i) for i, name in enumerate(shown)],
-        secondary=tables.comparison_table(_secondary(inputs, shown)),
+        questions=[_question(inputs, wide, comparisons, name, i) for i, name in enumerate(shown)],
+        common=[tables.flag_meaning(f) for f in common],
+        secondary=tables.comparison_table(None if comparisons is None else comparisons[~comparisons["endpoint"].isin(shown)]),
         recovery=_recovery(inputs),
-        relations=_relations(inputs, wide),
+        relations=_relations(inputs, wide, drawn),
+        other_relations=tables.relation_table(listed),
         profiles=_profiles(inputs),
         per_animal=tables.animal_table(inputs.animals, wide, inputs.groups, shown),
         thresholds=tables.threshold_table(inputs.thresholds),
@@ -130,15 +135,9 @@ def _shown_endpoints(inputs: ReportInputs, wide: pd.DataFrame) -> list[str]:
     return (volumes + [c for c in wide.columns if c.endswith("_auc_score_days") and "early" not in c])[:MAX_GUESSED]
 
 
-def _secondary(inputs: ReportInputs, shown: Sequence[str]) -> pd.DataFrame | None:
-    if inputs.comparisons is None:
-        return None
-    return inputs.comparisons[~inputs.comparisons["endpoint"].isin(list(shown))]
-
-
-def _question(inputs: ReportInputs, wide: pd.DataFrame, endpoint: str, index: int) -> dict[str, Any]:
+def _question(inputs: ReportInputs, wide: pd.DataFrame, comparisons: pd.DataFrame | None, endpoint: str, index: int) -> dict[str, Any]:
     words = endpoint_words(endpoint)
-    rows = None if inputs.comparisons is None else inputs.comparisons[inputs.comparisons["endpoint"] == endpoint]
+    rows = None if comparisons is None else comparisons[comparisons["endpoint"] == endpoint]
     values = pd.to_numeric(wide[endpoint])
     absent = [str(a) for a in inputs.groups.index if a not in values.index or pd.isna(values[a])]
     return {
@@ -146,14 +145,16 @@ def _question(inputs: ReportInputs, wide: pd.DataFrame, endpoint: str, index: in
         "column": endpoint,
         "role": "" if rows is None or rows.empty else str(rows["role"].iloc[0]),
         "figure": estimation_plot(values, inputs.groups, endpoint, rows, f"endpoint{index}"),
-        "findings": _ordered([comparison_finding(r) for r in _records(rows)], f"{words.label}: "),
+        "findings": [_under(comparison_finding(r), f"{words.label}: ") for r in _records(rows)],
         "absent": absent,
     }
 
 
-def _ordered(findings: list[Finding], drop: str) -> list[Finding]:
-    """Return findings under their own heading, which need not repeat the endpoint."""
-    return [Finding(f.headline.removeprefix(drop), f.detail, f.cautions) for f in findings]
+def _under(finding: Finding, heading: str) -> Finding:
+    """Return the finding as it stands under its heading, which it need not repeat."""
+    rest = finding.headline.removeprefix(heading)
+    starts_with_name = heading.endswith(": ")  # a group's name keeps its own spelling
+    return Finding(rest if starts_with_name else rest[:1].upper() + rest[1:], finding.detail, finding.cautions)
 
 
 def _records(rows: pd.DataFrame | None) -> list[dict[str, Any]]:
@@ -167,19 +168,32 @@ def _recovery(inputs: ReportInputs) -> str:
     return curves(lines, inputs.groups, "days after injury", inputs.motor_label, f"Recovery curves, {inputs.motor_label}", "recovery")
 
 
-def _relations(inputs: ReportInputs, wide: pd.DataFrame) -> list[dict[str, Any]]:
+def _split_relations(relations: pd.DataFrame | None, shown: Sequence[str]) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """Return the relations that get a figure (those of the shown endpoints, else of the first pair) and those that stand in a table."""
+    if relations is None or relations.empty:
+        return None, None
+    asked = relations["ecm"].isin(shown)
+    if (asked & relations["motor"].isin(shown)).any():
+        asked &= relations["motor"].isin(shown)
+    if not asked.any():
+        asked = (relations["ecm"] == relations["ecm"].iloc[0]) & (relations["motor"] == relations["motor"].iloc[0])
+    return relations[asked], relations[~asked]
+
+
+def _relations(inputs: ReportInputs, wide: pd.DataFrame, relations: pd.DataFrame | None) -> list[dict[str, Any]]:
     """Return one entry per pair of endpoints: a figure and what each model says; within arms first, pooled last."""
-    if inputs.relations is None:
+    if relations is None:
         return []
     found = []
     rank = list(MODELS)
-    for i, ((ecm, motor), rows) in enumerate(inputs.relations.groupby(["ecm", "motor"], sort=False)):
+    for i, ((ecm, motor), rows) in enumerate(relations.groupby(["ecm", "motor"], sort=False)):
         own = sorted(_records(rows), key=lambda r: rank.index(r["model"]) if r["model"] in rank else len(rank))
         drawn = ecm in wide.columns and motor in wide.columns
         names = (str(ecm), str(motor))
         figure = relation_plot(wide[ecm], wide[motor], inputs.groups, names, f"relation{i}") if drawn else ""
-        title = f"{endpoint_words(names[1]).label} and {endpoint_words(names[0]).label}"
-        found.append({"title": title, "figure": figure, "findings": [relation_finding(r) for r in own]})
+        title = pair_words(*names)
+        findings = [_under(relation_finding(r), f"{title}, ") for r in own]
+        found.append({"title": title, "figure": figure, "findings": findings})
     return found
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from sevhisto.registry import FLAGS, split_flags
 from sevhisto.report.figures import group_order
-from sevhisto.report.words import decimals_for, endpoint_words, finite, fixed, number, p_words, sentence
+from sevhisto.report.words import decimals_for, endpoint_words, finite, fixed, number, p_words, pair_words, sentence
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,48 @@ def comparison_table(rows: pd.DataFrame | None) -> TextTable | None:
 
 def _comparison_row(r: Mapping[Any, Any]) -> list[str]:
     end = endpoint_words(str(r["endpoint"]))
+    unit = "pp" if end.unit == "%" else end.unit
     g = fixed(r["hedges_g"], 2) if finite(r["hedges_g"]) else "–"
     ratio = fixed(r["ratio"], 2) if finite(r["ratio"]) else "–"
-    flags = ", ".join(f for f, _ in flag_list(str(r["flags"])) if f != "not_unblinded")
     label = f"{end.label} [{end.panel}]" if end.panel and not end.label.startswith(end.panel) else end.label
     p = [p_words(r["p"]), p_words(r["p_adjusted"])]
-    return [label, str(r["contrast"]), _estimate(r, end.unit), g, ratio, *p, f"{int(r['n_a'])}, {int(r['n_b'])}", flags]
+    return [label, str(r["contrast"]), _estimate(r, unit), g, ratio, *p, f"{int(r['n_a'])}, {int(r['n_b'])}", _shown_flags(r)]
+
+
+def relation_table(rows: pd.DataFrame | None) -> TextTable | None:
+    """Return one row per relation and model: slope with interval, partial correlation, p, n and flags."""
+    if rows is None:
+        return None
+    columns = [("endpoints", False), ("model", False), ("slope per SD (95 % interval)", True), ("partial r", True), ("p", True)]
+    return _table([*columns, ("n", True), ("flags", False)], (_relation_row(r) for r in rows.to_dict("records")))
+
+
+def _relation_row(r: Mapping[Any, Any]) -> list[str]:
+    ecm, motor = str(r["ecm"]), str(r["motor"])
+    partial = fixed(r["correlation"], 2) if finite(r["correlation"]) else "–"
+    slope = _estimate(r, endpoint_words(motor).unit)
+    return [pair_words(ecm, motor), str(r["model"]), slope, partial, p_words(r["p"]), str(int(r["n"])), _shown_flags(r)]
+
+
+def common_flags(*frames: pd.DataFrame | None) -> list[str]:
+    """Return the flags that every row of every table carries: they are said once, at the top, and not at each result."""
+    cells = [str(c) for f in frames if f is not None for c in f["flags"]]
+    if len(cells) < 2:
+        return []
+    shared = set.intersection(*(split_flags(c) for c in cells)) - {"not_unblinded"}
+    return [f for f, _ in flag_list(";".join(shared))]
+
+
+def without_flags(frame: pd.DataFrame | None, flags: Sequence[str]) -> pd.DataFrame | None:
+    """Return a copy of the table in which `flags` do not stand."""
+    if frame is None:
+        return None
+    kept = [";".join(f for f, _ in flag_list(str(c)) if f not in flags) for c in frame["flags"]]
+    return frame.assign(**{"flags": kept})  # `flags` is also an attribute of every DataFrame
+
+
+def _shown_flags(r: Mapping[Any, Any]) -> str:
+    return ", ".join(f for f, _ in flag_list(str(r["flags"])) if f != "not_unblinded")
 
 
 def _estimate(r: Mapping[Any, Any], unit: str) -> str:

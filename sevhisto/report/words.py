@@ -44,6 +44,7 @@ METRICS = {
     "day1": "day-1 score",
     "onset_day": "day of onset",
 }
+TISSUE_METRICS = {"zone_volume_mm3": "tissue volume", "spared_tissue_mm2": "spared tissue", "area_um2": "tissue area"}
 MODELS = {
     "within_arm": "within treatment arms",
     "adjusted": "within treatment arms, adjusted",
@@ -82,7 +83,8 @@ def _endpoint(head: str, metric: str) -> Endpoint:
     if zone is None:
         return Endpoint(f"{head} {METRICS[metric]}", unit, head)
     marker = head[zone.end() :].strip("_")
-    label = f"{marker} {METRICS[metric]} {zone_words(zone.group(1) + (zone.group(2) or ''))}".strip()
+    what = TISSUE_METRICS.get(metric, f"tissue {METRICS[metric]}") if marker == "tissue" else f"{marker} {METRICS[metric]}"
+    label = f"{what} {zone_words(zone.group(1) + (zone.group(2) or ''))}".strip()
     return Endpoint(label[0].upper() + label[1:], unit, head[: zone.start()])
 
 
@@ -123,11 +125,12 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def decimals_for(*values: Any) -> int:
-    """Return the decimals that show the spread of `values` with two digits: for an estimate and its interval alike."""
+    """Return the decimals that show the spread of `values` with two digits, for an estimate and its interval alike; units stay whole."""
     shown = [v for v in values if finite(v)]
     spread = max(shown, default=0.0) - min(shown, default=0.0)
     width = spread or max((abs(v) for v in shown), default=0.0) or 1.0
-    return min(1 - math.floor(math.log10(width)), 9)
+    places = 1 - math.floor(math.log10(width))
+    return 0 if places == -1 else min(places, 9)
 
 
 def p_words(p: Any) -> str:
@@ -251,13 +254,11 @@ def sentence(text: str) -> str:
 
 def relation_finding(row: Mapping[str, Any]) -> Finding:
     """Return the words for one row of relations.csv: an association, with what it adjusts for; never a cause."""
-    ecm, motor = endpoint_words(str(row["ecm"])), endpoint_words(str(row["motor"]))
+    motor = endpoint_words(str(row["motor"]))
     model = MODELS.get(str(row["model"]), str(row["model"]))
-    covariates = str(row.get("covariates") or "")
-    where = model + (f" for {covariates}" if covariates and row["model"] == "adjusted" else "")
     flags = split_flags(row["flags"])
     cautions = tuple(sentence(FLAGS[f].meaning) for f in FLAGS if f in flags - {"not_unblinded"})
-    start, n = f"{motor.label} and {_lower(ecm.label)}, {where}", f"n = {int(row['n'])} animals"
+    start, n = f"{pair_words(str(row['ecm']), str(row['motor']))}, {model}", f"n = {int(row['n'])} animals"
     if not finite(row["estimate"]):
         return Finding(f"{start}: the slope could not be estimated", n, cautions)
     low, high, estimate = row["ci_low"], row["ci_high"], row["estimate"]
@@ -272,7 +273,20 @@ def relation_finding(row: Mapping[str, Any]) -> Finding:
     if finite(row["p"]):
         p = p_words(row["p"])
         parts.append(f"p {p if p.startswith('<') else '= ' + p}")
+    if row["model"] == "adjusted" and row.get("covariates"):
+        parts.append(f"adjusted for {covariate_words(str(row['covariates']))}")
     return Finding(slope, "; ".join([*parts, n]), cautions)
+
+
+def pair_words(ecm: str, motor: str) -> str:
+    """Return the two endpoints of a relation, as the start of a sentence."""
+    return f"{endpoint_words(motor).label} and {_lower(endpoint_words(ecm).label)}"
+
+
+def covariate_words(joined: str) -> str:
+    """Return the covariates of a model in words, ``arm`` left out: all models but the pooled one are within arms."""
+    names = [name for name in joined.split(";") if name not in ("", "arm")]
+    return ", ".join(_lower(endpoint_words(name).label) for name in names) or "nothing else"
 
 
 def relation_sentence(row: Mapping[str, Any]) -> str:

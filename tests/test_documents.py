@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -71,3 +74,15 @@ def test_the_pins_name_no_index_and_no_place(repo: Path) -> None:
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_readme_commands_work(repo: Path, tmp_path: Path) -> None:
+    block = re.search(r"<!-- executed by the tests -->\n```bash\n(.*?)```", (repo / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    (tmp_path / "sample_images").symlink_to(repo / "sample_images", target_is_directory=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-euc", block[1]], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = tmp_path / "my_study" / "results"
+    for name in re.findall(r"`my_study/results/([a-z_]+\.[a-z]+)`", (repo / "README.md").read_text(encoding="utf-8")):
+        assert (results / name).stat().st_size > 0, name

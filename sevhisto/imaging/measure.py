@@ -12,7 +12,7 @@ import numpy as np
 from sevhisto.config import ImagingSettings, PanelSettings
 from sevhisto.imaging.background import apply_correction
 from sevhisto.imaging.geometry import Layout, distance_bin, upsample
-from sevhisto.imaging.nuclei import contrast_threshold, local_contrast, measure_cells, segmenters
+from sevhisto.imaging.nuclei import REACH, contrast_threshold, local_contrast, measure_cells, nearest_pixel, segmenters
 from sevhisto.imaging.tally import count_places, fibre_sums, intensity_bin, joint_tally, quantise, tally
 from sevhisto.types import (
     N_DISTANCE,
@@ -104,7 +104,7 @@ def blocks(shape: tuple[int, int], halo: int) -> list[Block]:
 
 def halo_px(settings: ImagingSettings, um: float) -> int:
     """Return how far beyond a block the filters and a nucleus with its ring reach, in pixels."""
-    reach = max(4 * settings.blur_um, 4 * settings.nucleus_diameter_um + settings.ring_um, 4 * settings.fibre_sigma_um)
+    reach = max(4 * settings.blur_um, REACH * settings.nucleus_diameter_um + settings.ring_um, 4 * settings.fibre_sigma_um)
     return int(np.ceil(reach / um)) + 2
 
 
@@ -248,9 +248,9 @@ def _nuclear_threshold(
     chosen = [with_tissue[i] for i in np.unique(np.linspace(0, len(with_tissue) - 1, 9).astype(int))] if with_tissue else []
     samples = []
     for b in chosen:
-        raw = source.read(reader.channels, b.y0, b.y1, b.x0, b.x1)
+        raw = source.read(reader.channels, b.ry0, b.ry1, b.rx0, b.rx1)
         image = apply_correction(reader.convert(raw), correction)[index]
-        contrast = local_contrast(image, source.um_per_px, settings.nucleus_diameter_um)
+        contrast = local_contrast(image, source.um_per_px, settings.nucleus_diameter_um)[b.inner]
         samples.append(contrast[_maps(layout, b).examined])
     return contrast_threshold(samples)
 
@@ -279,8 +279,8 @@ def _cells_block(
     cells = measure_cells(labels, corrected, um, settings.ring_um, owned)
     if not len(cells.y):
         return
-    iy = np.rint(cells.y).astype(int) + block.ry0 - block.y0
-    ix = np.rint(cells.x).astype(int) + block.rx0 - block.x0
+    iy = nearest_pixel(cells.y) + block.ry0 - block.y0
+    ix = nearest_pixel(cells.x) + block.rx0 - block.x0
     columns: dict[str, FloatArray] = {
         "y_um": ((cells.y + block.ry0 + 0.5) * um).astype(np.float32),
         "x_um": ((cells.x + block.rx0 + 0.5) * um).astype(np.float32),

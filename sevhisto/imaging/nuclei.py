@@ -12,10 +12,13 @@ from skimage.segmentation import watershed
 
 from sevhisto.config import ImagingSettings
 from sevhisto.registry import Registry
-from sevhisto.types import BoolArray, FloatArray, IntArray
+from sevhisto.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 
 Segmenter = Callable[[FloatArray, float, float, ImagingSettings], IntArray]
-"""(nuclear intensity (h, w), um per pixel, contrast threshold, settings) -> labels (h, w), 0 for background."""
+"""(nuclear intensity (h, w), um per pixel, contrast threshold, settings) -> labels (h, w), 0 for background. A label may depend on pixels
+within REACH typical diameters only: blocks of one section must agree on the nuclei at their border."""
+REACH = 5.0
+_BLOB_OF_THRESHOLD = 1.3  # blob signal of a bright nucleus over the contrast threshold, as synthetic sections show it
 
 segmenters: Registry[Segmenter] = Registry("segmenter")
 
@@ -32,7 +35,8 @@ def local_contrast(image: FloatArray, um: float, diameter_um: float) -> FloatArr
     quiet = cv2.GaussianBlur(image, (0, 0), max(0.08 * diameter_um / um, 0.5))
     size = max(round(1.5 * diameter_um / um), 1) * 2 + 1
     floor = cv2.erode(quiet, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    return np.asarray(quiet - cv2.GaussianBlur(floor, (0, 0), size / 2), np.float32)
+    # a mean over a box ends where the box does: what lies beyond REACH diameters cannot tell
+    return np.asarray(quiet - cv2.blur(floor, (size, size)), np.float32)
 
 
 def contrast_threshold(samples: list[FloatArray]) -> float:
@@ -53,9 +57,8 @@ def segment_watershed(image: FloatArray, um: float, threshold: float, settings: 
     blobs = blob_signal(image, um, 0.8 * diameter)
     depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5) * um
     # shape and brightness both tell touching nuclei apart
-    landscape = cv2.GaussianBlur(depth, (0, 0), max(0.08 * diameter / um, 0.5)) / diameter + blobs / max(
-        float(np.percentile(blobs[mask], 95)), 1e-6
-    )
+    landscape = cv2.GaussianBlur(depth, (0, 0), max(0.08 * diameter / um, 0.5)) / diameter
+    landscape += blobs / max(_BLOB_OF_THRESHOLD * threshold, 1e-6)  # one scale for the section, not one per block
     reach = max(round(0.3 * diameter / um), 1)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     peaks = mask & (landscape >= cv2.dilate(landscape, kernel)) & (blobs > 0)
@@ -71,8 +74,8 @@ def segment_watershed(image: FloatArray, um: float, threshold: float, settings: 
 class CellBlock:
     """Cells of one block: columns of equal length, positions in pixels of the block."""
 
-    y: FloatArray
-    x: FloatArray
+    y: DoubleArray
+    x: DoubleArray
     area_px: FloatArray
     nucleus: FloatArray
     ring: FloatArray
@@ -100,7 +103,7 @@ def measure_cells(labels: IntArray, channels: FloatArray, um: float, ring_um: fl
     cx = np.bincount(flat, weights=xx, minlength=n) / safe
     keep = area > 0
     keep[0] = False
-    keep &= owned[np.rint(cy).astype(int), np.rint(cx).astype(int)]
+    keep &= owned[nearest_pixel(cy), nearest_pixel(cx)]
     chosen = np.flatnonzero(keep)
     ring = _ring_labels(labels, um, ring_um).ravel()
     ring_area = np.bincount(ring, minlength=n)
@@ -112,7 +115,12 @@ def measure_cells(labels: IntArray, channels: FloatArray, um: float, ring_um: fl
         around = np.bincount(ring, weights=values, minlength=n)[chosen] / np.maximum(ring_area[chosen], 1)
         nucleus_mean[c] = inside
         ring_mean[c] = np.where(ring_area[chosen] > 0, around, inside)
-    return CellBlock(cy[chosen].astype(np.float32), cx[chosen].astype(np.float32), area[chosen].astype(np.float32), nucleus_mean, ring_mean)
+    return CellBlock(cy[chosen], cx[chosen], area[chosen].astype(np.float32), nucleus_mean, ring_mean)
+
+
+def nearest_pixel(place: AnyArray) -> IntArray:
+    """Return the pixel of a centroid. Halves go up: with rounding to even, the owner would depend on where a block starts."""
+    return np.asarray(np.floor(np.asarray(place, np.float64) + 0.5), np.int64)
 
 
 def _ring_labels(labels: IntArray, um: float, ring_um: float) -> IntArray:

@@ -27,7 +27,7 @@ ROLE_COLOURS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "macrophage": ((1.0, 0.20, 0.75), (1.0, 0.62, 0.25)),
     "ecm": ((1.0, 0.88, 0.20), (1.0, 0.45, 0.10)),
     "tracer": ((0.35, 0.90, 1.0),),
-    "autofluorescence": ((0.45, 0.45, 0.45),),
+    "autofluorescence": ((0.28, 0.28, 0.28),),
     "other": ((0.75, 0.75, 0.75), (1.0, 0.45, 0.10), (0.35, 0.90, 1.0)),
 }
 _BY_ORDER = ("nuclei", "landmark", "macrophage", "ecm", "tracer", "other")

@@ -13,6 +13,7 @@ import pandas as pd
 from sevhisto.registry import FLAGS, split_flags
 from sevhisto.report.figures import group_order
 from sevhisto.report.words import decimals_for, endpoint_words, finite, fixed, number, p_words, pair_words, sentence
+from sevhisto.schema import METRIC_UNITS, endpoint_name
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,12 @@ def _relation_row(r: Mapping[Any, Any]) -> list[str]:
     return [pair_words(ecm, motor), str(r["model"]), slope, partial, p_words(r["p"]), str(int(r["n"])), _shown_flags(r)]
 
 
-def common_flags(*frames: pd.DataFrame | None) -> list[str]:
-    """Return the flags that every row of every table carries: they are said once, at the top, and not at each result."""
-    cells = [str(c) for f in frames if f is not None for c in f["flags"]]
+def common_flags(comparisons: pd.DataFrame | None, relations: pd.DataFrame | None) -> list[str]:
+    """Return the flags that every result on tissue carries: they are said once, at the top, and not at each result."""
+    cells = [] if relations is None else [str(c) for c in relations["flags"]]
+    if comparisons is not None:
+        tissue = [endpoint_words(str(e)).tissue for e in comparisons["endpoint"]]
+        cells += [str(c) for c in comparisons["flags"][tissue]]
     if len(cells) < 2:
         return []
     shared = set.intersection(*(split_flags(c) for c in cells)) - {"not_unblinded"}
@@ -115,7 +119,7 @@ def animal_table(animals: pd.DataFrame, wide: pd.DataFrame, groups: pd.Series, s
     ends = [endpoint_words(e) for e in shown]
     columns = [("animal", False), ("group", False), *((e.axis, True) for e in ends)]
     columns += [("sections, measured / listed", True), ("flags", False)]
-    flags = {str(a): ";".join(str(f) for f in rows) for a, rows in animals.groupby("animal")["flags"]}
+    flags = _flags_of(animals, shown)
     sections = _sections(animals)
     rows = []
     for group in group_order(groups):
@@ -124,6 +128,17 @@ def animal_table(animals: pd.DataFrame, wide: pd.DataFrame, groups: pd.Series, s
             own = ", ".join(f for f, _ in flag_list(flags.get(str(animal), "")))
             rows.append([str(animal), group, *values, sections.get(str(animal), "0"), own])
     return _table(columns, rows)
+
+
+def _flags_of(animals: pd.DataFrame, shown: Sequence[str]) -> dict[str, str]:
+    """Return the flags of each animal that belong to the shown endpoints; those of all others stand in animals.csv."""
+    names = [
+        endpoint_name(*(str(r[k]) for k in ("panel", "zone", "marker", "metric"))) if r["metric"] in METRIC_UNITS else ""
+        for r in animals[["panel", "zone", "marker", "metric"]].drop_duplicates().to_dict("records")
+    ]
+    keys = animals[["panel", "zone", "marker", "metric"]].drop_duplicates().assign(endpoint=names)
+    own = animals.merge(keys[keys["endpoint"].isin(list(shown))], on=["panel", "zone", "marker", "metric"])
+    return {str(a): ";".join(str(f) for f in rows) for a, rows in own.groupby("animal")["flags"]}
 
 
 def _sections(animals: pd.DataFrame) -> dict[str, str]:
@@ -165,16 +180,15 @@ def count_table(status: pd.DataFrame) -> TextTable | None:
     return _table(columns, rows)
 
 
-def flag_table(*frames: pd.DataFrame | None) -> TextTable | None:
-    """Return every flag that stands in a table: how many rows carry it, at which level, and what it means."""
-    counted: Counter[str] = Counter()
-    for frame in frames:
-        if frame is not None and "flags" in frame.columns:
-            for cell in frame["flags"]:
-                counted.update(split_flags(cell))
-    order = [*(f for f in FLAGS if f in counted), *sorted(set(counted) - set(FLAGS))]
-    rows = ([f, FLAGS[f].level if f in FLAGS else "", str(counted[f]), flag_meaning(f)] for f in order)
-    return _table([("flag", False), ("level", False), ("rows", True), ("meaning", False)], rows)
+def flag_table(status: pd.DataFrame, animals: pd.DataFrame, *results: pd.DataFrame | None) -> TextTable | None:
+    """Return every flag that stands in a table: how many sections, animals and results carry it, and what it means."""
+    sections = Counter(f for cell in status["flags"] for f in split_flags(cell))
+    pairs = {(str(a), f) for a, cell in zip(animals["animal"], animals["flags"], strict=True) for f in split_flags(cell)}
+    of_animals = Counter(f for _, f in pairs)
+    of_results = Counter(f for frame in results if frame is not None for cell in frame["flags"] for f in split_flags(cell))
+    known = flag_list(";".join({*sections, *of_animals, *of_results}))
+    columns = [("flag", False), ("sections", True), ("animals", True), ("results", True), ("meaning", False)]
+    return _table(columns, ([f, *(str(c[f]) for c in (sections, of_animals, of_results)), meaning] for f, meaning in known))
 
 
 def run_table(run: Mapping[str, Any]) -> TextTable | None:

@@ -55,11 +55,12 @@ _ZONE = re.compile(r"(?:^|_)(core|all|\d+-\d+)(_rostral|_caudal)?(?=_|$)")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint in words: a label that starts a sentence, the unit as printed, and the panel or test it comes from."""
+    """An endpoint in words: a label that starts a sentence, the unit as printed, its panel or test, and whether tissue was measured."""
 
     label: str
     unit: str
     panel: str = ""
+    tissue: bool = False
 
     @property
     def axis(self) -> str:
@@ -85,7 +86,7 @@ def _endpoint(head: str, metric: str) -> Endpoint:
     marker = head[zone.end() :].strip("_")
     what = TISSUE_METRICS.get(metric, f"tissue {METRICS[metric]}") if marker == "tissue" else f"{marker} {METRICS[metric]}"
     label = f"{what} {zone_words(zone.group(1) + (zone.group(2) or ''))}".strip()
-    return Endpoint(label[0].upper() + label[1:], unit, head[: zone.start()])
+    return Endpoint(label[0].upper() + label[1:], unit, head[: zone.start()], tissue=True)
 
 
 def zone_words(zone: str) -> str:

@@ -169,7 +169,7 @@ def _comparisons(g: list[str]) -> pd.DataFrame:
 def relation(**changes: Any) -> dict[str, Any]:
     row: dict[str, Any] = dict(  # noqa: C408
         ecm=VOLUME, motor=AUC, model="within_arm", n=19, estimate=-21.4, ci_low=-38.0, ci_high=-4.8, p=0.0142, flags="", correlation=-0.58,
-        covariates="group",
+        covariates="arm",
     )  # fmt: skip
     return {**row, **changes}
 
@@ -180,7 +180,14 @@ def _relations() -> pd.DataFrame:
             model="pooled", estimate=-31.0, ci_low=-44.0, ci_high=-18.0, p=0.0001, flags="exploratory;pooled_across_groups", covariates=""
         ),
         relation(),
-        relation(model="adjusted", estimate=-16.2, ci_low=-37.1, ci_high=4.7, p=0.121, covariates="group + lesion volume + day1"),
+        relation(
+            model="adjusted",
+            estimate=-16.2,
+            ci_low=-37.1,
+            ci_high=4.7,
+            p=0.121,
+            covariates="arm;A_core_tissue_zone_volume_mm3;BBB_day1_score;force_kdyn",
+        ),
     ]
     return RELATIONS.conform(pd.DataFrame(rows))
 

@@ -194,3 +194,23 @@ def test_animals_without_any_value_are_named(make_inputs: Make) -> None:
     wide = inputs.wide.assign(BBB_auc_score_days=np.nan)
     words = " ".join("".join(Page(render_report(replace(inputs, wide=wide))).text).split())
     assert "no value for R01, R02, R03" in words
+
+
+def test_a_flag_of_every_result_is_said_once(make_inputs: Make) -> None:
+    inputs = make_inputs(pictures=False)
+    meaning = "The lesion outline was drawn by the program and nobody has confirmed it."
+    before = "".join(Page(render_report(inputs)).text).count(meaning)
+    flagged = {name: getattr(inputs, name).assign(flags="contour_unreviewed") for name in ("comparisons", "relations")}
+    words = " ".join("".join(Page(render_report(replace(inputs, **flagged))).text).split())
+    assert f"Holds for all results on tissue: {meaning}" in words
+    assert words.count(meaning) < before  # the banner and the list of flags, and motor results
+
+
+def test_relations_of_other_endpoints_stand_in_a_table(make_inputs: Make) -> None:
+    inputs = make_inputs(pictures=False)
+    other = inputs.relations.assign(motor="BBB_plateau_score")
+    text = render_report(replace(inputs, relations=pd.concat([inputs.relations, other], ignore_index=True)))
+    words = "".join(Page(text).text)
+    assert "All other relations" in words and "BBB plateau and fibronectin volume in the core" in words
+    assert text.count('id="relation0-figure_1"') == 1 and "relation1-" not in text
+    assert "adjusted for tissue volume in the core, BBB day-1 score, force_kdyn" in words

@@ -64,6 +64,11 @@ _FLAGS = [
     Flag("contour_drawn", "section", "the lesion outline was drawn by a person"),
     Flag("contour_uncertain", "section", "the contrast between core and border is weak: look at the outline first"),
     Flag("touches_edge", "section", "the tissue touches the edge of the image: part of the section may be missing"),
+    Flag(
+        "whole_field",
+        "section",
+        "the image shows no glass around the tissue: all of it was measured as tissue, and cavities could not be told from it",
+    ),
     Flag("saturated", "section", "more than 0.1 % of a channel's tissue pixels are at the top of the range"),
     Flag("constant_channel", "section", "a channel holds one value only over the tissue"),
     Flag("offset_assumed_zero", "section", "no control told the background of this batch: nothing was subtracted"),

@@ -166,7 +166,8 @@ def _outline(overview: SlideOverview, piece: int | None) -> tuple[tuple[int, int
     outline = np.zeros((y1 - y0, x1 - x0), bool)
     for p in chosen:
         outline[p.y0 - y0 : p.y1 - y0, p.x0 - x0 : p.x1 - x0] |= p.outline
-    flags = ["touches_edge"] if any(p.touches_edge for p in chosen) else []
+    flags = ["touches_edge"] if any(p.touches_edge and not p.whole_field for p in chosen) else []
+    flags += ["whole_field"] if any(p.whole_field for p in chosen) else []
     return (y0, y1, x0, x1), outline, flags + (["pieces_joined"] if len(chosen) > 1 else [])
 
 

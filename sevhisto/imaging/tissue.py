@@ -14,11 +14,17 @@ from sevhisto.types import BoolArray, FloatArray
 
 SMOOTHING_UM = 8.0
 CLOSING_UM = 40.0
+MIN_SEPARABILITY = 0.75
+"""Otsu's eta of evenly spread values. Below it the signal is one population, and the split would cut through tissue, not between tissue and
+glass."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece of tissue on a slide: its box in overview pixels (half-open) and its filled outline inside the box."""
+    """One piece of tissue on a slide: its box in overview pixels (half-open) and its filled outline inside the box.
+
+    `whole_field` : the image shows no glass, and all of it was taken as tissue.
+    """
 
     y0: int
     y1: int
@@ -26,6 +32,7 @@ class Piece:
     x1: int
     outline: BoolArray
     touches_edge: bool
+    whole_field: bool = False
 
 
 def tissue_signal(overview: FloatArray, um: float) -> FloatArray:
@@ -51,17 +58,40 @@ def tissue_signal(overview: FloatArray, um: float) -> FloatArray:
     return total
 
 
-def tissue_mask(overview: FloatArray, um: float) -> BoolArray:
-    """Return where the overview shows tissue, shape (h, w); holes are kept. Nothing stands out: nothing is tissue."""
+def separability(signal: FloatArray, threshold: float) -> float:
+    """Return Otsu's eta: the share of the variance that lies between the two sides of `threshold`, 0 to 1.
+
+    Otsu 1979, IEEE Trans SMC 9:62, eq. 18. At the best threshold it is 0.64 for a normal and 0.75 for a uniform distribution.
+    """
+    above = signal > threshold
+    share = float(above.mean())
+    variance = float(signal.var(dtype=np.float64))
+    if variance == 0 or share in (0.0, 1.0):
+        return 0.0
+    apart = float(signal[above].mean(dtype=np.float64)) - float(signal[~above].mean(dtype=np.float64))
+    return share * (1 - share) * apart**2 / variance
+
+
+def tissue_mask(overview: FloatArray, um: float, settings: ImagingSettings) -> tuple[BoolArray, bool]:
+    """Return where the overview shows tissue, shape (h, w), and whether that is the whole field because the image shows no glass.
+
+    Holes are kept, but not in a whole field, where nothing tells a hole from tissue without signal. An image that is smaller than the
+    smallest section lies inside the tissue; so does one whose signal is not two populations. Nothing stands out: nothing is tissue.
+    """
     signal = tissue_signal(overview, um)
     if float(np.ptp(signal)) == 0:
-        return np.zeros(signal.shape, bool)
-    return np.asarray(signal > threshold_otsu(signal), bool)
+        return np.zeros(signal.shape, bool), False
+    threshold = float(threshold_otsu(signal))
+    if signal.size * um**2 < settings.min_section_mm2 * 1e6 or separability(signal, threshold) < MIN_SEPARABILITY:
+        return np.ones(signal.shape, bool), True
+    return np.asarray(signal > threshold, bool), False
 
 
 def find_pieces(overview: FloatArray, um: float, settings: ImagingSettings) -> tuple[list[Piece], BoolArray]:
     """Return the pieces of tissue in slide order (rows from the top, each from the left), and the mask of all tissue with its holes."""
-    mask = tissue_mask(overview, um)
+    mask, whole_field = tissue_mask(overview, um, settings)
+    if whole_field:
+        return [Piece(0, mask.shape[0], 0, mask.shape[1], mask.copy(), True, True)], mask
     radius = max(round(CLOSING_UM / 2 / um), 1)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     closed = cv2.morphologyEx(np.pad(mask, radius).astype(np.uint8), cv2.MORPH_CLOSE, kernel)[radius:-radius, radius:-radius]

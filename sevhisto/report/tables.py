@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from sevhisto.metrics import METRIC_UNITS, endpoint_name
 from sevhisto.registry import FLAGS, split_flags
 from sevhisto.report.figures import group_order
 from sevhisto.report.words import decimals_for, endpoint_words, finite, fixed, number, p_words, pair_words, sentence
-from sevhisto.schema import METRIC_UNITS, endpoint_name
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def phantom(
 ) -> None:
     """Write a synthetic study with known truth, ready for `sevhisto run`."""
     from sevhisto.engine import default_jobs
-    from sevhisto.phantom.study import StudySpec, make_study
+    from sevhisto.phantom import StudySpec, make_study
     from sevhisto.types import Problem, StudyError
 
     if folder.exists() and any(folder.iterdir()):

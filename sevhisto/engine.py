@@ -16,6 +16,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+DASK_TIMEOUT_S = 10
+
+
 def default_jobs() -> int:
     """Return the number of processes used where none is asked for: one per available core."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -84,7 +87,7 @@ def _on_dask(function: Callable[[T], R], tasks: Sequence[T], scheduler: str) -> 
     except ImportError:
         raise SevhistoError(Problem("--scheduler", "needs the package distributed", "pip install 'sevhisto[cluster]'")) from None
     try:
-        client: Any = distributed.Client(scheduler, timeout=10)
+        client: Any = distributed.Client(scheduler, timeout=DASK_TIMEOUT_S)
     except (OSError, ValueError) as error:
         raise SevhistoError(
             Problem(f"--scheduler {scheduler}", f"cannot be reached ({error})", "start one with `dask scheduler`")

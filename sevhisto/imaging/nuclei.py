@@ -92,7 +92,7 @@ def measure_cells(labels: IntArray, channels: FloatArray, um: float, ring_um: fl
 
     Returns
     -------
-    CellBlock with ``nucleus`` and ``ring`` of shape (c, n_cells). A nucleus without free surroundings has its own edge as ring.
+    CellBlock with ``nucleus`` and ``ring`` of shape (c, n_cells). A nucleus without free surroundings has its own mean as ring.
     """
     n = int(labels.max(initial=0)) + 1
     flat = labels.ravel()

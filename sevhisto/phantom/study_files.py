@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,9 @@ import pandas as pd
 from sevhisto.phantom.motor import DAYS
 from sevhisto.phantom.section import PhantomSection
 from sevhisto.phantom.spec import MARKERS, stream
+from sevhisto.phantom.study_spec import BLEED_THROUGH, CONTRASTS, PANELS, Animal, SlidePlan, StudySpec
 from sevhisto.phantom.truth import DEFAULT_EDGES_UM, positive_px, zone_names
 from sevhisto.types import DoubleArray, IntArray, snap_threshold
-
-if TYPE_CHECKING:
-    from sevhisto.phantom.study import Animal, SlidePlan, StudySpec
 
 CHANNEL_OF: Mapping[str, str] = {
     "DAPI": "DAPI",
@@ -95,8 +93,6 @@ def outlines(section: PhantomSection, corner: tuple[int, int]) -> dict[str, Any]
 
 def study_toml(spec: StudySpec) -> str:
     """Return the text of study.toml."""
-    from sevhisto.phantom.study import BLEED_THROUGH, CONTRASTS, PANELS
-
     lines = [
         "# Synthetic: made by `sevhisto phantom`. Nothing in it is a biological result.",
         "[study]",

@@ -28,7 +28,7 @@ from sevhisto.io.store import (
     write_table,
 )
 from sevhisto.io.study import Study, load_study
-from sevhisto.pipeline.running import is_open, stamp_of
+from sevhisto.pipeline.running import exclusions_hash, is_open, stamp_of
 from sevhisto.pipeline.tables import Names
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import (
@@ -80,16 +80,17 @@ def compare(root: Path, open_key: bool = False) -> CompareSummary:
     """
     study = load_study(root)
     results = study.results_dir
-    facts = _run_facts(results)
+    frozen = _frozen_now(study, _run_facts(results))
+    _need_protocols(study)  # before the key is opened: that cannot be taken back
     key = codes(study)
     if open_key and study.config.study.blind and unblinded(results) is None:
-        unblind(results, facts["frozen"])
+        unblind(results, frozen)
     if is_open(study):
         _reveal_tables(results, key)
     names = Names.of(key, is_open(study))
     groups, config, people = _groups(study, key, names)
     animals = read_table(results / "animals.csv", ANIMALS)
-    stamp = stamp_of(study, facts["frozen"]) | (set() if is_open(study) else {"not_unblinded"})
+    stamp = stamp_of(study, frozen) | (set() if is_open(study) else {"not_unblinded"})
     excluded = sorted(people.index[people["excluded"]])
     batches = read_table(results / "records.csv", RECORDS)[["animal", "batch", "panel"]].drop_duplicates()
     comparisons = compare_groups(animals, groups, config, blocks=people["block"], batches=batches, dpi=people["dpi"], excluded=excluded)
@@ -110,6 +111,18 @@ def _run_facts(results: Path) -> dict[str, Any]:
     except ValueError as error:
         raise SevhistoError(Problem(str(path), f"is damaged ({error})", "run `sevhisto run` again; it reads no slide twice")) from error
     return facts
+
+
+def _frozen_now(study: Study, facts: dict[str, Any]) -> dict[str, str]:
+    """Return what must not change after unblinding: contours and thresholds of the last run, exclusions as the sheet has them now."""
+    return {**facts["frozen"], "exclusions": exclusions_hash(study)}
+
+
+def _need_protocols(study: Study) -> None:
+    if not study.config.protocols:
+        raise StudyError(
+            Problem("study.toml: protocols", "none are declared: there is nothing to compare", "add a [protocols.NAME] per group")
+        )
 
 
 def _reveal_tables(results: Path, key: Key) -> None:
@@ -133,10 +146,6 @@ def _reveal_tables(results: Path, key: Key) -> None:
 
 def _groups(study: Study, key: Key, names: Names) -> tuple[pd.Series[str], StudyConfig, pd.DataFrame]:
     """Return animal to group, the settings with groups named alike, and the animals sheet by shown name."""
-    if not study.config.protocols:
-        raise StudyError(
-            Problem("study.toml: protocols", "none are declared: there is nothing to compare", "add a [protocols.NAME] per group")
-        )
     people = study.animals.assign(shown=[names.animals[a] for a in study.animals["animal"]]).set_index("shown")
     people = people[people["protocol"].isin(list(study.config.protocols))]
     if is_open(study):
@@ -192,7 +201,7 @@ def report(root: Path, jobs: int | None = None) -> Path:
         thresholds=read_table(results / "thresholds.csv", THRESHOLDS),
         run=facts,
         overlays=_overlays(study, results, status, jobs or default_jobs()),
-        banner_flags=sorted(stamp_of(study, facts["frozen"])),
+        banner_flags=sorted(stamp_of(study, _frozen_now(study, facts))),
         notes=_notes(study),
         settings=json.dumps(facts["settings"], indent=1, ensure_ascii=False),
         primary=config.endpoints.primary,

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.io.store import read_table
-from sevhisto.phantom.study import StudySpec, make_study
-from sevhisto.phantom.study_files import StudyTruth, load_truth
+from sevhisto.phantom import StudySpec, StudyTruth, load_truth, make_study
 from sevhisto.pipeline.answering import CompareSummary, compare, report
 from sevhisto.pipeline.running import Progress, RunSummary, quiet, run
 from sevhisto.schema import SECTIONS

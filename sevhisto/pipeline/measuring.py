@@ -78,13 +78,19 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         sha256,
         task.scene,
         task.um_per_px,
-        task.panel,
+        _what_is_read(task.panel),
         task.imaging,
         task.longitudinal,
         [piece.piece, piece.role in ("unstained", "no_primary"), piece.flipped],
         None if task.drawn is None else file_sha256(task.drawn),
         None if correction is None else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source)],
     )
+
+
+def _what_is_read(panel: PanelSettings) -> dict[str, Any]:
+    """Return the panel without what no pixel depends on: a changed threshold must not read a slide again."""
+    later = {"threshold", "cell_compartment", "antibody", "clone", "dilution"}
+    return panel.model_dump(mode="json", exclude={"channels": {"__all__": later}})
 
 
 def measure_slide(task: SlideTask) -> list[PieceOutcome]:

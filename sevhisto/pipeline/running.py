@@ -142,9 +142,14 @@ def is_open(study: Study) -> bool:
 
 def frozen_state(study: Study, tables: Results) -> dict[str, str]:
     """Return hashes of what must not change after unblinding: contours, thresholds, exclusions."""
+    return {**tables.frozen, "exclusions": exclusions_hash(study)}
+
+
+def exclusions_hash(study: Study) -> str:
+    """Return the hash of which animals are left out, and why, as the sheet says now."""
     columns = ["animal", "excluded", "exclusion_reason"]
     excluded = study.animals.loc[study.animals["excluded"], columns].astype(str).to_numpy().tolist()
-    return {**tables.frozen, "exclusions": settings_hash(sorted(excluded))}
+    return settings_hash(sorted(excluded))
 
 
 def stamp_of(study: Study, state: dict[str, str] | None) -> set[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ from sevhisto.decide.section_table import section_table
 from sevhisto.decide.thresholds import Threshold, ThresholdKey, find_thresholds
 from sevhisto.io.key import Key
 from sevhisto.io.store import load_record, write_frame, write_parquet, write_table
-from sevhisto.io.study import Study
+from sevhisto.io.study import Study, image_stem
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import ANIMALS, CELLS, PROFILES, RECORDS, SECTIONS, STATUS, THRESHOLDS
@@ -46,10 +48,14 @@ class Names:
         return cls(key.animals, key.files)
 
     def clean(self, text: str) -> str:
-        """Return a message without true names: an error often quotes the file."""
+        """Return a message without true names: an error often quotes the file, or the outlines that are named after it."""
         for name, code in sorted(self.files.items(), key=lambda item: -len(item[0])):
             if name and name != code:
-                text = text.replace(name, code).replace(Path(name).name, code).replace(Path(name).stem, code)
+                stem = image_stem(name)
+                for whole in dict.fromkeys((name, Path(name).name)):
+                    text = re.sub(rf"(?<!\w){re.escape(whole)}(?!\w)", code, text)
+                for part in dict.fromkeys((stem, Path(stem).name)):  # with an ending: a stem such as 1 is a word of its own
+                    text = re.sub(rf"(?<!\w){re.escape(part)}(?=(_scene\d+)?\.\w)", code, text)
         return text
 
 
@@ -75,7 +81,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[
     border = BorderPool()
     cells: list[pd.DataFrame] = []
     status: list[dict[str, Any]] = []
-    contours = hashlib.sha256()
+    contours: dict[str, str] = {}
     for row, outcome, record in _rows(study, by_row, names):
         flags = set() if record is None else set(record.meta["flags"])
         status.append(_status_row(study, row, outcome, flags, names))
@@ -84,8 +90,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[
             border.add(row)
             summaries.append(summarise(row, study.config))
             cells.append(_cell_rows(row, record))
-            for name in ("core", "masked"):
-                contours.update(np.ascontiguousarray(record.masks[name]).tobytes())
+            contours[_identity(study, outcome.row)] = _contour_hash(record)
             row.record = None
     thresholds = find_thresholds(summaries, study.config)
     listed = pd.DataFrame(status)
@@ -96,7 +101,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[
     if stamp:
         animals["flags"] = [join_flags(split_flags(f) | stamp) for f in animals["flags"]]
     frozen = {
-        "contours": contours.hexdigest(),
+        "contours": settings_hash(contours),
         "thresholds": settings_hash([[*k, t.value] for k, t in sorted(thresholds.items()) if t.value == t.value]),
     }
     return Results(
@@ -110,6 +115,19 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[
         listed[RECORDS.names],
         frozen,
     )
+
+
+def _identity(study: Study, row: int) -> str:
+    """Return a section's true name: the order of the rows changes when codes become names, and must not look like a changed contour."""
+    line = study.slides.loc[row]
+    return json.dumps([line["panel"], line["animal"], line["section"]])
+
+
+def _contour_hash(record: SectionRecord) -> str:
+    digest = hashlib.sha256()
+    for name in ("core", "masked"):
+        digest.update(np.ascontiguousarray(record.masks[name]).tobytes())
+    return digest.hexdigest()
 
 
 def write_results(folder: Path, results: Results) -> None:

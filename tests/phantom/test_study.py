@@ -14,7 +14,8 @@ import tifffile
 from sevhisto.config import parse_config
 from sevhisto.phantom import SectionSpec, StudySpec, declared, load_truth, make_study
 from sevhisto.phantom.motor import DAYS, MotorModel, auc
-from sevhisto.phantom.study import ARMS, plan_animals, plan_slides
+from sevhisto.phantom.study import plan_animals, plan_slides
+from sevhisto.phantom.study_spec import ARMS
 from sevhisto.schema import ANIMALS_SHEET, MOTOR, SLIDES
 from sevhisto.types import SevhistoError, snap_threshold
 

@@ -37,12 +37,14 @@ class MarkerReader:
     channels : channel numbers in the file, from 0
     convert : raw (len(channels), h, w) -> float32 (n_markers, h, w)
     top, bottom : raw values at or beyond which a pixel is saturated
+    brightfield : raw is colour that the tissue absorbs
     """
 
     channels: tuple[int, ...]
     convert: Callable[[AnyArray], FloatArray]
     top: float
     bottom: float
+    brightfield: bool = False
 
 
 @dataclass

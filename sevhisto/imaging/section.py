@@ -14,7 +14,7 @@ from sevhisto.imaging.background import apply_correction
 from sevhisto.imaging.geometry import Layout, side_map, signed_distance
 from sevhisto.imaging.lesion import Core, find_core
 from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
-from sevhisto.imaging.stains import stains, unmix_stains
+from sevhisto.imaging.stains import optical_density, stains, unmix_stains
 from sevhisto.imaging.tissue import Piece, find_cavity, find_pieces, trim_rim
 from sevhisto.types import (
     AnyArray,
@@ -97,7 +97,7 @@ def marker_reader(panel: PanelSettings, channels: Sequence[int], bit_max: float)
             known = ", ".join(stain.components)
             raise SlideError(Problem(f"panel stain {panel.stain}", f"has no component {channel.channel!r}", f"known: {known}"))
         wanted.append(str(channel.channel))
-    return MarkerReader((0, 1, 2), lambda raw: unmix_stains(raw, stain, tuple(wanted)), np.inf, 0)
+    return MarkerReader((0, 1, 2), lambda raw: unmix_stains(raw, stain, tuple(wanted)), np.inf, 0, True)
 
 
 def slide_overview(raw: FloatArray, factor: int, um: float, reader: MarkerReader, settings: ImagingSettings) -> SlideOverview:
@@ -107,7 +107,9 @@ def slide_overview(raw: FloatArray, factor: int, um: float, reader: MarkerReader
     """
     chosen = np.ascontiguousarray(raw[list(reader.channels)], np.float32)
     values = reader.convert(chosen)
-    pieces, mask = find_pieces(values, um, settings)
+    # in brightfield tissue is what absorbs any colour, whichever of its stains are measured
+    shown = optical_density(chosen).max(axis=0, keepdims=True) if reader.brightfield else values
+    pieces, mask = find_pieces(shown, um, settings)
     return SlideOverview(chosen, values, factor, um, pieces, mask)
 
 

@@ -40,7 +40,7 @@ def tissue_signal(overview: FloatArray, um: float) -> FloatArray:
 
     Parameters
     ----------
-    overview : (c, h, w) float32, fluorescence in grey levels or stains in milli optical density
+    overview : (c, h, w) float32, fluorescence in grey levels, or milli optical density
     um : overview pixel size
 
     Each channel is smoothed, set to zero at its darkest level, compressed and scaled by its own spread, so that no bright

@@ -41,6 +41,7 @@ def inspect_files(study: Study) -> tuple[list[Problem], list[str]]:
             problems += [Problem(where, p.what, p.remedy) for p in error.problems]
             continue
         for scene, same in rows.groupby("scene", sort=True):
+            where = f"slides.csv, row {same.index[0]}, file {file}"
             found, told, um = _scene(study, scenes, int(str(scene)), same, where)
             problems += found
             notes += told

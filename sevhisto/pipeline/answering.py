@@ -244,7 +244,7 @@ def _overlays(study: Study, results: Path, status: pd.DataFrame, jobs: int) -> l
         contrast = batch_contrast(_load(results, name) for name in rows["record"])
         roles: dict[str, str] = {c.marker: c.role for c in study.config.panels[str(panel)].channels}
         for row in rows.to_dict("records"):
-            place = "" if math.isnan(row["position_um"]) else f", {row['position_um']:g} um"
+            place = "" if math.isnan(row["position_um"]) else f", {row['position_um']:g} µm"
             flag = str(flags.loc[(row["animal"], row["section"], row["panel"])])
             texts.append((f"{row['animal']} / {row['section']} / panel {panel}", f"{row['role']}, batch {batch}{place}", flag))
             pictures.append(_Picture(results / "records" / row["record"], contrast, tuple(study.config.zones.edges_um), roles))

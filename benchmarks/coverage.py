@@ -44,7 +44,7 @@ FIRST_NULL = 500  # null studies have seeds of their own
 def realised(study: Path) -> dict[tuple[str, str], float]:
     """Return, per ECM endpoint and contrast, the ratio of geometric means of the painted structure's volume in the core."""
     truth = load_truth(study)
-    logs = np.log(truth.animals.set_index("protocol").filter(regex="^B_core_.*_structure_volume_mm3$"))
+    logs = np.log(truth.animals.set_index("protocol").filter(regex="^B_core_(fibronectin|collagen_I)_structure_volume_mm3$"))
     found = {}
     for name, contrast in truth.declared["contrasts"].items():
         sides = [pd.concat([logs.loc[[arm]].mean() for arm in contrast[side]], axis=1).mean(axis=1) for side in "ab"]

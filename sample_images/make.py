@@ -36,7 +36,7 @@ SEED = 20
 PANEL = "main"
 CHANNELS = {"DAPI": "DAPI", "GFAP": "AF488", "CD68": "AF568", "CD206": "AF647", "fibronectin": "AF750", "AF": "blank"}
 # noise does not compress: a dim signal with little noise keeps the files small
-DIM = 1 / 3
+DIM = 1 / 4
 SECTION = SectionSpec(
     cord_um=(620.0, 500.0),
     margin_um=10.0,
@@ -45,9 +45,9 @@ SECTION = SectionSpec(
     af_cell=40 * DIM,
     glass=4 * DIM,
     offset=40.0,
-    electrons_per_grey=20.0,
-    read_noise=1.0,
-    texture=0.06,
+    electrons_per_grey=100.0,
+    read_noise=0.3,
+    texture=0.04,
     seam=0.005,
 )
 SPEC = StudySpec(
@@ -151,12 +151,9 @@ blind = false # one picture, no groups
 kind = "brightfield"
 stain = "hematoxylin_dab"
 channels = [
-  { channel = "hematoxylin", marker = "hematoxylin", role = "nuclei" },
-  { channel = "dab", marker = "FHL2", role = "other" },
-]
-
-[imaging]
-min_section_mm2 = 0.02 # the picture is a quarter of a millimetre wide
+  { channel = "hematoxylin", marker = "hematoxylin", role = "nuclei", threshold = 200 },
+  { channel = "dab", marker = "FHL2", role = "other", threshold = 200 },
+] # thresholds set by hand, in milli optical density: there is no control slide
 """
 IHC_SLIDES = """\
 file,animal,section,panel,batch,role,position_um,um_per_px,notes

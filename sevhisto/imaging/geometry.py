@@ -98,5 +98,7 @@ def _neighbours(n: int, factor: int, start: int, stop: int) -> tuple[IntArray, I
 def distance_bin(distance: FloatArray) -> IntArray:
     """Return the index of the signed-distance bin, NO_DISTANCE where the distance is NaN."""
     known = np.isfinite(distance)
-    steps = np.floor((np.where(known, distance, 0) - DISTANCE_EDGES_UM[0]) / DISTANCE_STEP_UM).astype(np.int64) + 1
+    # divided first, in double precision: a pixel just inside the core must not be rounded out of it
+    steps = np.floor(np.where(known, distance, 0).astype(np.float64) / DISTANCE_STEP_UM).astype(np.int64)
+    steps += 1 - int(DISTANCE_EDGES_UM[0]) // DISTANCE_STEP_UM
     return np.where(known, np.clip(steps, 0, len(DISTANCE_EDGES_UM)), NO_DISTANCE)

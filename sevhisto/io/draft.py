@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sevhisto.io.filenames import FileTokens, read_name
-from sevhisto.io.markers import guess_panel, guess_stain
+from sevhisto.io.markers import guess_panel, guess_stain, is_slice_label
 from sevhisto.io.scene import SceneInfo
 from sevhisto.io.sheets import PENDING
 from sevhisto.io.slides import readers, slide_info
@@ -99,7 +99,8 @@ def _images(folder: Path) -> tuple[list[_Image], list[str]]:
         try:
             scenes = slide_info(path)
         except SlideError as error:
-            notes.append(f"left out: {file} {error.problems[0].what}")
+            problem = error.problems[0]
+            notes.append(f"left out: {file} {problem.what}" + (f" ({problem.remedy})" if problem.remedy else ""))
             continue
         images += [_Image(file, read_name(file), info, len(scenes)) for info in scenes]
     return images, notes
@@ -116,7 +117,8 @@ def _name_panels(images: list[_Image]) -> dict[str, tuple[bool, str, list[tuple[
     panels: dict[str, tuple[bool, str, list[tuple[str | int, str, str]]]] = {}
     for image in images:
         stain, components = guess_stain(image.file) if image.info.is_rgb else ("", ())
-        channels = ("RGB", stain) if image.info.is_rgb else tuple(c.strip().casefold() for c in image.info.channels)
+        plain = tuple("" if is_slice_label(c) else c.strip().casefold() for c in image.info.channels)
+        channels = ("RGB", stain) if image.info.is_rgb else plain
         if channels not in names:
             n = len(names)
             names[channels] = chr(ord("A") + n) if n < 26 else f"P{n + 1}"
@@ -131,15 +133,16 @@ def _name_sections(images: list[_Image]) -> list[str]:
     groups: dict[tuple[str, str], list[_Image]] = {}
     for image in images:
         groups.setdefault((image.tokens.animal, image.panel), []).append(image)
-    numbered = []
-    for (animal, panel), group in groups.items():
+    numbered = 0
+    for group in groups.values():
         told = [image.tokens.section for image in group]
         if not all(told) or len({t.lstrip("0") for t in told}) < len(told):
             told = [str(n) for n in range(1, len(group) + 1)]
-            numbered.append(f"{animal or '?'} ({panel})")
+            numbered += len(group)
         for image, section in zip(group, told, strict=True):
             image.section = section
-    return [f"sections were numbered in the order of the files, for: {', '.join(numbered)}"] if numbered else []
+    what = f"slides.csv: {numbered} of {len(images)} rows have no section of their own in the file name"
+    return [f"{what}: they were numbered in the order of the files, check them"] if numbered else []
 
 
 def _slide_row(image: _Image) -> dict[str, str]:
@@ -200,6 +203,9 @@ def _left_to_do(images: list[_Image], panels: dict[str, tuple[bool, str, list[tu
     rows = [_slide_row(image) for image in images]
     open_cells = Counter(column for row in rows for column, cell in row.items() if cell == PENDING)
     notes = [f"slides.csv: fill in {column} ({n} of {len(rows)} rows)" for column, n in open_cells.items()]
+    stainless = [p for p, (_, stain, _channels) in panels.items() if stain == PENDING]
+    if stainless:
+        notes.append(f"study.toml: panel {', '.join(stainless)} is colour: fill in its stain, or export raw channels if it is fluorescence")
     unknown = [p for p, (_, stain, channels) in panels.items() if PENDING in (stain, *(v for c in channels for v in c))]
     if unknown:
         notes.append(f"study.toml: fill in marker and role of the channels of panel {', '.join(unknown)}")
@@ -207,5 +213,6 @@ def _left_to_do(images: list[_Image], panels: dict[str, tuple[bool, str, list[tu
     notes.append(
         "slides.csv: where a slide holds several sections, copy its row for each and count `piece` in slide order; add lost sections"
     )
+    notes.append("slides.csv: take out the rows of files that show no section, such as masks, labels and overviews")
     doubts = sorted({image.tokens.doubtful for image in images if image.tokens.doubtful})
     return notes + [f"slides.csv: {doubt}; check the rows" for doubt in doubts]

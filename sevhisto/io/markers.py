@@ -43,6 +43,11 @@ STAINS: tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ...] = (
 )
 
 
+def is_slice_label(channel: str) -> bool:
+    """Return whether a channel name is the label that an ImageJ export gave the slice, ``c:1/2 - file name``: it names no channel."""
+    return re.match(r"c:\d+/\d+(?!\d)", channel.strip()) is not None
+
+
 def guess_marker(channel: str) -> tuple[str, str]:
     """Return marker and role of a channel name; ("?", "?") for a dye or a number, the name itself as ``other`` where it is unknown."""
     text = channel.strip()
@@ -58,8 +63,9 @@ def guess_panel(channels: tuple[str, ...]) -> list[tuple[str | int, str, str]]:
     """Return (channel, marker, role) for each channel: its number where its name is no name, each marker and role at most once."""
     rows: list[tuple[str | int, str, str]] = []
     for number, channel in enumerate(channels, 1):
-        named: str | int = channel if channel.strip() and channels.count(channel) == 1 else number
-        marker, role = guess_marker(channel)
+        nameless = not channel.strip() or is_slice_label(channel)  # a slice label differs from file to file
+        named: str | int = channel if channels.count(channel) == 1 and not nameless else number
+        marker, role = ("?", "?") if nameless else guess_marker(channel)
         if marker in [m for _, m, _ in rows]:
             marker = "?"
         if role in ("nuclei", "landmark", "autofluorescence") and role in [r for _, _, r in rows]:

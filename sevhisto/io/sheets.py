@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -198,13 +198,25 @@ def _number(cell: str, semicolon: bool) -> tuple[float | None, str | None]:
 
 
 def pending(frame: pd.DataFrame, name: str) -> list[Problem]:
-    """Return a Problem for each cell that a drafted sheet left open (``?``)."""
-    return [
-        Problem(f"{name}, row {row}, column {column}", "is still to be filled in", "replace the ?")
-        for row, cells in frame.iterrows()
-        for column, cell in cells.items()
-        if str(cell).strip() == PENDING
-    ]
+    """Return a Problem for each column in which a drafted sheet left cells open (``?``), with their rows."""
+    found = []
+    for column in frame.columns:
+        rows = [int(str(row)) for row, cell in frame[column].items() if str(cell).strip() == PENDING]
+        if rows:
+            where = f"{name}, row{'s' * (len(rows) > 1)} {_runs(rows)}, column {column}"
+            found.append(Problem(where, "is still to be filled in", f"replace the ?{' in each' * (len(rows) > 1)}"))
+    return found
+
+
+def _runs(rows: Sequence[int]) -> str:
+    """Return ascending row numbers as text, neighbours joined: ``2-5, 9``."""
+    runs: list[list[int]] = []
+    for row in rows:
+        if runs and row == runs[-1][1] + 1:
+            runs[-1][1] = row
+        else:
+            runs.append([row, row])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
 def spelling_key(text: str) -> str:

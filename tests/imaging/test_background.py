@@ -1,0 +1,127 @@
+"""What is subtracted: recovered from controls made with known offsets and shares, and applied as stated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sevhisto.config import BatchSettings, ChannelSettings, PanelSettings
+from sevhisto.imaging.background import BackgroundSample, apply_correction, estimate_correction, glass_mask
+from sevhisto.types import Correction
+
+OFFSETS = {"DAPI": 101.0, "CD68": 143.0, "CD206": 90.0, "AF": 60.0}
+SHARES = {"DAPI": 0.5, "CD68": 0.8, "CD206": 0.3}
+PANEL = PanelSettings(
+    channels=[
+        ChannelSettings(channel="a", marker="DAPI", role="nuclei"),
+        ChannelSettings(channel="b", marker="CD68", role="macrophage"),
+        ChannelSettings(channel="c", marker="CD206", role="macrophage"),
+        ChannelSettings(channel="d", marker="AF", role="autofluorescence"),
+    ]
+)
+NO_BLANK = PanelSettings(channels=PANEL.channels[:3])
+TISSUE = np.zeros((60, 80), bool)
+TISSUE[20:50, 25:70] = True
+GLASS = np.zeros((60, 80), bool)
+GLASS[:8] = True
+
+
+def sample(role, seed, counterstain=0.0, spread=True, glow=True):
+    """Tissue whose autofluorescence has its median at the offset and a long upper tail; glass 20 below the offset."""
+    rng = np.random.default_rng(seed)
+    af = rng.exponential(60, TISSUE.shape) if glow else np.zeros(TISSUE.shape)
+    af = af - np.median(af[TISSUE])
+    planes = []
+    for marker, offset in OFFSETS.items():
+        plane = np.full(TISSUE.shape, offset - 20)
+        plane[TISSUE] = (offset + SHARES.get(marker, 1.0) * af + (counterstain if marker == "DAPI" else 0.0))[TISSUE]
+        planes.append(plane + (rng.normal(0, 2, TISSUE.shape) if spread else 0))
+    return BackgroundSample(role, np.stack(planes).astype(np.float32), TISSUE, GLASS)
+
+
+def no_tissue(control):
+    return BackgroundSample(control.role, control.values, np.zeros_like(TISSUE), control.glass)
+
+
+def test_offset_and_autofluorescence_of_the_controls_are_recovered():
+    controls = [sample("unstained", 1), sample("no_primary", 2, counterstain=500)]
+    found = estimate_correction(controls, PANEL, BatchSettings())
+    assert found.source == ("unstained", "no_primary", "no_primary", "no_primary")  # the counterstain is on no-primary slides
+    assert found.offset == pytest.approx(list(OFFSETS.values()), abs=0.5)
+    assert -found.unmix[:3, 3] == pytest.approx(list(SHARES.values()), abs=0.02)
+    assert np.array_equal(np.diag(found.unmix), np.ones(4))
+    cleaned = apply_correction(controls[0].values, found)[:3, TISSUE]
+    assert np.abs(np.median(cleaned, axis=1)).max() < 0.6
+    assert cleaned.std(axis=1).max() < 4  # of a tail of some 60 grey levels nothing is left but noise
+
+
+def test_bright_spots_do_not_decide_the_autofluorescence():
+    control = sample("unstained", 4)
+    control.values[1, 25:28, 30:40] += 5000  # a fluorescent crumb in one channel only
+    found = estimate_correction([control], PANEL, BatchSettings())
+    assert -found.unmix[1, 3] == pytest.approx(SHARES["CD68"], abs=0.03)
+
+
+def test_the_declared_bleed_through_is_what_is_subtracted():
+    leak = BatchSettings(bleed_through={"CD206": {"CD68": 0.05}})
+    found = estimate_correction([sample("no_primary", 5, glow=False)], NO_BLANK, leak)
+    assert found.unmix[2].tolist() == [0.0, -0.05, 1.0]
+    raw = np.zeros((3, 1, 2), np.float32)
+    raw[:, 0, 0] = found.offset
+    raw[:, 0, 1] = found.offset + [0.0, 400.0, 30.0 + 0.05 * 400.0]
+    assert apply_correction(raw, found)[2, 0] == pytest.approx([0.0, 30.0], abs=1e-3)
+
+
+def test_bleed_through_of_a_marker_that_this_panel_lacks_changes_nothing():
+    found = estimate_correction([], NO_BLANK, BatchSettings(bleed_through={"collagen_I": {"CD68": 0.1}, "CD68": {"fibronectin": 0.1}}))
+    assert np.array_equal(found.unmix, np.eye(3))
+
+
+def test_the_correction_is_the_stated_matrix():
+    rng = np.random.default_rng(0)
+    unmix = np.eye(4) - np.triu(rng.uniform(0, 0.3, (4, 4)), 1)
+    correction = Correction(rng.uniform(50, 200, 4), unmix, ("glass",) * 4)
+    raw = rng.uniform(0, 4000, (4, 7, 9)).astype(np.float32)
+    want = np.einsum("ij,jyx->iyx", unmix, raw.astype(np.float64) - correction.offset[:, None, None])
+    kept = raw.copy()
+    assert np.allclose(apply_correction(raw, correction), want, atol=2e-3)
+    assert np.array_equal(raw, kept)
+    assert apply_correction(raw, correction).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("controls", "source", "level"),
+    [
+        (["no_primary", "unstained", "sample"], ("unstained", "no_primary", "no_primary"), 0),
+        (["unstained", "sample"], ("unstained",) * 3, 0),
+        (["uninjured", "sample"], ("glass",) * 3, -20),
+        (["sample"], ("sample_glass",) * 3, -20),
+        ([], ("assumed_zero",) * 3, None),
+    ],
+)
+def test_each_fallback_says_where_the_offset_came_from(controls, source, level):
+    samples = [sample(role, i, spread=False, glow=False) for i, role in enumerate(controls)]
+    found = estimate_correction(samples, NO_BLANK, BatchSettings())
+    assert found.source == source
+    true = np.array(list(OFFSETS.values())[:3])
+    assert found.offset == pytest.approx(np.zeros(3) if level is None else true + level, abs=0.01)
+
+
+def test_a_no_primary_slide_alone_leaves_the_counterstain_to_the_glass():
+    found = estimate_correction([sample("no_primary", 3, counterstain=500)], NO_BLANK, BatchSettings())
+    assert found.source == ("glass", "no_primary", "no_primary")
+
+
+def test_a_control_without_tissue_gives_its_glass():
+    found = estimate_correction([no_tissue(sample("unstained", 3, spread=False))], NO_BLANK, BatchSettings())
+    assert found.source == ("glass",) * 3
+
+
+def test_glass_is_far_from_tissue_and_no_padding():
+    values = np.ones((2, 60, 80), np.float32)
+    values[:, :, :3] = 0
+    glass = glass_mask(TISSUE, values, um=10.0)
+    assert not glass[:, :3].any()
+    assert not glass[20:50, 19:76].any()
+    assert glass[20:50, 18].all()
+    assert glass_mask(np.zeros_like(TISSUE), values, 10.0)[:, 3:].all()

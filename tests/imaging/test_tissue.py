@@ -1,0 +1,82 @@
+"""Tissue: pieces on glass, and fields of view that show no glass."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from sevhisto.config import ImagingSettings
+from sevhisto.imaging.tissue import MIN_SEPARABILITY, find_cavity, find_pieces, separability
+from sevhisto.types import BoolArray, FloatArray
+
+UM = 4.0
+SETTINGS = ImagingSettings()
+
+
+def slide(discs: list[tuple[int, int, int]], shape: tuple[int, int] = (300, 400), seed: int = 0) -> tuple[FloatArray, BoolArray]:
+    """Return two noisy channels with textured discs (y, x, radius in px) on glass, and where the discs are."""
+    rng = np.random.default_rng(seed)
+    truth = np.zeros(shape, np.uint8)
+    for y, x, radius in discs:
+        cv2.circle(truth, (x, y), radius, 1, -1)
+    image = np.full((2, *shape), 100.0) + truth * rng.gamma(4, 30, (2, *shape))
+    return (image + rng.normal(0, 5, image.shape)).astype(np.float32), truth > 0
+
+
+def dice(a: BoolArray, b: BoolArray) -> float:
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+def test_pieces_on_glass_in_slide_order() -> None:
+    overview, truth = slide([(100, 380, 75), (95, 120, 70), (290, 240, 80)], (400, 500))
+    pieces, _ = find_pieces(overview, UM, SETTINGS)
+    assert len(pieces) == 3 and not any(p.touches_edge or p.whole_field for p in pieces)
+    assert [round((p.x0 + p.x1) / 2 / 10) for p in pieces] == [12, 38, 24]
+    found = np.zeros(truth.shape, bool)
+    for p in pieces:
+        found[p.y0 : p.y1, p.x0 : p.x1] |= p.outline
+    assert dice(found, truth) > 0.97
+
+
+def test_a_hole_is_a_cavity() -> None:
+    overview, truth = slide([(150, 200, 120)])
+    overview[:, 140:170, 180:220] = 100
+    pieces, mask = find_pieces(overview, UM, SETTINGS)
+    (piece,) = pieces
+    assert piece.outline.sum() == pytest.approx(truth.sum(), rel=0.06)
+    cavity = find_cavity(mask[piece.y0 : piece.y1, piece.x0 : piece.x1], piece.outline, UM, SETTINGS)
+    assert cavity.sum() == pytest.approx(30 * 40, rel=0.25)
+
+
+def test_a_tissue_that_touches_the_edge_is_said_to() -> None:
+    overview, _ = slide([(150, 0, 100)])
+    (piece,) = find_pieces(overview, UM, SETTINGS)[0]
+    assert piece.touches_edge and not piece.whole_field
+
+
+def test_an_image_smaller_than_a_section_is_all_tissue() -> None:
+    overview, _ = slide([(30, 30, 8), (60, 70, 8)], (100, 100))  # cells, in 0.16 mm2
+    pieces, mask = find_pieces(overview, UM, SETTINGS)
+    assert len(pieces) == 1 and pieces[0].whole_field and pieces[0].outline.all() and mask.all()
+
+
+def test_texture_without_glass_is_all_tissue() -> None:
+    rng = np.random.default_rng(3)
+    texture = cv2.GaussianBlur(rng.normal(500, 200, (300, 400)).astype(np.float32), (0, 0), 4)
+    pieces, mask = find_pieces(texture[None], UM, SETTINGS)
+    assert len(pieces) == 1 and pieces[0].whole_field and mask.all()
+
+
+def test_nothing_stands_out() -> None:
+    pieces, mask = find_pieces(np.full((2, 300, 400), 7, np.float32), UM, SETTINGS)
+    assert pieces == [] and not mask.any()
+
+
+def test_separability_has_otsus_values() -> None:
+    even = np.linspace(0, 1, 100_001, dtype=np.float32)
+    assert separability(even, 0.5) == pytest.approx(MIN_SEPARABILITY, abs=1e-4)
+    normal = np.random.default_rng(0).normal(0, 1, 400_000).astype(np.float32)
+    assert separability(normal, 0.0) == pytest.approx(2 / np.pi, abs=0.005)
+    assert separability(np.array([0, 0, 1, 1], np.float32), 0.5) == pytest.approx(1)
+    assert separability(np.zeros(5, np.float32), 0.5) == 0

@@ -20,8 +20,9 @@ from skimage import data
 from sevhisto.phantom.section import make_section
 from sevhisto.phantom.slide import write_slide
 from sevhisto.phantom.spec import SectionSpec
-from sevhisto.phantom.study import SlidePlan, StudySpec, plan_animals, plan_slides
+from sevhisto.phantom.study import plan_animals, plan_slides
 from sevhisto.phantom.study_files import write_sheets
+from sevhisto.phantom.study_spec import SlidePlan, StudySpec
 from sevhisto.pipeline import compare, run
 
 HERE = Path(__file__).resolve().parent

@@ -1,6 +1,6 @@
 """Real files that nobody here made, from the folder of slides to animals.csv, as a user runs it.
 
-`real_study/` beside this file holds the study's sheets. The images are copied from ``shared/data``; where it is absent the tests are skipped.
+The study's sheets stand in `real_study/`. The images are copied from ``shared/data``; where that is absent the tests are skipped.
 """
 
 from __future__ import annotations

@@ -153,7 +153,11 @@ def _empty(panel: PanelSettings, n_channels: int) -> Sums:
     n = len(panel.markers)
     shape = (n, 2, N_DISTANCE, N_INTENSITY)
     zeros = np.zeros((2, N_DISTANCE), np.int64)
-    return Sums(np.zeros(shape, np.int64), np.zeros(shape, np.int64), zeros, zeros.copy(), {}, {}, np.zeros(n_channels, np.int64))
+    nowhere = np.zeros(0, np.int64)
+    joint = {pair: joint_tally(nowhere, nowhere, nowhere) for pair in panel.pairs}  # no tissue is a measurement: zeros
+    nothing = np.zeros(0, np.float32)
+    fibres = {c.marker: fibre_sums(nowhere, nowhere, nothing, nothing) for c in panel.channels if c.role == "ecm"}
+    return Sums(np.zeros(shape, np.int64), np.zeros(shape, np.int64), zeros, zeros.copy(), joint, fibres, np.zeros(n_channels, np.int64))
 
 
 @dataclass
@@ -205,20 +209,10 @@ def _tally_block(
         totals.sums[i] += sums
         if channel.role == "ecm":
             fy, fx = gradients(corrected[i], settings.fibre_sigma_um / um)
-            _add(
-                totals.fibres,
-                channel.marker,
-                fibre_sums(place, bins[channel.marker], fy[block.inner][maps.examined], fx[block.inner][maps.examined]),
-            )
+            here = fy[block.inner][maps.examined], fx[block.inner][maps.examined]
+            totals.fibres[channel.marker] += fibre_sums(place, bins[channel.marker], *here)
     for a, b in panel.pairs:
-        _add(totals.joint, (a, b), joint_tally(place, bins[a], bins[b]))
-
-
-def _add(sums: dict[Any, IntArray], key: Any, more: IntArray) -> None:
-    if key in sums:
-        sums[key] += more
-    else:
-        sums[key] = more
+        totals.joint[a, b] += joint_tally(place, bins[a], bins[b])
 
 
 def blurred(image: FloatArray, sigma_px: float) -> FloatArray:

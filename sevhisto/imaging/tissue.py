@@ -50,7 +50,7 @@ def tissue_signal(overview: FloatArray, um: float) -> FloatArray:
     for channel in overview:
         smooth = cv2.GaussianBlur(np.ascontiguousarray(channel, np.float32), (0, 0), max(SMOOTHING_UM / um, 0.5))
         low, middle, high = (float(v) for v in np.percentile(smooth, (1, 50, 99)))
-        if high <= low:
+        if np.isclose(high, low, rtol=1e-5, atol=0):  # the blur of one value differs from it by rounding
             continue
         noise = max(1.4826 * float(np.median(np.abs(smooth - middle))), (high - low) / 100)
         squeezed = np.log1p(np.maximum(smooth - low, 0) / noise)

@@ -15,7 +15,14 @@ from sevhisto.imaging.section import SlideOverview, marker_reader, measure_secti
 from sevhisto.phantom import MARKERS, PhantomSection, SectionSpec, make_section
 from sevhisto.types import AnyArray, Correction, SectionRecord
 
-ROLES = {"nuclei": "nuclei", "glia": "landmark", "macrophage": "macrophage", "m2": "macrophage", "fibres": "ecm", "none": "autofluorescence"}
+ROLES = {
+    "nuclei": "nuclei",
+    "glia": "landmark",
+    "macrophage": "macrophage",
+    "m2": "macrophage",
+    "fibres": "ecm",
+    "none": "autofluorescence",
+}
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,8 @@ def test_a_centroid_between_two_pixels_has_one_owner_wherever_the_block_starts()
 
 def grid_section(bench, block, monkeypatch):
     """A lawn of nuclei with pairs across every possible border, measured in blocks of one size."""
-    centres = [(y, x) for y in range(40, 1060, 31) for x in range(40, 1060, 37)]
-    nuclei = discs((1100, 1100), centres, 8)
+    centres = [(y, x) for y in range(40, 660, 31) for x in range(40, 660, 37)]
+    nuclei = discs((700, 700), centres, 8)
     other = np.asarray(np.random.default_rng(1).gamma(2, 40, nuclei.shape), np.float32)
     other[:20] = other[-20:] = other[:, :20] = other[:, -20:] = 0
     nuclei[:20] = nuclei[-20:] = nuclei[:, :20] = nuclei[:, -20:] = 0
@@ -132,7 +132,7 @@ def grid_section(bench, block, monkeypatch):
 def test_cells_are_counted_once_whatever_the_blocks(bench, monkeypatch):
     whole, n = grid_section(bench, 4096, monkeypatch)
     assert len(whole.cells["y_um"]) == n
-    for block in (256, 333, 512, 1024):
+    for block in (256, 333, 512):
         cut, _ = grid_section(bench, block, monkeypatch)
         assert np.array_equal(cut.counts, whole.counts)
         assert np.array_equal(cut.sums, whole.sums)

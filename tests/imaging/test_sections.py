@@ -48,9 +48,10 @@ def test_crumbs_are_no_sections_and_a_cut_piece_says_that_it_is_cut():
 
 
 def test_empty_glass_and_a_constant_image_hold_no_piece():
-    pieces, mask = find_pieces(np.full((2, 300, 300), 7, np.float32), UM, SETTINGS)
-    assert pieces == []
-    assert not mask.any()
+    for level in (0, 7, 154, 1000.3):
+        pieces, mask = find_pieces(np.full((2, 300, 300), level, np.float32), UM, SETTINGS)
+        assert pieces == []
+        assert not mask.any()
 
 
 def test_a_hole_is_cavity_when_it_is_large_enough_and_inside():
@@ -61,8 +62,8 @@ def test_a_hole_is_cavity_when_it_is_large_enough_and_inside():
     mask[50:52, 50:52] = False  # too small
     mask[20:24, 60:140] = False  # a notch in the border
     cavity = find_cavity(mask, outline, 4.0, SETTINGS)
-    assert cavity.sum() == 600
-    assert cavity[90:110, 90:120].all()
+    assert 596 <= cavity.sum() <= 600  # the opening may round its corners
+    assert cavity[91:109, 91:119].all()
     assert not find_cavity(outline, outline, 4.0, SETTINGS).any()
 
 
@@ -96,8 +97,7 @@ def test_each_piece_is_a_section_of_its_own_and_none_asked_for_is_all(bench):
 
 def test_an_outline_on_one_piece_leaves_the_other_to_the_program(bench):
     slide, panel = two_sections(bench)
-    shape = tuple(-(-n // 1) for n in slide.shape[1:])
-    drawn = np.zeros(shape, bool)
+    drawn = np.zeros(slide.shape[1:], bool)  # at 3 um a pixel the overview is the slide
     two = bench.record(slide, 3.0, panel, piece=2)
     y, x = two.meta["corner_px"]
     drawn[y + 100 : y + 140, x + 130 : x + 180] = True

@@ -68,8 +68,10 @@ def test_texture_without_glass_is_all_tissue() -> None:
     assert len(pieces) == 1 and pieces[0].whole_field and mask.all()
 
 
-def test_nothing_stands_out() -> None:
-    pieces, mask = find_pieces(np.full((2, 300, 400), 7, np.float32), UM, SETTINGS)
+@pytest.mark.parametrize("shape", [(300, 400), (300, 300), (257, 301)])
+@pytest.mark.parametrize("value", [0, 7, 154, 60000])
+def test_nothing_stands_out(shape: tuple[int, int], value: int) -> None:
+    pieces, mask = find_pieces(np.full((2, *shape), value, np.float32), UM, SETTINGS)
     assert pieces == [] and not mask.any()
 
 

@@ -16,24 +16,21 @@ from sevhisto.compare.protocols import design_notes, dose_problems
 from sevhisto.compare.relations import relate
 from sevhisto.config import StudyConfig
 from sevhisto.engine import default_jobs, run_tasks
-from sevhisto.io.key import Key, codes, reveal, unblind, unblinded
+from sevhisto.io.key import Key, codes, unblind, unblinded
 from sevhisto.io.store import (
     load_record,
-    read_parquet,
     read_table,
     write_bytes_atomic,
-    write_frame,
     write_json,
-    write_parquet,
     write_table,
 )
 from sevhisto.io.study import Study, load_study
-from sevhisto.pipeline.running import exclusions_hash, is_open, stamp_of
-from sevhisto.pipeline.tables import Names
+from sevhisto.pipeline.measuring import PieceOutcome
+from sevhisto.pipeline.running import exclusions_hash, is_open, stamp_of, unaware
+from sevhisto.pipeline.tables import Names, decide, write_results
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import (
     ANIMALS,
-    CELLS,
     COMPARISONS,
     PROFILES,
     RECORDS,
@@ -44,14 +41,6 @@ from sevhisto.schema import (
     Table,
 )
 from sevhisto.types import Problem, SectionRecord, SevhistoError, StudyError
-
-_NAMED: tuple[tuple[str, Table], ...] = (
-    ("status.csv", STATUS),
-    ("sections.csv", SECTIONS),
-    ("profiles.csv", PROFILES),
-    ("records.csv", RECORDS),
-    ("animals.csv", ANIMALS),
-)
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,7 @@ def compare(root: Path, open_key: bool = False) -> CompareSummary:
     if open_key and study.config.study.blind and unblinded(results) is None:
         unblind(results, frozen)
     if is_open(study):
-        _reveal_tables(results, key)
+        _write_under_names(study, results, key, frozen)
     names = Names.of(key, is_open(study))
     groups, config, people = _groups(study, key, names)
     animals = read_table(results / "animals.csv", ANIMALS)
@@ -125,21 +114,26 @@ def _need_protocols(study: Study) -> None:
         )
 
 
-def _reveal_tables(results: Path, key: Key) -> None:
-    """Replace codes by names in every table that still has them."""
-    coded = set(key.animals.values()) - {""}
-    for name, table in _NAMED:
-        frame = read_table(results / name, table)
-        if set(frame["animal"]) - {""} <= coded and len(frame):
-            frame = reveal(frame, key)
-            write_table(results / name, frame.sort_values(["animal"], kind="stable"), table)
-            if table is ANIMALS:
-                write_frame(results / "animals_wide.csv", wide(table.conform(frame)))
-    cells = read_parquet(results / "cells.parquet", CELLS)
-    if len(cells) and set(cells["animal"]) <= coded:
-        write_parquet(results / "cells.parquet", reveal(cells, key), CELLS)
-    facts = _run_facts(results)
+def _write_under_names(study: Study, results: Path, key: Key, frozen: dict[str, str]) -> None:
+    """Make the tables again from the records, as `run` would for an open study; nothing if they carry names already."""
+    listed = read_table(results / "records.csv", RECORDS)
+    animals = {code: name for name, code in key.animals.items()}
+    if not set(listed["animal"]) <= set(animals):
+        return
     files = {code: name for name, code in key.files.items()}
+    status = read_table(results / "status.csv", STATUS)
+    rows = {(r["animal"], r["section"], r["panel"]): int(str(i)) for i, r in study.slides.iterrows()}
+    outcomes = []
+    for line, told in zip(listed.to_dict("records"), status.to_dict("records"), strict=True):
+        row = rows.get((animals[line["animal"]], line["section"], line["panel"]))
+        if row is None:
+            raise SevhistoError(Problem("slides.csv", "lists other sections than the last run", "run `sevhisto run` again"))
+        reason = told["reason"]
+        for code, name in files.items():
+            reason = reason.replace(code, Path(name).name) if code else reason
+        outcomes.append(PieceOutcome(row, results / "records" / line["record"] if line["record"] else None, reason))
+    write_results(results, decide(unaware(study), outcomes, Names.of(key, True), stamp_of(study, frozen)))
+    facts = _run_facts(results)
     facts["inputs_sha256"] = {files.get(name, name): value for name, value in facts["inputs_sha256"].items()}
     write_json(results / "run.json", facts)
 

@@ -131,8 +131,9 @@ def _shown_endpoints(inputs: ReportInputs, wide: pd.DataFrame) -> list[str]:
     if inputs.comparisons is not None and (inputs.comparisons["role"] == "primary").any():
         rows = inputs.comparisons[inputs.comparisons["role"] == "primary"]
         return [e for e in dict.fromkeys(rows["endpoint"]) if e in wide.columns]
-    volumes = [c for c in wide.columns if "_core_" in c and c.endswith("positive_volume_mm3")]
-    return (volumes + [c for c in wide.columns if c.endswith("_auc_score_days") and "early" not in c])[:MAX_GUESSED]
+    measured = [c for c in wide.columns if wide[c].notna().any()]
+    volumes = [c for c in measured if "_core_" in c and c.endswith("positive_volume_mm3")]
+    return (volumes + [c for c in measured if c.endswith("_auc_score_days") and "early" not in c])[:MAX_GUESSED]
 
 
 def _question(inputs: ReportInputs, wide: pd.DataFrame, comparisons: pd.DataFrame | None, endpoint: str, index: int) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_the_declared_bleed_through_is_what_is_subtracted():
     assert found.unmix[2].tolist() == [0.0, -0.05, 1.0]
     raw = np.zeros((3, 1, 2), np.float32)
     raw[:, 0, 0] = found.offset
-    raw[:, 0, 1] = found.offset + [0.0, 400.0, 30.0 + 0.05 * 400.0]
+    raw[:, 0, 1] = found.offset + np.array([0.0, 400.0, 30.0 + 0.05 * 400.0])
     assert apply_correction(raw, found)[2, 0] == pytest.approx([0.0, 30.0], abs=1e-3)
 
 

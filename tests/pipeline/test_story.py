@@ -119,3 +119,11 @@ def test_wrong_commands(tmp_path: Path, fresh: Path) -> None:
 def test_every_command_explains_itself(command: str) -> None:
     done = sevhisto(*([command] if command else []), "--help")
     assert (done.returncode == 0 and "Usage: sevhisto" in done.stdout) or "Usage:" in done.stdout
+
+
+def test_opening_the_key_and_running_again_give_the_same_tables(study: Path) -> None:
+    assert sevhisto("compare", study, "--unblind").returncode == 0
+    names = ("status.csv", "sections.csv", "profiles.csv", "records.csv", "animals.csv", "animals_wide.csv", "cells.parquet")
+    opened = {name: (study / "results" / name).read_bytes() for name in names}
+    assert run(study, jobs=1).measured_now == 0
+    assert {name: (study / "results" / name).read_bytes() for name in names} == opened

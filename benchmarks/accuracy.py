@@ -13,7 +13,7 @@ alignment    of the fibres in the core, against the noise-free image on the pain
 Every seed is one animal and one stain batch. `worst` is the section that is furthest off; `met` counts sections. Of each case a montage
 is written to benchmarks/out/: white is the true outline of tissue, core and cavity, red the core that was measured, blue the cavity.
 
-    .venv/bin/python benchmarks/accuracy.py            # five seeds, about 12 CPU minutes
+    .venv/bin/python benchmarks/accuracy.py            # five seeds: 16 CPU minutes
     .venv/bin/python benchmarks/accuracy.py --quick    # one seed at 1.3 um/px: one minute
 """
 

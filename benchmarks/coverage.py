@@ -13,8 +13,8 @@ imaging    measured over realised: realised is the ratio that these very animals
 and for null studies, in which no arm differs, the share of p < 0.05, of which 5 % are expected. Intervals of one study share animals,
 so the interval around the overall coverage is given twice: as if all were independent (Wilson), and drawing whole studies anew (bootstrap).
 
-    .venv/bin/python benchmarks/coverage.py                          # 20 seeds, 4 of them null, 1.5 um/px: about an hour on 2 cores
-    .venv/bin/python benchmarks/coverage.py --um-per-px 2.6          # the same, about 20 minutes
+    .venv/bin/python benchmarks/coverage.py                          # 20 seeds, 5 of them null, 1.5 um/px: over an hour on 2 cores
+    .venv/bin/python benchmarks/coverage.py --um-per-px 2.6          # the same: 45 CPU minutes
     .venv/bin/python benchmarks/coverage.py --quick                  # 2 seeds, 1 null, 3 rats per arm: a look
 """
 
@@ -147,7 +147,7 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--seeds", type=int, default=20, help="studies, null ones included")
     ask.add_argument("--first", type=int, default=101, help="first seed")
-    ask.add_argument("--null", type=int, default=4, help="how many of them are null: no arm differs from vehicle")
+    ask.add_argument("--null", type=int, default=5, help="how many of them are null: no arm differs from vehicle")
     ask.add_argument("--um-per-px", type=float, default=1.5, help="pixel size; the demo's own is 1.5")
     ask.add_argument("--jobs", type=int, default=2)
     ask.add_argument("--quick", action="store_true", help="2 seeds, 1 of them null, 3 rats per arm, 2.6 um/px")

@@ -162,7 +162,7 @@ class SectionRecord:
     cavity_px, masked_px : (2, N_DISTANCE) int64, pixels of cavity and of excluded or damaged area
     joint : {(marker_a, marker_b): (2, n_joint_distance, 64, 64) int64}
     fibres : {marker: (2, N_DISTANCE, n_coarse, 3) int64}, sums of fx2, fy2, fxfy
-    cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring
+    cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring (median intensities)
     masks : at overview resolution: tissue, cavity, masked, core (uint8, 0 or 1), distance (int16, um), thumbnail (h, w, n_markers) uint8 as
         `encode_thumbnail` made it, and for colour images thumbnail_rgb (h, w, 3) uint8
     """

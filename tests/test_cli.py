@@ -1,0 +1,179 @@
+"""The command line itself: help, version, usage errors, and the commands that need no run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from sevhisto import __version__, cli
+
+COMMANDS = ("demo", "init", "check", "run", "compare", "report", "phantom")
+
+
+@pytest.fixture
+def sevhisto(monkeypatch, capsys):
+    """Run a command line in this process; return status, output, errors."""
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["sevhisto", *map(str, words)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = 0 if end.code is None else int(end.code)
+        heard = capsys.readouterr()
+        return status, heard.out, heard.err
+
+    return command
+
+
+def test_help_names_every_command_and_every_command_has_help(sevhisto):
+    status, out, _ = sevhisto("--help")
+    assert status == 0
+    assert all(f"  {name} " in out for name in COMMANDS)
+    for name in COMMANDS:
+        status, out, _ = sevhisto(name, "--help")
+        assert status == 0
+        assert "Usage: " in out
+        assert f"sevhisto {name}" in out
+
+
+def test_the_version_is_that_of_the_package(sevhisto):
+    assert sevhisto("--version") == (0, f"sevhisto {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["run"], ["run", ".", "--jobs", "0"], ["run", ".", "--job-s", "1"], ["phantom", "x", "--seed", "a"]]
+)
+def test_wrong_usage_ends_with_2(sevhisto, words):
+    status, out, err = sevhisto(*words)
+    assert status == 2
+    assert out == ""
+    assert "Usage" in err
+
+
+def test_a_synthetic_study_is_written_and_found_in_order(sevhisto, tmp_path):
+    folder = tmp_path / "new"
+    status, out, err = sevhisto("phantom", folder, "--animals", 1, "--sections", 1, "--um-per-px", 4, "--jobs", 1, "--null", "--seed", 3)
+    assert status == 0, err
+    assert f"sevhisto run {folder}" in out
+    assert {p.name for p in folder.iterdir()} == {"study.toml", "slides.csv", "animals.csv", "motor.csv", "slides", "truth"}
+    status, out, err = sevhisto("check", folder)
+    assert (status, err) == (0, "")
+    assert "No problem found" in out
+    status, _, err = sevhisto("phantom", folder)
+    assert status == 1
+    assert "not empty" in err
+
+
+TOML = """
+[study]
+name = "small"
+orientation = "transverse"
+section_spacing_um = 200
+[[panels.A.channels]]
+channel = 1
+marker = "DAPI"
+role = "nuclei"
+[[panels.A.channels]]
+channel = 2
+marker = "CD68"
+role = "macrophage"
+[protocols.saline]
+route = "intravenous"
+total_dose = 0
+dose_unit = "ug"
+injections_h = [3]
+"""
+
+
+def write_study(root: Path, toml: str = TOML, **sheets: str) -> Path:
+    (root / "slides").mkdir(parents=True)
+    files = {
+        "slides": "file,animal,section,panel,batch,role,position_um\na.tif,r1,s1,A,b1,sample,0\n",
+        "animals": "animal,protocol\nr1,saline\n",
+    }
+    for name, text in {**files, **sheets}.items():
+        (root / f"{name}.csv").write_text(text, "utf-8")
+    (root / "study.toml").write_text(toml, "utf-8")
+    return root
+
+
+def test_check_tells_every_problem_at_once(sevhisto, tmp_path):
+    rows = "a.tif,r1,s1,A,b1,sample,0\nb.tif,r9,s2,A,b1,sampel,0\nc.tif,r1,s3,X,b1,sample,far\nd.tif,r9,s4,A,b1,sample,0\n"
+    root = write_study(tmp_path / "study", slides=f"file,animal,section,panel,batch,role,position_um\n{rows}")
+    status, out, err = sevhisto("check", root)
+    assert status == 1
+    assert out == ""
+    assert int(err.split()[0]) >= 8
+    for words in ("a.tif", "b.tif", "r9", "'sample'", "row 4", "far", "'X'"):
+        assert words in err, err
+
+
+def test_no_pixel_size_is_told_with_file_row_and_remedy_and_fails_the_section_only(sevhisto, tmp_path):
+    root = write_study(tmp_path / "study")
+    tifffile.imwrite(root / "slides" / "a.tif", np.zeros((2, 64, 64), np.uint16), photometric="minisblack")
+    status, _, err = sevhisto("check", root)
+    assert status == 1
+    assert "slides.csv, row 2, file a.tif" in err
+    assert "um_per_px" in err
+    status, out, _ = sevhisto("run", root, "--jobs", 1)
+    assert status == 3
+    assert "no pixel size" in out
+
+
+def test_a_text_file_named_tif_is_no_image(sevhisto, tmp_path):
+    root = write_study(tmp_path / "study")
+    (root / "slides" / "a.tif").write_text("dear diary", "utf-8")
+    status, _, err = sevhisto("check", root)
+    assert status == 1
+    assert "slides.csv, row 2, file a.tif" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ('pairs = [["DAPI", "CD86"]]', "did you mean 'CD68'"),
+        ('kind = "brightfeld"', "panels.A.kind"),
+        ('colour = "red"', "unknown setting"),
+    ],
+)
+def test_a_wrong_panel_is_told_with_its_place(sevhisto, tmp_path, change, said):
+    root = write_study(tmp_path / "study", TOML.replace("[[panels.A", f"[panels.A]\n{change}\n[[panels.A", 1))
+    for command in ("check", "run", "compare", "report"):
+        status, _, err = sevhisto(command, root)
+        assert status == 1
+        assert "study.toml: panels.A" in err
+        assert said in err
+    assert not (root / "results").exists()
+
+
+def test_a_contrast_of_an_unknown_protocol_is_told(sevhisto, tmp_path):
+    toml = TOML + '[[contrasts]]\nname = "c"\na = ["x"]\nb = ["y"]\n'
+    status, _, err = sevhisto("run", write_study(tmp_path / "study", toml))
+    assert status == 1
+    assert "contrast 'c' names protocol 'x'" in err
+
+
+def test_nothing_is_compared_or_reported_before_a_run(sevhisto, tmp_path):
+    root = write_study(tmp_path / "study")
+    tifffile.imwrite(root / "slides" / "a.tif", np.zeros((2, 64, 64), np.uint16), photometric="minisblack")
+    for command in ("compare", "report"):
+        status, _, err = sevhisto(command, root)
+        assert status == 1
+        assert "sevhisto run" in err
+
+
+def test_init_drafts_a_study_beside_the_slides(sevhisto, tmp_path):
+    folder = tmp_path / "mine" / "slides"
+    folder.mkdir(parents=True)
+    tifffile.imwrite(folder / "rat1_s1.tif", np.zeros((2, 64, 64), np.uint16), photometric="minisblack")
+    status, out, err = sevhisto("init", folder)
+    assert status == 0, err
+    assert out
+    assert (tmp_path / "mine" / "study.toml").is_file()

@@ -1,8 +1,8 @@
 """How long does one section take, and does memory grow with it?
 
 Synthetic five-channel sections (uint16, 0.5 um/px, tiled, zlib, pyramidal OME-TIFF) of 4096 x 3072, 8192 x 6144 and 16384 x 12288 pixels
-are made once and kept in benchmarks/out/speed/ (the largest takes 9 GB of memory and two CPU minutes). Each is then a study of one slide, and measured
-by the function that `sevhisto run` sends to its workers, in a process of its own with one thread:
+are made once and kept in benchmarks/out/speed/ (the largest takes 9 GB of memory and two CPU minutes). Each is then a study of one
+slide, and measured by the function that `sevhisto run` sends to its workers, in a process of its own with one thread:
 
 offset       background of the batch, from the overview of its slides, once a batch
 measure      the section from file to record: checksum, overview, masks, the pass, writing

@@ -2,7 +2,8 @@
 
 For each seed a synthetic study (four arms of six rats, two panels, controls) is written to a temporary folder, run from slides to
 tables, unblinded and compared, by the same functions that the commands call. Each study's effects are kept in
-``benchmarks/out/coverage/`` and its slides deleted, so that a stopped run goes on where it was. Printed per endpoint and contrast:
+``benchmarks/out/coverage/`` and its slides deleted, so that a stopped run goes on where it was; studies of another
+revision of the program or with other settings are kept apart, and never pooled. Printed per endpoint and contrast:
 
 declared   what the study was made with (a ratio of geometric means, or a difference in score x days), a value of the population
 cover      how many of the intervals hold it; 95 % are expected to
@@ -21,16 +22,19 @@ so the interval around the overall coverage is given twice: as if all were indep
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import resource
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
+import sevhisto
 from sevhisto.io.store import read_table
 from sevhisto.phantom import StudySpec, load_truth, make_study
 from sevhisto.pipeline import compare, run
@@ -39,6 +43,16 @@ from sevhisto.schema import STATUS
 
 OUT = Path(__file__).parent / "out" / "coverage"
 FIRST_NULL = 500  # null studies have seeds of their own
+
+
+def fingerprint(spec: StudySpec) -> str:
+    """Return what a study's effects depend on besides its seed: the program's source and the study's settings."""
+    root = Path(sevhisto.__file__).parent
+    sources = sorted(f for f in root.rglob("*.py") if f.parent.name != "report")
+    told = hashlib.sha256(repr(replace(spec, seed=0, null=False)).encode())
+    for file in sources:
+        told.update(file.read_bytes())
+    return told.hexdigest()[:10]
 
 
 def realised(study: Path) -> dict[tuple[str, str], float]:
@@ -86,11 +100,14 @@ def cpu_seconds() -> float:
 def collect(specs: list[StudySpec], jobs: int, folder: Path) -> pd.DataFrame:
     """Return the effects of all studies, making those that are not in `folder` yet."""
     folder.mkdir(parents=True, exist_ok=True)
+    revision = fingerprint(specs[0])
     parts = []
     for i, spec in enumerate(specs, 1):
         kept = folder / f"{'null' if spec.null else 'seed'}_{spec.seed:04d}.csv"
         if not kept.is_file():
             table = one_study(spec, jobs)
+            if fingerprint(specs[0]) != revision:  # worker processes load the source anew: this study is of neither revision
+                raise SystemExit(f"seed {spec.seed}: the program's source changed while the study ran; start again")
             table.to_csv(kept.with_suffix(".part"), index=False)
             kept.with_suffix(".part").rename(kept)
             first = table.iloc[0]
@@ -161,7 +178,7 @@ def main() -> None:
         for null, group in zip((False, True), seeds, strict=True)
         for s in group
     ]
-    table = collect(specs, o.jobs, OUT / f"{o.um_per_px:g}um_{n_per_arm}rats")
+    table = collect(specs, o.jobs, OUT / f"{o.um_per_px:g}um_{n_per_arm}rats_{fingerprint(specs[0])}")
     pd.set_option("display.width", 200, "display.max_columns", 20)
     real, null = table[~table["null"]], table[table["null"]]
     print(f"\n{len(specs)} studies of {n_per_arm} rats per arm at {o.um_per_px:g} um/px, {o.null} of them null")

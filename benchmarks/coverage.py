@@ -38,7 +38,7 @@ import sevhisto
 from sevhisto.io.store import read_table
 from sevhisto.phantom import StudySpec, load_truth, make_study
 from sevhisto.pipeline import compare, run
-from sevhisto.pipeline.demo import effects
+from sevhisto.pipeline.demonstrating import effects
 from sevhisto.schema import STATUS
 
 OUT = Path(__file__).parent / "out" / "coverage"

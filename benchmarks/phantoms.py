@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from skimage.filters import threshold_otsu
 
-from sevhisto.imaging.measure import gradients
+from sevhisto.imaging.measure import blurred
+from sevhisto.imaging.tally import gradients
 from sevhisto.phantom import (
     MARKERS,
     PhantomSection,
@@ -89,7 +90,7 @@ def plan(case: Case, seeds: Sequence[int]) -> list[SlidePlan]:
 def alignment(section: PhantomSection, marker: str) -> float:
     """Return the coherency of the structure tensor over the marker's structure in the core, in the noise-free image."""
     spec, truth = section.spec, section.truth
-    fy, fx = gradients(truth.optical(marker), 1.5 / spec.um_per_px)
+    fy, fx = gradients(blurred(truth.optical(marker), 1.5 / spec.um_per_px))
     here = truth.structure(marker) & truth.core_mask()
     xx, yy, xy = (float((a[here].astype(float) * b[here]).sum()) for a, b in ((fx, fx), (fy, fy), (fx, fy)))
     return float(np.hypot(yy - xx, 2 * xy) / (xx + yy)) if xx + yy else float("nan")

@@ -1,3 +1,3 @@
 """Spinal cord histology, from slides to per-animal tables and an answer that can be defended."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -25,6 +25,7 @@ HOMES: dict[str, set[str]] = {
     # library: the parts that may use it
     "cv2": {"imaging", "phantom", "io"},  # io: rasterising drawn outlines, averaging an overview
     "skimage": {"imaging", "phantom", "io"},
+    "numba": {"imaging"},
     "scipy.ndimage": {"imaging", "phantom"},
     "tifffile": {"io", "phantom"},
     "nd2": {"io"},

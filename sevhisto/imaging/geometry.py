@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from scipy import ndimage
 
@@ -50,6 +51,26 @@ def signed_distance(core: BoolArray, um: float) -> FloatArray:
     return np.asarray(np.where(padded, -inside, outside)[1:-1, 1:-1] * um, np.float32)
 
 
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+
+
+def dilated(mask: BoolArray, steps: int) -> BoolArray:
+    """Return a mask (h, w) grown by `steps` pixels, to its four neighbours each time."""
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), _CROSS, iterations=steps, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0, bool)
+
+
+def eroded(mask: BoolArray, steps: int) -> BoolArray:
+    """Return a mask (h, w) worn off by `steps` pixels, also where the image ends."""
+    return np.asarray(cv2.erode(mask.astype(np.uint8), _CROSS, iterations=steps, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0, bool)
+
+
+def filled(mask: BoolArray) -> BoolArray:
+    """Return a mask (h, w) with its holes filled."""
+    background = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    _, labels = cv2.connectedComponents(background, connectivity=4)
+    return np.asarray(labels[1:-1, 1:-1] != labels[0, 0], bool)
+
+
 def side_map(tissue: BoolArray, core: BoolArray, longitudinal: bool, flipped: bool) -> AnyArray:
     """Return 0 (left, or rostral) or 1 (right, or caudal) for every pixel, shape (h, w) uint8.
 
@@ -78,8 +99,8 @@ def upsample(values: AnyArray, factor: int, y0: int, y1: int, x0: int, x1: int) 
 
     Each pixel depends on its own place only, to the last bit, so that blocks agree whatever their corners.
     """
-    top, bottom, down = _neighbours(values.shape[0], factor, y0, y1)
-    left, right, across = _neighbours(values.shape[1], factor, x0, x1)
+    top, bottom, down = neighbours(values.shape[0], factor, np.arange(y0, y1))
+    left, right, across = neighbours(values.shape[1], factor, np.arange(x0, x1))
     first = int(top[0])
     rows = np.asarray(values[first : int(bottom[-1]) + 1], np.float32)
     wide = rows[:, left] + (rows[:, right] - rows[:, left]) * across
@@ -88,9 +109,19 @@ def upsample(values: AnyArray, factor: int, y0: int, y1: int, x0: int, x1: int) 
     return np.asarray(out, np.float32)
 
 
-def _neighbours(n: int, factor: int, start: int, stop: int) -> tuple[IntArray, IntArray, FloatArray]:
-    """Return the overview pixels on both sides of each full-resolution pixel centre, and the weight of the second."""
-    place = np.clip((np.arange(start, stop) + 0.5) / factor - 0.5, 0, n - 1)
+def upsample_at(values: AnyArray, factor: int, y: IntArray, x: IntArray) -> FloatArray:
+    """Interpolate an overview map at the centres of single full-resolution pixels (n,), as `upsample` does; float32 (n,)."""
+    top, bottom, down = neighbours(values.shape[0], factor, y)
+    left, right, across = neighbours(values.shape[1], factor, x)
+    values = np.asarray(values, np.float32)
+    upper = values[top, left] + (values[top, right] - values[top, left]) * across
+    lower = values[bottom, left] + (values[bottom, right] - values[bottom, left]) * across
+    return np.asarray(upper + (lower - upper) * down, np.float32)
+
+
+def neighbours(n: int, factor: int, pixels: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return the overview pixels (of `n`) on both sides of each full-resolution pixel's centre, and the weight of the second."""
+    place = np.clip((pixels + 0.5) / factor - 0.5, 0, n - 1)
     low = np.minimum(place.astype(np.int64), max(n - 2, 0))
     return low, np.minimum(low + 1, n - 1), np.asarray(place - low, np.float32)
 

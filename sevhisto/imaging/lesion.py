@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from sevhisto.config import ImagingSettings
+from sevhisto.imaging.geometry import dilated, filled
 from sevhisto.types import BoolArray, FloatArray
 
 BORDER_UM = 80.0
@@ -91,12 +91,12 @@ def _largest(mask: BoolArray, cavity: BoolArray, um: float, settings: ImagingSet
     """Return the largest blob after removing thin bridges, holes filled."""
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(settings.lesion_smoothing_um, um).astype(np.uint8)) > 0
     opened |= cavity & mask
-    labels, n = ndimage.label(opened)
-    if n == 0:
+    n, labels = cv2.connectedComponents(opened.astype(np.uint8), connectivity=4)
+    if n == 1:
         return np.zeros(mask.shape, bool)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return np.asarray(ndimage.binary_fill_holes(labels == sizes.argmax()), bool)
+    return filled(np.asarray(labels == sizes.argmax(), bool))
 
 
 def _settle(
@@ -113,8 +113,8 @@ def _settle(
 def _refine(
     candidate: BoolArray, glia: FloatArray, tissue: BoolArray, cavity: BoolArray, um: float, settings: ImagingSettings
 ) -> BoolArray:
-    grown = ndimage.binary_dilation(candidate, iterations=max(round(BORDER_UM / um), 1)) & tissue
-    rim = ndimage.binary_dilation(candidate, iterations=max(round(RIM_UM / um), 1)) & tissue & ~candidate & ~cavity
+    grown = dilated(candidate, max(round(BORDER_UM / um), 1)) & tissue
+    rim = dilated(candidate, max(round(RIM_UM / um), 1)) & tissue & ~candidate & ~cavity
     inner = candidate & ~cavity
     if not rim.any() or not inner.any():
         return candidate
@@ -124,7 +124,7 @@ def _refine(
 
 
 def _contrast(core: BoolArray, glia: FloatArray, solid: BoolArray, um: float) -> float:
-    rim = ndimage.binary_dilation(core, iterations=max(round(BORDER_UM / um), 1)) & ~core & solid
+    rim = dilated(core, max(round(BORDER_UM / um), 1)) & ~core & solid
     inner = core & solid
     if not rim.any():
         return 1.0

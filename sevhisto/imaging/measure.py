@@ -10,21 +10,24 @@ import cv2
 import numpy as np
 
 from sevhisto.config import ImagingSettings, PanelSettings
-from sevhisto.imaging.background import apply_correction
-from sevhisto.imaging.geometry import Layout, distance_bin, upsample
-from sevhisto.imaging.nuclei import REACH, contrast_threshold, local_contrast, measure_cells, nearest_pixel, segmenters
-from sevhisto.imaging.tally import count_places, fibre_sums, intensity_bin, joint_tally, quantise, tally
+from sevhisto.imaging import kernels
+from sevhisto.imaging.geometry import Layout, neighbours, upsample_at
+from sevhisto.imaging.nuclei import REACH, cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells, segmenters
+from sevhisto.imaging.tally import BIN_OF_QUANTUM, N_COARSE
 from sevhisto.types import (
     N_DISTANCE,
     N_INTENSITY,
+    N_JOINT_DISTANCE,
     AnyArray,
+    BoolArray,
     Correction,
     FloatArray,
     IntArray,
     PixelSource,
 )
 
-BLOCK_PX = 1024  # filters always run on this grid, so results do not depend on how a file is tiled
+BLOCK_PX = 1536  # filters always run on this grid, so results do not depend on how a file is tiled
+SAMPLE_PX, N_SAMPLES = 512, 16  # windows that tell the contrast of nuclei
 SATURATED_SHARE = 0.001
 
 
@@ -35,13 +38,13 @@ class MarkerReader:
     Attributes
     ----------
     channels : channel numbers in the file, from 0
-    convert : raw (len(channels), h, w) -> float32 (n_markers, h, w)
+    convert : raw (len(channels), h, w) -> uncorrected intensity (n_markers, h, w), any type
     top, bottom : raw values at or beyond which a pixel is saturated
     brightfield : raw is colour that the tissue absorbs
     """
 
     channels: tuple[int, ...]
-    convert: Callable[[AnyArray], FloatArray]
+    convert: Callable[[AnyArray], AnyArray]
     top: float
     bottom: float
     brightfield: bool = False
@@ -82,32 +85,87 @@ class Block:
     @property
     def inner(self) -> tuple[slice, slice]:
         """The owned pixels inside the read ones."""
-        return slice(self.y0 - self.ry0, self.y1 - self.ry0), slice(self.x0 - self.rx0, self.x1 - self.rx0)
+        return self.around(0)
+
+    def around(self, margin: int) -> tuple[slice, slice]:
+        """The owned pixels with a margin inside the read ones; less of it where the image ends."""
+        y0, x0 = max(self.y0 - margin, self.ry0) - self.ry0, max(self.x0 - margin, self.rx0) - self.rx0
+        return slice(y0, min(self.y1 + margin, self.ry1) - self.ry0), slice(x0, min(self.x1 + margin, self.rx1) - self.rx0)
 
 
-def blocks(shape: tuple[int, int], halo: int) -> list[Block]:
-    """Return the fixed grid of blocks over (height, width), each with a halo that stays inside the image."""
-    h, w = shape
+def blocks(shape: tuple[int, int], halo: int, step: int = 1, side: int | None = None) -> list[Block]:
+    """Return the fixed grid of blocks over (height, width), each with a halo that stays inside the image.
+
+    What a block reads starts at a multiple of `step`. Neighbours follow each other (Z order), so that what two of them read is still held.
+    """
+    (h, w), side = shape, side or BLOCK_PX
+    corners = [(y, x) for y in range(0, h, side) for x in range(0, w, side)]
     return [
         Block(
             y,
-            min(y + BLOCK_PX, h),
+            min(y + side, h),
             x,
-            min(x + BLOCK_PX, w),
-            max(y - halo, 0),
-            min(y + BLOCK_PX + halo, h),
-            max(x - halo, 0),
-            min(x + BLOCK_PX + halo, w),
+            min(x + side, w),
+            max(y - halo, 0) // step * step,
+            min(y + side + halo, h),
+            max(x - halo, 0) // step * step,
+            min(x + side + halo, w),
         )
-        for y in range(0, h, BLOCK_PX)
-        for x in range(0, w, BLOCK_PX)
+        for y, x in sorted(corners, key=lambda c: _z_order(c[0] // side, c[1] // side))
     ]
+
+
+def _z_order(y: int, x: int) -> int:
+    return sum(((y >> i & 1) << (2 * i + 1)) | ((x >> i & 1) << (2 * i)) for i in range(max(y, x).bit_length()))
 
 
 def halo_px(settings: ImagingSettings, um: float) -> int:
     """Return how far beyond a block the filters and a nucleus with its ring reach, in pixels."""
     reach = max(4 * settings.blur_um, REACH * settings.nucleus_diameter_um + settings.ring_um, 4 * settings.fibre_sigma_um)
-    return int(np.ceil(reach / um)) + 2
+    return int(np.ceil(reach / um)) + 2 + cell_step(um, settings.nucleus_diameter_um)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What every block of a section needs."""
+
+    source: PixelSource
+    reader: MarkerReader
+    layout: Layout
+    codes: AnyArray
+    panel: PanelSettings
+    settings: ImagingSettings
+    correction: Correction
+
+    @property
+    def um(self) -> float:
+        return self.source.um_per_px
+
+    @property
+    def step(self) -> int:
+        return cell_step(self.um, self.settings.nucleus_diameter_um)
+
+    def read(self, block: Block) -> AnyArray:
+        """Raw pixels of a block with its halo."""
+        return self.source.read(self.reader.channels, block.ry0, block.ry1, block.rx0, block.rx1)
+
+    def corrected(self, values: AnyArray, row: int) -> FloatArray:
+        """Corrected intensity of one marker, (h, w)."""
+        shares = self.correction.unmix[row]
+        return kernels.correct(values, row, shares, np.float32(shares @ self.correction.offset))
+
+    def places(self, block: Block) -> AnyArray:
+        """Where each owned pixel counts; see kernels.places."""
+        h, w = self.codes.shape
+        rows = neighbours(h, self.layout.factor, np.arange(block.y0, block.y1))
+        columns = neighbours(w, self.layout.factor, np.arange(block.x0, block.x1))
+        return kernels.places(self.codes, self.layout.distance, self.layout.has_core, *rows, *columns)
+
+    def share_of_tissue(self, b: Block) -> float:
+        """Roughly how much of a block is tissue."""
+        f = self.layout.factor
+        part = self.layout.tissue[b.y0 // f : max(b.y1 // f, b.y0 // f + 1), b.x0 // f : max(b.x1 // f, b.x0 // f + 1)]
+        return float(part.mean()) if part.size else 0.0
 
 
 def measure(
@@ -129,90 +187,73 @@ def measure(
 
     Memory is bounded by the block, whatever the size of the section.
     """
-    um = source.um_per_px
-    grid = blocks(source.shape, halo_px(settings, um))
+    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction)
     totals = _empty(panel, len(reader.channels))
-    nuclear = panel.marker_of_role("nuclei")
-    threshold = (
-        _nuclear_threshold(source, reader, layout, panel.markers.index(nuclear), settings, correction, grid) if nuclear else float("inf")
-    )
-    for block in grid:
-        maps = _maps(layout, block)
-        if maps.tissue.any():
-            raw = source.read(reader.channels, block.ry0, block.ry1, block.rx0, block.rx1)
-            corrected = apply_correction(reader.convert(raw), correction)
-            totals.saturated_px += _saturated(raw, reader, maps, block)
-            _tally_block(totals, corrected, maps, block, panel, settings, um)
-            if nuclear and np.isfinite(threshold):
-                _cells_block(totals, corrected, maps, block, panel, settings, um, threshold, layout)
+    threshold = _nuclear_threshold(job) if panel.marker_of_role("nuclei") else float("inf")
+    for block in blocks(source.shape, halo_px(settings, job.um), job.step):
+        place = job.places(block)
+        examined = kernels.count_unexamined(place, totals.cavity_px.reshape(-1), totals.masked_px.reshape(-1))
+        if examined:
+            raw = job.read(block)
+            for i, plane in enumerate(raw):
+                totals.saturated_px[i] += _saturated(plane[block.inner], place, reader)
+            small = _tally_block(totals, job, reader.convert(raw), block, place, np.isfinite(threshold))
+            if small is not None:
+                _cells_block(totals, job, small, block, place, threshold)
         tick((block.y1 - block.y0) * (block.x1 - block.x0))
     return totals
+
+
+def class_codes(layout: Layout) -> AnyArray:
+    """Return what each overview pixel is, (h, w) uint8: sums of kernels.TISSUE, CAVITY, MASKED and SECOND."""
+    codes = layout.tissue * np.uint8(kernels.TISSUE) + layout.cavity * np.uint8(kernels.CAVITY)
+    return np.asarray(codes + layout.masked * np.uint8(kernels.MASKED) + (layout.side > 0) * np.uint8(kernels.SECOND), np.uint8)
 
 
 def _empty(panel: PanelSettings, n_channels: int) -> Sums:
     n = len(panel.markers)
     shape = (n, 2, N_DISTANCE, N_INTENSITY)
     zeros = np.zeros((2, N_DISTANCE), np.int64)
-    nowhere = np.zeros(0, np.int64)
-    joint = {pair: joint_tally(nowhere, nowhere, nowhere) for pair in panel.pairs}  # no tissue is a measurement: zeros
-    nothing = np.zeros(0, np.float32)
-    fibres = {c.marker: fibre_sums(nowhere, nowhere, nothing, nothing) for c in panel.channels if c.role == "ecm"}
+    joint = {pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in panel.pairs}  # no tissue is a measurement: zeros
+    fibres = {c.marker: np.zeros((2, N_DISTANCE, N_COARSE, 3), np.int64) for c in panel.channels if c.role == "ecm"}
     return Sums(np.zeros(shape, np.int64), np.zeros(shape, np.int64), zeros, zeros.copy(), joint, fibres, np.zeros(n_channels, np.int64))
 
 
-@dataclass
-class _Maps:
-    """Full-resolution maps of one block without halo: what each pixel is and where it counts."""
-
-    tissue: AnyArray
-    cavity: AnyArray
-    masked: AnyArray
-    examined: AnyArray
-    place: IntArray
-    distance: FloatArray
-    side: AnyArray
+def _saturated(plane: AnyArray, place: AnyArray, reader: MarkerReader) -> int:
+    if plane.max() < reader.top and plane.min() > reader.bottom:  # most blocks: quicker than asking pixel by pixel
+        return 0
+    return kernels.saturated(plane, place, np.float32(reader.top), np.float32(reader.bottom))
 
 
-def _maps(layout: Layout, block: Block) -> _Maps:
-    box = (block.y0, block.y1, block.x0, block.x1)
-
-    def mask(values: AnyArray) -> AnyArray:
-        return upsample(values, layout.factor, *box) >= 0.5
-
-    tissue = mask(layout.tissue)
-    cavity = tissue & mask(layout.cavity) if layout.cavity.any() else np.zeros_like(tissue)
-    masked = tissue & mask(layout.masked) if layout.masked.any() else np.zeros_like(tissue)
-    distance = upsample(layout.distance, layout.factor, *box) if layout.has_core else np.full(tissue.shape, np.nan, np.float32)
-    side = mask(layout.side).astype(np.int64)
-    place = side * N_DISTANCE + distance_bin(distance)
-    return _Maps(tissue, cavity & ~masked, masked, tissue & ~cavity & ~masked, place, distance, side)
-
-
-def _saturated(raw: AnyArray, reader: MarkerReader, maps: _Maps, block: Block) -> IntArray:
-    inner = raw[(slice(None), *block.inner)]
-    return np.array([np.count_nonzero(((c >= reader.top) | (c <= reader.bottom)) & maps.examined) for c in inner], np.int64)
-
-
-def _tally_block(
-    totals: Sums, corrected: FloatArray, maps: _Maps, block: Block, panel: PanelSettings, settings: ImagingSettings, um: float
-) -> None:
-    place = maps.place[maps.examined]
-    totals.cavity_px += count_places(maps.place[maps.cavity])
-    totals.masked_px += count_places(maps.place[maps.masked])
-    bins: dict[str, IntArray] = {}
-    for i, channel in enumerate(panel.channels):
-        inner = blurred(corrected[i], settings.blur_um / um)[block.inner]
-        quanta = quantise(inner[maps.examined])
-        bins[channel.marker] = intensity_bin(quanta)
-        counts, sums = tally(place, bins[channel.marker], quanta)
-        totals.counts[i] += counts
-        totals.sums[i] += sums
+def _tally_block(totals: Sums, job: _Pass, values: AnyArray, block: Block, place: AnyArray, cells: bool) -> FloatArray | None:
+    """Add a block to the tallies; return every marker on the grid of the cells (n_markers, h, w), None where no cells are sought."""
+    paired = {m for pair in job.panel.pairs for m in pair}
+    bins = {m: np.empty(place.shape, np.int16) for m in paired}
+    spare = np.empty(place.shape, np.int16)
+    small: list[FloatArray] = []
+    for i, channel in enumerate(job.panel.channels):
+        corrected = job.corrected(values, i)
+        soft = _blurred_inner(corrected, block, job.settings.blur_um / job.um, 0)[0]
+        here = bins.get(channel.marker, spare)
+        flat = (2 * N_DISTANCE, N_INTENSITY)
+        kernels.tally_into(soft, place, BIN_OF_QUANTUM, totals.counts[i].reshape(flat), totals.sums[i].reshape(flat), here)
         if channel.role == "ecm":
-            fy, fx = gradients(corrected[i], settings.fibre_sigma_um / um)
-            here = fy[block.inner][maps.examined], fx[block.inner][maps.examined]
-            totals.fibres[channel.marker] += fibre_sums(place, bins[channel.marker], *here)
-    for a, b in panel.pairs:
-        totals.joint[a, b] += joint_tally(place, bins[a], bins[b])
+            smooth, y, x = _blurred_inner(corrected, block, max(job.settings.fibre_sigma_um / job.um, 0.5), 1)
+            kernels.fibres_into(smooth, y, x, place, here, totals.fibres[channel.marker].reshape(2 * N_DISTANCE, N_COARSE, 3))
+        if cells:
+            small.append(kernels.reduced(corrected, job.step))
+    for a, b in job.panel.pairs:
+        kernels.joint_into(place, bins[a], bins[b], totals.joint[a, b])
+    return np.stack(small) if small else None
+
+
+def _blurred_inner(image: FloatArray, block: Block, sigma_px: float, margin: int) -> tuple[FloatArray, int, int]:
+    """Return the owned pixels of a blurred image with up to `margin` around them, and where they start in it."""
+    wide, narrow = block.around(int(np.ceil(4 * sigma_px)) + 1 + margin), block.around(margin)
+    soft = blurred(image[wide], sigma_px)
+    y, x = narrow[0].start - wide[0].start, narrow[1].start - wide[1].start
+    inner = soft[y : y + narrow[0].stop - narrow[0].start, x : x + narrow[1].stop - narrow[1].start]
+    return inner, block.inner[0].start - narrow[0].start, block.inner[1].start - narrow[1].start
 
 
 def blurred(image: FloatArray, sigma_px: float) -> FloatArray:
@@ -222,69 +263,47 @@ def blurred(image: FloatArray, sigma_px: float) -> FloatArray:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT_101), np.float32)
 
 
-def gradients(image: FloatArray, sigma_px: float) -> tuple[FloatArray, FloatArray]:
-    """Return the derivatives along y and x at scale sigma, grey levels per pixel."""
-    smooth = blurred(image, max(sigma_px, 0.5))
-    fy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-    fx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-    return np.asarray(fy, np.float32), np.asarray(fx, np.float32)
-
-
-def _nuclear_threshold(
-    source: PixelSource,
-    reader: MarkerReader,
-    layout: Layout,
-    index: int,
-    settings: ImagingSettings,
-    correction: Correction,
-    grid: list[Block],
-) -> float:
-    """Return the contrast of nuclei from up to 9 evenly chosen blocks with tissue."""
-    with_tissue = [b for b in grid if _share_of_tissue(layout, b) > 0.2] or [b for b in grid if _share_of_tissue(layout, b) > 0]
-    chosen = [with_tissue[i] for i in np.unique(np.linspace(0, len(with_tissue) - 1, 9).astype(int))] if with_tissue else []
+def _nuclear_threshold(job: _Pass) -> float:
+    """Return the contrast of nuclei from evenly chosen windows with tissue."""
+    halo, um, step = halo_px(job.settings, job.um), job.um, job.step
+    grid = sorted(blocks(job.source.shape, halo, step, SAMPLE_PX), key=lambda b: (b.y0, b.x0))
+    shares = [job.share_of_tissue(b) for b in grid]
+    with_tissue = [b for b, s in zip(grid, shares, strict=True) if s > 0.2] or [b for b, s in zip(grid, shares, strict=True) if s > 0]
+    chosen = np.unique(np.linspace(0, len(with_tissue) - 1, N_SAMPLES).astype(int)) if with_tissue else []
+    row = job.panel.markers.index(str(job.panel.marker_of_role("nuclei")))
     samples = []
-    for b in chosen:
-        raw = source.read(reader.channels, b.ry0, b.ry1, b.rx0, b.rx1)
-        image = apply_correction(reader.convert(raw), correction)[index]
-        contrast = local_contrast(image, source.um_per_px, settings.nucleus_diameter_um)[b.inner]
-        samples.append(contrast[_maps(layout, b).examined])
+    for b in (with_tissue[i] for i in chosen):
+        image = kernels.reduced(job.corrected(job.reader.convert(job.read(b)), row), step)
+        contrast = local_contrast(image, um * step, job.settings.nucleus_diameter_um)
+        examined = _in_frame(job.places(b) >= 0, b, step)[::step, ::step][: image.shape[0], : image.shape[1]]
+        samples.append(contrast[examined])
     return contrast_threshold(samples)
 
 
-def _share_of_tissue(layout: Layout, b: Block) -> float:
-    f = layout.factor
-    part = layout.tissue[b.y0 // f : max(b.y1 // f, b.y0 // f + 1), b.x0 // f : max(b.x1 // f, b.x0 // f + 1)]
-    return float(part.mean()) if part.size else 0.0
+def _in_frame(examined: BoolArray, block: Block, step: int) -> BoolArray:
+    """Return a mask of owned pixels inside all that were read, with room for the last cell of the grid."""
+    owned = np.zeros((block.ry1 - block.ry0 + step, block.rx1 - block.rx0 + step), bool)
+    owned[block.inner] = examined
+    return owned
 
 
-def _cells_block(
-    totals: Sums,
-    corrected: FloatArray,
-    maps: _Maps,
-    block: Block,
-    panel: PanelSettings,
-    settings: ImagingSettings,
-    um: float,
-    threshold: float,
-    layout: Layout,
-) -> None:
-    nuclear = panel.markers.index(str(panel.marker_of_role("nuclei")))
-    labels = segmenters[settings.segmenter](corrected[nuclear], um, threshold, settings)
-    owned = np.zeros(labels.shape, bool)
-    owned[block.inner] = maps.examined
-    cells = measure_cells(labels, corrected, um, settings.ring_um, owned)
+def _cells_block(totals: Sums, job: _Pass, small: FloatArray, block: Block, place: AnyArray, threshold: float) -> None:
+    um, step, settings = job.um, job.step, job.settings
+    nuclear = job.panel.markers.index(str(job.panel.marker_of_role("nuclei")))
+    labels = segmenters[settings.segmenter](small[nuclear], um * step, threshold, settings)
+    cells = measure_cells(labels, small, um * step, settings.ring_um, _in_frame(place >= 0, block, step), step)
     if not len(cells.y):
         return
-    iy = nearest_pixel(cells.y) + block.ry0 - block.y0
-    ix = nearest_pixel(cells.x) + block.rx0 - block.x0
+    iy, ix = containing_pixel(cells.y, step) + block.ry0, containing_pixel(cells.x, step) + block.rx0
+    far = upsample_at(job.layout.distance, job.layout.factor, iy, ix) if job.layout.has_core else np.full(len(iy), np.nan, np.float32)
     columns: dict[str, FloatArray] = {
-        "y_um": ((cells.y + block.ry0 + 0.5) * um).astype(np.float32),
-        "x_um": ((cells.x + block.rx0 + 0.5) * um).astype(np.float32),
-        "distance_um": maps.distance[iy, ix],
-        "side": maps.side[iy, ix].astype(np.float32),
-        "area_um2": (cells.area_px * um**2).astype(np.float32),
+        "y_um": (((cells.y + 0.5) * step + block.ry0) * um).astype(np.float32),
+        "x_um": (((cells.x + 0.5) * step + block.rx0) * um).astype(np.float32),
+        "distance_um": far,
+        "side": (place[iy - block.y0, ix - block.x0] >= N_DISTANCE).astype(np.float32),
+        "area_um2": (cells.area_px * (um * step) ** 2).astype(np.float32),
     }
-    for i, marker in enumerate(panel.markers):
+    for i, marker in enumerate(job.panel.markers):
         columns[f"{marker}_nucleus"] = cells.nucleus[i]
         columns[f"{marker}_ring"] = cells.ring[i]
     totals.cells.append(columns)

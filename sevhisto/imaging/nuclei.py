@@ -11,6 +11,7 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
 from sevhisto.config import ImagingSettings
+from sevhisto.imaging.kernels import group_by_label, medians
 from sevhisto.registry import Registry
 from sevhisto.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 
@@ -81,18 +82,19 @@ class CellBlock:
     ring: FloatArray
 
 
-def measure_cells(labels: IntArray, channels: FloatArray, um: float, ring_um: float, owned: BoolArray) -> CellBlock:
+def measure_cells(labels: IntArray, channels: FloatArray, um: float, ring_um: float, owned: BoolArray, step: int = 1) -> CellBlock:
     """Return centroid, area and median intensities in nucleus and ring of each label whose centroid falls on `owned`.
 
     Parameters
     ----------
     labels : (h, w) int, 0 for background
     channels : (c, h, w) float32, corrected intensity
-    owned : (h, w) bool, pixels whose cells are counted here (the block without its halo, inside tissue)
+    owned : (h * step, w * step) bool or larger, pixels whose cells are counted here (the block without its halo, inside tissue)
+    step : pixels of `owned` per pixel of `labels`
 
     Returns
     -------
-    CellBlock with ``nucleus`` and ``ring`` of shape (c, n_cells). A nucleus without free surroundings has its own mean as ring.
+    CellBlock with ``nucleus`` and ``ring`` of shape (c, n_cells). A nucleus without free surroundings has its own median as ring.
     """
     n = int(labels.max(initial=0)) + 1
     flat = labels.ravel()
@@ -103,36 +105,38 @@ def measure_cells(labels: IntArray, channels: FloatArray, um: float, ring_um: fl
     cx = np.bincount(flat, weights=xx, minlength=n) / safe
     keep = area > 0
     keep[0] = False
-    keep &= owned[nearest_pixel(cy), nearest_pixel(cx)]
+    keep &= owned[containing_pixel(cy, step), containing_pixel(cx, step)]
     chosen = np.flatnonzero(keep)
-    ring = _ring_labels(labels, um, ring_um).ravel()
-    nucleus_level = _medians(flat, channels, chosen)
-    ring_level = _medians(ring, channels, chosen)
+    nucleus_level = _medians(labels, channels, chosen, n)
+    ring_level = _medians(_ring_labels(labels, um, ring_um), channels, chosen, n)
     ring_level = np.where(np.isnan(ring_level), nucleus_level, ring_level)
     return CellBlock(cy[chosen], cx[chosen], area[chosen].astype(np.float32), nucleus_level, ring_level)
 
 
-def _medians(labels: IntArray, channels: FloatArray, chosen: IntArray) -> FloatArray:
+def _medians(labels: IntArray, channels: FloatArray, chosen: IntArray, n: int) -> FloatArray:
     """Return the upper median of every channel over the pixels of each chosen label, (c, n) float32; NaN for a label without pixels.
 
     It reaches a threshold exactly where at least half of the pixels do, so that a bright neighbour at the edge of a ring does not count.
     """
-    on = np.flatnonzero(labels)
-    on = on[np.argsort(labels[on], kind="stable")]
-    own = labels[on]
-    first, last = np.searchsorted(own, chosen, "left"), np.searchsorted(own, chosen, "right")
-    out = np.full((len(channels), len(chosen)), np.nan, np.float32)
-    there = last > first
-    middle = (first + (last - first) // 2)[there]
+    start, pixels = group_by_label(labels, n)
+    out = np.empty((len(channels), len(chosen)), np.float32)
     for c, channel in enumerate(channels):
-        values = channel.ravel()[on]
-        out[c, there] = values[np.lexsort((values, own))][middle]
+        out[c] = medians(channel.ravel(), start, pixels, chosen)
     return out
 
 
-def nearest_pixel(place: AnyArray) -> IntArray:
-    """Return the pixel of a centroid. Halves go up: with rounding to even, the owner would depend on where a block starts."""
-    return np.asarray(np.floor(np.asarray(place, np.float64) + 0.5), np.int64)
+def containing_pixel(place: AnyArray, step: int = 1) -> IntArray:
+    """Return the full-resolution pixel of a centroid on a grid of `step` pixels. Halves go up: with rounding to even, the owner would
+    depend on where a block starts."""
+    return np.asarray(np.floor((np.asarray(place, np.float64) + 0.5) * step), np.int64)
+
+
+def cell_step(um: float, diameter_um: float) -> int:
+    """Return the side in pixels of the means in which cells are seen: the largest that leaves a nucleus 8 of them across, at least 1.
+
+    A finer scan shows no more nuclei; the same grid at every magnification makes them comparable.
+    """
+    return max(1, int(diameter_um / um / 8))
 
 
 def _ring_labels(labels: IntArray, um: float, ring_um: float) -> IntArray:

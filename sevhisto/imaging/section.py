@@ -89,7 +89,7 @@ class Drawn:
 def marker_reader(panel: PanelSettings, channels: Sequence[int], bit_max: float) -> MarkerReader:
     """Return how this panel's markers are read; `channels` are the file's channel numbers in the panel's order (fluorescence only)."""
     if panel.kind == "fluorescence":
-        return MarkerReader(tuple(channels), lambda raw: raw.astype(np.float32), bit_max, -np.inf)
+        return MarkerReader(tuple(channels), lambda raw: raw, bit_max, -np.inf)
     stain = stains[panel.stain]
     wanted = []
     for channel in panel.channels:

@@ -1,4 +1,4 @@
-"""The tally: pure kernels that turn corrected intensity and distance into additive counts and sums."""
+"""The tally in plain NumPy: what the compiled kernels of the pass must give, pixel for pixel, and the bins they share."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sevhisto.types import (
     IntArray,
 )
 
-_LOWEST, _HIGHEST = int(INTENSITY_EDGES_Q[0]), int(INTENSITY_EDGES_Q[-1])
+LOWEST_QUANTUM, HIGHEST_QUANTUM = int(INTENSITY_EDGES_Q[0]), int(INTENSITY_EDGES_Q[-1])
 # one look-up per pixel instead of a search among the edges
-_BIN_OF_QUANTUM = np.searchsorted(INTENSITY_EDGES_Q, np.arange(_LOWEST - 1, _HIGHEST + 1), side="right").astype(np.int64)
+BIN_OF_QUANTUM = np.searchsorted(INTENSITY_EDGES_Q, np.arange(LOWEST_QUANTUM - 1, HIGHEST_QUANTUM + 1), side="right").astype(np.int16)
 N_COARSE = len(JOINT_EDGES) + 1
 COARSE_OF_FINE: IntArray = np.concatenate([[0], np.searchsorted(JOINT_EDGES, INTENSITY_EDGES_Q * QUANTUM, side="right")]).astype(np.int64)
 """Coarse bin of each fine intensity bin; every coarse edge is a fine edge, so the mapping is exact."""
@@ -35,7 +35,7 @@ def quantise(intensity: FloatArray) -> IntArray:
 
 def intensity_bin(quanta: IntArray) -> IntArray:
     """Return the fine intensity bin of each value in quanta; same as ``searchsorted(INTENSITY_EDGES_Q, quanta, side="right")``."""
-    return np.asarray(_BIN_OF_QUANTUM[np.clip(quanta, _LOWEST - 1, _HIGHEST) - (_LOWEST - 1)], np.int64)
+    return np.asarray(BIN_OF_QUANTUM[np.clip(quanta, LOWEST_QUANTUM - 1, HIGHEST_QUANTUM) - (LOWEST_QUANTUM - 1)], np.int64)
 
 
 def tally(place: IntArray, bins: IntArray, quanta: IntArray) -> tuple[IntArray, IntArray]:
@@ -66,6 +66,14 @@ def joint_tally(place: IntArray, bins_a: IntArray, bins_b: IntArray) -> IntArray
 def count_places(place: IntArray) -> IntArray:
     """Return the number of pixels by side and distance bin, (2, N_DISTANCE) int64."""
     return np.bincount(place, minlength=2 * N_DISTANCE).reshape(2, N_DISTANCE).astype(np.int64)
+
+
+def gradients(smooth: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the derivatives of a smoothed image (h, w) along y and x by Sobel's masks, grey levels per pixel; mirrored at the edges."""
+    s = np.pad(smooth, 1, mode="reflect").astype(np.float32)
+    nw, n, ne, w, e, sw, south, se = s[:-2, :-2], s[:-2, 1:-1], s[:-2, 2:], s[1:-1, :-2], s[1:-1, 2:], s[2:, :-2], s[2:, 1:-1], s[2:, 2:]
+    two, eighth = np.float32(2), np.float32(1 / 8)
+    return ((sw - nw) + two * (south - n) + (se - ne)) * eighth, ((ne - nw) + two * (e - w) + (se - sw)) * eighth
 
 
 def fibre_sums(place: IntArray, bins: IntArray, fy: FloatArray, fx: FloatArray) -> IntArray:

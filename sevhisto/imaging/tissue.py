@@ -10,6 +10,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from sevhisto.config import ImagingSettings
+from sevhisto.imaging.geometry import dilated, eroded, filled
 from sevhisto.types import BoolArray, FloatArray
 
 SMOOTHING_UM = 8.0
@@ -95,8 +96,7 @@ def find_pieces(overview: FloatArray, um: float, settings: ImagingSettings) -> t
     radius = max(round(CLOSING_UM / 2 / um), 1)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     closed = cv2.morphologyEx(np.pad(mask, radius).astype(np.uint8), cv2.MORPH_CLOSE, kernel)[radius:-radius, radius:-radius]
-    filled = np.asarray(ndimage.binary_fill_holes(closed), bool)
-    labels, n = ndimage.label(filled)
+    labels, n = ndimage.label(filled(closed > 0))
     boxes = ndimage.find_objects(labels)
     smallest = settings.min_section_mm2 * 1e6 / um**2
     pieces = []
@@ -126,12 +126,12 @@ def _slide_order(pieces: list[Piece]) -> list[Piece]:
 def find_cavity(mask: BoolArray, outline: BoolArray, um: float, settings: ImagingSettings) -> BoolArray:
     """Return tissue-free holes inside `outline` that are large enough to be cavities, shape as given."""
     holes = outline & ~mask
-    holes = ndimage.binary_opening(holes, iterations=1)
+    holes = dilated(eroded(holes, 1), 1)
     labels, n = ndimage.label(holes)
     if n == 0:
         return np.zeros(outline.shape, bool)
     big = np.flatnonzero(np.bincount(labels.ravel()) * um**2 >= settings.min_cavity_um2)
-    inner = ndimage.binary_erosion(outline, iterations=max(round(20 / um), 1))  # a notch in the outline is no cavity
+    inner = eroded(outline, max(round(20 / um), 1))  # a notch in the outline is no cavity
     reaching_in = np.unique(labels[inner & holes])
     keep = np.intersect1d(big[big > 0], reaching_in)
     return np.asarray(np.isin(labels, keep), bool)

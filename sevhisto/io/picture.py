@@ -74,7 +74,7 @@ class PictureSlideFile:
             raise broken(self.path, f"its header and its pixels disagree ({info.shape} and {pixels.shape})")
         return np.moveaxis(pixels, -1, 0)
 
-    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int) -> AnyArray:
+    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int, level: int = 0) -> AnyArray:
         """Pixels (c, h, w)."""
         if self._pixels is None:
             self._pixels = self._decoded()

@@ -19,6 +19,24 @@ _KINDS = ("uint8", "uint16", "uint32", "float32", "float64")
 
 
 @dataclass(frozen=True)
+class Acquisition:
+    """How one channel was imaged; None or "" where the file does not say.
+
+    Attributes
+    ----------
+    exposure_ms : exposure of the camera, or dwell of a scanner, in milliseconds
+    gain : gain of camera or detector, as the file states it
+    light_pct : power of laser or lamp, per cent of its most
+    objective : name, or magnification and aperture
+    """
+
+    exposure_ms: float | None = None
+    gain: float | None = None
+    light_pct: float | None = None
+    objective: str = ""
+
+
+@dataclass(frozen=True)
 class SceneInfo:
     """The facts of one scene, read without touching its pixels.
 
@@ -30,6 +48,8 @@ class SceneInfo:
     calibrations : every pixel size that the file states, with the place where it stands
     n_z, n_t : planes in depth and in time
     bit_max : largest grey level that can occur, as far as the file tells
+    levels : (height, width) of the smaller copies that the file holds of the scene, largest first
+    acquisition : one per channel, or none at all
     """
 
     scene: int
@@ -41,6 +61,8 @@ class SceneInfo:
     n_z: int = 1
     n_t: int = 1
     bit_max: int = 0
+    levels: tuple[tuple[int, int], ...] = ()
+    acquisition: tuple[Acquisition, ...] = ()
 
     @property
     def um_per_px(self) -> float | None:
@@ -61,8 +83,11 @@ class SlideFile(Protocol):
 
     scenes: tuple[SceneInfo, ...]
 
-    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int) -> AnyArray:
-        """Pixels (c, h, w) of plane `z` of scene number `scene` (from 1); the region lies inside the scene."""
+    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int, level: int = 0) -> AnyArray:
+        """Pixels (c, h, w) of plane `z` of scene number `scene` (from 1); the region lies inside the scene.
+
+        `level` : 0 for full resolution, k for the k-th of the scene's smaller copies; the region is in pixels of that copy.
+        """
 
     def close(self) -> None:
         """Let go of the file."""

@@ -17,9 +17,9 @@ import pandas as pd
 
 from sevhisto.io.sheets import numbers, read_sheet
 from sevhisto.schema import TEXT, WHOLE, Table
-from sevhisto.types import AnyArray, Problem, SectionRecord, SevhistoError
+from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SevhistoError
 
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.npz")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -194,14 +194,26 @@ def _record_bytes(record: SectionRecord) -> bytes:
     }
     text = json.dumps(head, sort_keys=True, allow_nan=False)
     arrays: dict[str, AnyArray] = {"head": np.frombuffer(text.encode(), np.uint8)}
-    sparse = {"counts": record.counts, "sums": record.sums, "cavity_px": record.cavity_px, "masked_px": record.masked_px}
+    sparse = {"counts": record.counts, "sums": record.sums - _expected_sums(record.counts)}
+    sparse |= {"cavity_px": record.cavity_px, "masked_px": record.masked_px}
     sparse |= {f"joint{i}": a for i, a in enumerate(record.joint.values())}
     sparse |= {f"fibres{i}": a for i, a in enumerate(record.fibres.values())}
     for name, array in sparse.items():
         arrays |= _pack(name, array)
     arrays |= {f"cells{i}": a for i, a in enumerate(record.cells.values())}
-    arrays |= {f"masks{i}": a for i, a in enumerate(record.masks.values())}
+    arrays |= {f"masks{i}": _differences(a) for i, a in enumerate(record.masks.values())}
     return _npz(arrays)
+
+
+def _expected_sums(counts: AnyArray) -> Any:
+    """Return the sums that pixels in the middle of their bins would have: what differs from them takes half the space."""
+    middle = np.concatenate([INTENSITY_EDGES_Q[:1], (INTENSITY_EDGES_Q[:-1] + INTENSITY_EDGES_Q[1:]) // 2, INTENSITY_EDGES_Q[-1:]])
+    return counts * middle if counts.shape[-1:] == middle.shape else np.zeros(1, np.int64)[0]
+
+
+def _differences(mask: AnyArray) -> AnyArray:
+    """Return a map of distances (int16) as steps along its rows, which take a quarter of the space; other maps as they are."""
+    return np.diff(mask, axis=-1, prepend=np.int16(0)) if mask.dtype == np.int16 else mask
 
 
 def _pack(name: str, array: AnyArray) -> dict[str, AnyArray]:
@@ -248,15 +260,17 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
         out.reshape(-1)[np.cumsum(arrays[f"{name}.steps"].astype(np.int64))] = arrays[f"{name}.values"]
         return out
 
+    counts = dense("counts")
+    masks = (arrays[f"masks{i}"] for i in range(len(head["masks"])))
     return SectionRecord(
         meta=head["meta"],
         markers=tuple(head["markers"]),
-        counts=dense("counts"),
-        sums=dense("sums"),
+        counts=counts,
+        sums=dense("sums") + _expected_sums(counts),
         cavity_px=dense("cavity_px"),
         masked_px=dense("masked_px"),
         joint={(a, b): dense(f"joint{i}") for i, (a, b) in enumerate(head["joint"])},
         fibres={name: dense(f"fibres{i}") for i, name in enumerate(head["fibres"])},
         cells={name: arrays[f"cells{i}"] for i, name in enumerate(head["cells"])},
-        masks={name: arrays[f"masks{i}"] for i, name in enumerate(head["masks"])},
+        masks={n: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for n, m in zip(head["masks"], masks, strict=True)},
     )

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from sevhisto.config import ImagingSettings
 from sevhisto.imaging import measure as measuring
-from sevhisto.imaging.nuclei import REACH, contrast_threshold, local_contrast, measure_cells, nearest_pixel, segment_watershed
+from sevhisto.imaging.nuclei import REACH, contrast_threshold, local_contrast, measure_cells, containing_pixel, segment_watershed
 from sevhisto.types import Correction
 
 UM = 0.5
@@ -111,8 +111,8 @@ def test_only_cells_whose_centroid_is_owned_are_measured():
 
 def test_a_centroid_between_two_pixels_has_one_owner_wherever_the_block_starts():
     places = np.arange(0.5, 40.5)
-    assert np.array_equal(nearest_pixel(places), np.arange(1, 41))
-    assert np.array_equal(nearest_pixel(places + 7) - 7, nearest_pixel(places))
+    assert np.array_equal(containing_pixel(places), np.arange(1, 41))
+    assert np.array_equal(containing_pixel(places + 7) - 7, containing_pixel(places))
 
 
 def grid_section(bench, block, monkeypatch):

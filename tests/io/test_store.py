@@ -79,6 +79,7 @@ def typical() -> SectionRecord:
 
 def test_typical_record_is_small(tmp_path: Path) -> None:
     path = store.save_record(tmp_path, KEY, typical())
+    same(store.load_record(path).sums, typical().sums)
     assert path.stat().st_size < 1_000_000
     assert path.name.startswith("ab" * 16 + ".")
 

@@ -13,7 +13,7 @@ import pytest
 
 from sevhisto.phantom import load_truth
 from sevhisto.pipeline import compare, report, run
-from sevhisto.pipeline.demo import accuracy, effects
+from sevhisto.pipeline.demonstrating import accuracy, effects
 from sevhisto.pipeline.tables import Names
 from sevhisto.types import StudyError
 

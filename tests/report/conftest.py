@@ -90,7 +90,7 @@ def build_inputs(blinded: bool = False, compared: bool = True, pictures: bool = 
         profiles=_profiles(animals, effect),
         thresholds=_thresholds(),
         run={
-            "version": "0.1.0",
+            "version": "0.2.0",
             "started": "2026-11-02T09:14:00Z",
             "inputs": {"slides.csv": "9f" * 32, "n_files": 288},
             "packages": {"numpy": "2.3.4"},

@@ -1,0 +1,261 @@
+"""The compiled kernels of the pass. Each does what the plain NumPy function named in it does, and adds to what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numba
+import numpy as np
+
+from sevhisto.imaging.tally import (
+    COARSE_OF_FINE,
+    GRADIENT_QUANTUM,
+    HIGHEST_QUANTUM,
+    JOINT_OF_DISTANCE,
+    LOWEST_QUANTUM,
+    N_COARSE,
+)
+from sevhisto.types import DISTANCE_EDGES_UM, DISTANCE_STEP_UM, N_DISTANCE, NO_DISTANCE, QUANTUM, AnyArray, FloatArray, IntArray
+
+F = TypeVar("F", bound=Callable[..., object])
+TISSUE, CAVITY, MASKED, SECOND = 1, 2, 4, 8
+"""Bits of the class map of a layout."""
+OUTSIDE, IN_CAVITY, IN_MASKED = -1, -2, -3
+"""Places of pixels that are not examined are below zero: -1 outside, else -2 or -3 minus twice the place."""
+_FIRST_BIN = 1 - int(DISTANCE_EDGES_UM[0]) // DISTANCE_STEP_UM
+_LAST_BIN = len(DISTANCE_EDGES_UM)
+_PER_GREY = int(1 / QUANTUM)
+_PER_PRODUCT = float(1 / GRADIENT_QUANTUM)
+
+
+def compiled(function: F) -> F:
+    """Compile a function on arrays once per machine; strict arithmetic, so that it gives the same bits everywhere."""
+    made: F = numba.njit(cache=True, nogil=True)(function)
+    return made
+
+
+@compiled
+def correct(raw: AnyArray, row: int, shares: AnyArray, offset: np.float32) -> FloatArray:
+    """Return one marker's corrected intensity (h, w) from `raw` (c, h, w); see background.apply_correction."""
+    h, w = raw.shape[1], raw.shape[2]
+    out = np.empty((h, w), np.float32)
+    for y in range(h):
+        for x in range(w):
+            out[y, x] = np.float32(raw[row, y, x]) - offset
+    for c in range(raw.shape[0]):
+        share = np.float32(shares[c])
+        if c != row and share != 0:
+            for y in range(h):
+                for x in range(w):
+                    out[y, x] += share * np.float32(raw[c, y, x])
+    return out
+
+
+@compiled
+def _lerp(a: np.float32, b: np.float32, weight: np.float32) -> np.float32:
+    return np.float32(a + (b - a) * weight)
+
+
+@compiled
+def _bit(codes: AnyArray, bit: int, y0: int, y1: int, x0: int, x1: int, down: np.float32, across: np.float32) -> bool:
+    one, zero = np.float32(1), np.float32(0)
+    top = _lerp(one if codes[y0, x0] & bit else zero, one if codes[y0, x1] & bit else zero, across)
+    low = _lerp(one if codes[y1, x0] & bit else zero, one if codes[y1, x1] & bit else zero, across)
+    return bool(_lerp(top, low, down) >= 0.5)
+
+
+@compiled
+def places(
+    codes: AnyArray,
+    distance: FloatArray,
+    has_core: bool,
+    top: IntArray,
+    bottom: IntArray,
+    down: FloatArray,
+    left: IntArray,
+    right: IntArray,
+    across: FloatArray,
+) -> AnyArray:
+    """Return where each pixel of a block counts, (h, w) int32: side * N_DISTANCE + distance bin where it is examined tissue.
+
+    Elsewhere OUTSIDE, or IN_CAVITY or IN_MASKED minus twice its place. As geometry.upsample of every map, and geometry.distance_bin.
+
+    Parameters
+    ----------
+    codes : (h, w) uint8, overview pixels as sums of TISSUE, CAVITY, MASKED and SECOND
+    distance : (h, w) float32, overview; not read without a core
+    top, bottom, down, left, right, across : neighbours and weights of each row and column, as geometry gives them
+    """
+    h, w = len(top), len(left)
+    out = np.empty((h, w), np.int32)
+    for y in range(h):
+        y0, y1, dy = top[y], bottom[y], down[y]
+        for x in range(w):
+            x0, x1, dx = left[x], right[x], across[x]
+            code = codes[y0, x0]
+            if codes[y0, x1] != code or codes[y1, x0] != code or codes[y1, x1] != code:
+                code = 0
+                for bit in (TISSUE, CAVITY, MASKED, SECOND):
+                    if _bit(codes, bit, y0, y1, x0, x1, dy, dx):
+                        code += bit
+            if not code & TISSUE:
+                out[y, x] = OUTSIDE
+                continue
+            place = NO_DISTANCE
+            if has_core:
+                upper = _lerp(distance[y0, x0], distance[y0, x1], dx)
+                lower = _lerp(distance[y1, x0], distance[y1, x1], dx)
+                place = int(np.floor(np.float64(_lerp(upper, lower, dy)) / DISTANCE_STEP_UM)) + _FIRST_BIN
+                place = min(max(place, 0), _LAST_BIN)
+            if code & SECOND:
+                place += N_DISTANCE
+            if code & MASKED:
+                place = IN_MASKED - 2 * place
+            elif code & CAVITY:
+                place = IN_CAVITY - 2 * place
+            out[y, x] = place
+    return out
+
+
+@compiled
+def count_unexamined(place: AnyArray, cavity: IntArray, masked: IntArray) -> int:
+    """Add the pixels of cavity and excluded area to (2 * N_DISTANCE,) counts; return the number of examined pixels."""
+    examined = 0
+    for y in range(place.shape[0]):
+        for x in range(place.shape[1]):
+            here = place[y, x]
+            if here >= 0:
+                examined += 1
+            elif here < OUTSIDE:
+                behind = IN_CAVITY - here
+                if behind % 2 == 0:
+                    cavity[behind // 2] += 1
+                else:
+                    masked[behind // 2] += 1
+    return examined
+
+
+@compiled
+def tally_into(values: FloatArray, place: AnyArray, bin_of: AnyArray, counts: IntArray, sums: IntArray, bins: AnyArray) -> None:
+    """Add a block to counts and sums (2 * N_DISTANCE, N_INTENSITY), and write each examined pixel's bin; see tally.tally.
+
+    `bin_of` : tally.BIN_OF_QUANTUM.
+    """
+    limit = np.float32(2.0**20)
+    for y in range(values.shape[0]):
+        for x in range(values.shape[1]):
+            here = place[y, x]
+            if here < 0:
+                continue
+            value = min(max(values[y, x], -limit), limit)
+            quantum = np.int64(np.rint(value * np.float32(_PER_GREY)))
+            at = bin_of[min(max(quantum, LOWEST_QUANTUM - 1), HIGHEST_QUANTUM) - (LOWEST_QUANTUM - 1)]
+            counts[here, at] += 1
+            sums[here, at] += quantum
+            bins[y, x] = at
+
+
+@compiled
+def joint_into(place: AnyArray, bins_a: AnyArray, bins_b: AnyArray, counts: IntArray) -> None:
+    """Add a block to the joint tally (2, N_JOINT_DISTANCE, 64, 64); see tally.joint_tally."""
+    for y in range(place.shape[0]):
+        for x in range(place.shape[1]):
+            here = place[y, x]
+            if here >= 0:
+                side = 1 if here >= N_DISTANCE else 0
+                far = JOINT_OF_DISTANCE[here - side * N_DISTANCE]
+                counts[side, far, COARSE_OF_FINE[bins_a[y, x]], COARSE_OF_FINE[bins_b[y, x]]] += 1
+
+
+@compiled
+def fibres_into(smooth: FloatArray, margin_y: int, margin_x: int, place: AnyArray, bins: AnyArray, sums: IntArray) -> None:
+    """Add a block to structure-tensor sums (2 * N_DISTANCE, 64, 3); see tally.gradients and tally.fibre_sums.
+
+    `smooth` holds one pixel and more around the block, but where the image ends: there it is mirrored. The block starts at
+    (margin_y, margin_x) of it.
+    """
+    h, w = smooth.shape
+    eighth = np.float32(1 / 8)
+    for y in range(place.shape[0]):
+        m = y + margin_y
+        a = m - 1 if m > 0 else min(1, h - 1)
+        b = m + 1 if m < h - 1 else max(h - 2, 0)
+        for x in range(place.shape[1]):
+            here = place[y, x]
+            if here < 0:
+                continue
+            n = x + margin_x
+            c = n - 1 if n > 0 else min(1, w - 1)
+            d = n + 1 if n < w - 1 else max(w - 2, 0)
+            nw, ne, sw, se = smooth[a, c], smooth[a, d], smooth[b, c], smooth[b, d]
+            fy = ((sw - nw) + np.float32(2) * (smooth[b, n] - smooth[a, n]) + (se - ne)) * eighth
+            fx = ((ne - nw) + np.float32(2) * (smooth[m, d] - smooth[m, c]) + (se - sw)) * eighth
+            at = COARSE_OF_FINE[bins[y, x]]
+            sums[here, at, 0] += np.int64(np.rint(np.float64(fx * fx) * _PER_PRODUCT))
+            sums[here, at, 1] += np.int64(np.rint(np.float64(fy * fy) * _PER_PRODUCT))
+            sums[here, at, 2] += np.int64(np.rint(np.float64(fx * fy) * _PER_PRODUCT))
+
+
+@compiled
+def saturated(plane: AnyArray, place: AnyArray, top: float, bottom: float) -> int:
+    """Return the number of examined pixels of raw (h, w) at or beyond the ends of the range."""
+    n = 0
+    for y in range(place.shape[0]):
+        for x in range(place.shape[1]):
+            value = np.float32(plane[y, x])
+            n += (place[y, x] >= 0) & ((value >= top) | (value <= bottom))
+    return n
+
+
+@compiled
+def reduced(plane: FloatArray, step: int) -> FloatArray:
+    """Return means of whole `step` x `step` blocks of (h, w); what does not fill a block at the far edges is left out."""
+    h, w = plane.shape[0] // step, plane.shape[1] // step
+    out = np.empty((h, w), np.float32)
+    share = np.float32(1 / (step * step))
+    line = np.empty(w * step, np.float32)
+    for y in range(h):
+        line[:] = plane[y * step, : w * step]
+        for i in range(1, step):
+            for x in range(w * step):
+                line[x] += plane[y * step + i, x]
+        for x in range(w):
+            total = line[x * step]
+            for j in range(1, step):
+                total += line[x * step + j]
+            out[y, x] = total * share
+    return out
+
+
+@compiled
+def group_by_label(labels: IntArray, n: int) -> tuple[IntArray, IntArray]:
+    """Return where the pixels of each label 0..n-1 start in the second array (n + 1), and the pixels grouped by label, in order."""
+    flat = labels.ravel()
+    start = np.zeros(n + 1, np.int64)
+    for i in range(len(flat)):
+        if flat[i] > 0:
+            start[flat[i] + 1] += 1
+    for k in range(1, n + 1):
+        start[k] += start[k - 1]
+    place = start.copy()
+    pixels = np.empty(start[n], np.int64)
+    for i in range(len(flat)):
+        if flat[i] > 0:
+            pixels[place[flat[i]]] = i
+            place[flat[i]] += 1
+    return start, pixels
+
+
+@compiled
+def medians(channel: FloatArray, start: IntArray, pixels: IntArray, chosen: IntArray) -> FloatArray:
+    """Return the upper median of `channel` (flat) over the pixels of each chosen label; NaN for a label without pixels."""
+    out = np.full(len(chosen), np.nan, np.float32)
+    for k in range(len(chosen)):
+        first, last = start[chosen[k]], start[chosen[k] + 1]
+        if last > first:
+            values = np.empty(last - first, np.float32)
+            for i in range(first, last):
+                values[i - first] = channel[pixels[i]]
+            out[k] = np.partition(values, (last - first) // 2)[(last - first) // 2]
+    return out

@@ -1,0 +1,149 @@
+"""Each compiled kernel gives what the plain NumPy code gives, to the last bit where sums are whole numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sevhisto.imaging import kernels
+from sevhisto.imaging.background import apply_correction
+from sevhisto.imaging.geometry import Layout, distance_bin, neighbours, upsample, upsample_at
+from sevhisto.imaging.measure import class_codes
+from sevhisto.imaging.tally import (
+    BIN_OF_QUANTUM,
+    N_COARSE,
+    count_places,
+    fibre_sums,
+    gradients,
+    intensity_bin,
+    joint_tally,
+    quantise,
+    tally,
+)
+from sevhisto.types import N_DISTANCE, N_INTENSITY, N_JOINT_DISTANCE, Correction
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def random_places(rng, shape):
+    place = rng.integers(0, 2 * N_DISTANCE, shape).astype(np.int32)
+    place[rng.random(shape) < 0.2] = kernels.OUTSIDE
+    return place
+
+
+@settings(deadline=None, max_examples=30)
+@given(SEEDS, st.booleans())
+def test_places_are_those_of_the_interpolated_maps(seed, has_core):
+    rng = np.random.default_rng(seed)
+    h, w, f = 9, 11, int(rng.integers(1, 9))
+
+    def blob(share):
+        return rng.random((h, w)) < share
+
+    distance = rng.normal(0, 900, (h, w)).astype(np.float32) if has_core else np.full((h, w), np.nan, np.float32)
+    core = np.ones((h, w), bool) if has_core else np.zeros((h, w), bool)
+    layout = Layout(f, 4.0, blob(0.7), blob(0.3), blob(0.3), core, distance, blob(0.5).astype(np.uint8))
+    y0, x0 = int(rng.integers(0, h * f // 2)), int(rng.integers(0, w * f // 2))
+    box = (y0, h * f - 1, x0, w * f - 2)
+    rows, columns = neighbours(h, f, np.arange(*box[:2])), neighbours(w, f, np.arange(*box[2:]))
+    found = kernels.places(class_codes(layout), distance, has_core, *rows, *columns)
+
+    tissue, cavity, masked, side = (upsample(m, f, *box) >= 0.5 for m in (layout.tissue, layout.cavity, layout.masked, layout.side))
+    want = side * N_DISTANCE + distance_bin(upsample(distance, f, *box))
+    examined = tissue & ~cavity & ~masked
+    assert np.array_equal(found >= 0, examined)
+    assert np.array_equal(found[examined], want[examined])
+    assert (found[~tissue] == kernels.OUTSIDE).all()
+    in_cavity, in_masked = np.zeros(2 * N_DISTANCE, np.int64), np.zeros(2 * N_DISTANCE, np.int64)
+    assert kernels.count_unexamined(found, in_cavity, in_masked) == examined.sum()
+    assert np.array_equal(in_cavity, count_places(want[tissue & cavity & ~masked]).ravel())
+    assert np.array_equal(in_masked, count_places(want[tissue & masked]).ravel())
+
+
+@settings(deadline=None, max_examples=30)
+@given(SEEDS, st.floats(0.1, 1e6))
+def test_tallies_are_the_plain_ones(seed, spread):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, spread, (2, 23, 31)).astype(np.float32)
+    values.ravel()[::7] = np.round(values.ravel()[::7] * 16) / 16 + 1 / 32  # halves of a quantum
+    place = random_places(rng, (23, 31))
+    on = place >= 0
+    bins = np.zeros((2, 23, 31), np.int16)
+    for k in range(2):
+        counts, sums = np.zeros((2 * N_DISTANCE, N_INTENSITY), np.int64), np.zeros((2 * N_DISTANCE, N_INTENSITY), np.int64)
+        kernels.tally_into(values[k], place, BIN_OF_QUANTUM, counts, sums, bins[k])
+        quanta = quantise(values[k][on])
+        want = tally(place[on].astype(np.int64), intensity_bin(quanta), quanta)
+        assert np.array_equal(counts, want[0].reshape(counts.shape))
+        assert np.array_equal(sums, want[1].reshape(sums.shape))
+        assert np.array_equal(bins[k][on], intensity_bin(quanta))
+    joint = np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64)
+    kernels.joint_into(place, bins[0], bins[1], joint)
+    assert np.array_equal(joint, joint_tally(place[on].astype(np.int64), bins[0][on].astype(np.int64), bins[1][on].astype(np.int64)))
+
+
+@pytest.mark.parametrize("margins", [(0, 0), (1, 0), (1, 1), (3, 2)])
+def test_fibre_sums_are_the_plain_ones_also_at_the_edge_of_the_image(margins):
+    rng = np.random.default_rng(5)
+    smooth = rng.gamma(2, 50, (40, 37)).astype(np.float32)
+    y, x = margins
+    h, w = 40 - 2 * y, 37 - 2 * x
+    place, bins = random_places(rng, (h, w)), rng.integers(0, N_INTENSITY, (h, w)).astype(np.int16)
+    sums = np.zeros((2 * N_DISTANCE, N_COARSE, 3), np.int64)
+    kernels.fibres_into(smooth, y, x, place, bins, sums)
+    fy, fx = (g[y : y + h, x : x + w] for g in gradients(smooth))
+    on = place >= 0
+    want = fibre_sums(place[on].astype(np.int64), bins[on].astype(np.int64), fy[on], fx[on])
+    assert np.array_equal(sums, want.reshape(sums.shape))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_correction_is_the_plain_one(kind):
+    rng = np.random.default_rng(6)
+    raw = rng.integers(0, 250, (3, 17, 19)).astype(kind)
+    unmix = np.array([[1, -0.25, 0], [0, 1, 0], [-0.5, 0.125, 1.0]])
+    offset = np.array([7.5, 3.0, 20.25])
+    want = apply_correction(raw.astype(np.float32), Correction(offset, unmix, ("glass",) * 3))
+    for row in range(3):
+        found = kernels.correct(raw, row, unmix[row], np.float32(unmix[row] @ offset))
+        assert found == pytest.approx(want[row], abs=1e-4)
+
+
+def test_saturation_counts_examined_pixels_at_both_ends():
+    place = np.array([[0, 1, kernels.OUTSIDE], [2, 3, 4]], np.int32)
+    plane = np.array([[0, 255, 255], [254, 255, 1]], np.uint8)
+    assert kernels.saturated(plane, place, np.float32(255), np.float32(-np.inf)) == 2
+    assert kernels.saturated(plane, place, np.float32(np.inf), np.float32(0)) == 1
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_reduced_images_hold_means_of_whole_blocks(step):
+    plane = np.random.default_rng(7).normal(100, 30, (31, 47)).astype(np.float32)
+    h, w = 31 // step, 47 // step
+    want = plane[: h * step, : w * step].reshape(h, step, w, step).mean((1, 3), dtype=np.float64)
+    assert kernels.reduced(plane, step) == pytest.approx(want, abs=1e-3)
+
+
+@settings(deadline=None, max_examples=30)
+@given(SEEDS)
+def test_medians_are_upper_medians_of_each_label(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 9, (13, 17))
+    labels[labels == 4] = 0  # a label without pixels
+    channel = rng.normal(0, 100, labels.shape).astype(np.float32)
+    start, pixels = kernels.group_by_label(labels, 9)
+    chosen = np.arange(1, 9)
+    found = kernels.medians(channel.ravel(), start, pixels, chosen)
+    for label, value in zip(chosen, found, strict=True):
+        own = np.sort(channel[labels == label])
+        assert np.isnan(value) if not len(own) else value == own[len(own) // 2]
+
+
+def test_a_map_at_single_points_is_the_map_at_those_pixels():
+    rng = np.random.default_rng(8)
+    values = rng.normal(0, 500, (12, 9)).astype(np.float32)
+    whole = upsample(values, 5, 0, 60, 0, 45)
+    y, x = rng.integers(0, 60, 50), rng.integers(0, 45, 50)
+    assert np.array_equal(upsample_at(values, 5, y, x), whole[y, x])

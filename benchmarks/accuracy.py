@@ -32,7 +32,8 @@ import pandas as pd
 from phantoms import Case, make, without_blank
 
 from sevhisto.imaging.geometry import upsample
-from sevhisto.io.store import load_record, read_table
+from sevhisto.io.records import load_record
+from sevhisto.io.store import read_table
 from sevhisto.phantom import StudyTruth, load_truth
 from sevhisto.phantom.geometry import fill_polygon
 from sevhisto.pipeline import run

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -18,7 +19,9 @@ from sevhisto import __version__
 from sevhisto.types import SevhistoError
 
 if TYPE_CHECKING:
-    from sevhisto.pipeline import DemoSummary, RunSummary
+    from rich.console import Console
+
+    from sevhisto.pipeline import DemoSummary, Progress, RunSummary
 
 app = typer.Typer(
     name="sevhisto",
@@ -30,9 +33,16 @@ app = typer.Typer(
 )
 STUDY_WRONG, SOME_FAILED = 1, 3
 MAX_FAILURES_SHOWN = 20
+LINE_EVERY_S = 30.0
+MIN_SECONDS = 5.0
 
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that holds study.toml.")]
 Jobs = Annotated[Optional[int], typer.Option("--jobs", "-j", min=1, help="Processes; one per core if not given.")]  # noqa: UP045
+
+Memory = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option("--memory", metavar="GB", min=0, help="Memory to use in all; what is free now if not given. Fewer processes use less."),
+]
 
 
 def say(text: str = "") -> None:
@@ -40,26 +50,94 @@ def say(text: str = "") -> None:
     typer.echo(text)
 
 
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``45 s``, ``12 min``, ``3 h 5 min``."""
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def pace(done: int, total: int, seconds: float, failed: int = 0, skipped: int = 0, at_least: int = 3) -> str:
+    """Return time taken, rate, time left and failures, for one line.
+
+    Rate and time left count what was done now (not `skipped`), and are told from the `at_least`-th on: one or two say little about the
+    rest, and with n processes the first n end together.
+    """
+    new = done - skipped
+    said = [duration(seconds)]
+    if new >= at_least and seconds >= MIN_SECONDS:
+        said.append(f"{60 * new / seconds:.3g} per min")
+        if done < total:
+            said.append(f"about {duration((total - done) * seconds / new)} left")
+    return ", ".join(said) + (f", {failed} failed" if failed else "")
+
+
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a progress function: bars with rate and time left on a terminal, one line a stage elsewhere."""
+def progress_bars(jobs: int = 1) -> Iterator[Progress]:
+    """Yield a progress function for `jobs` processes: bars on a terminal; elsewhere a line every half minute, and one a stage."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda what, done, total: typer.echo(f"{what}: {done}/{total}", err=True) if done == total else None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    bars: dict[str, TaskID] = {}
-    with Progress(*columns, console=console) as display:
+    if console.is_terminal:
+        with _bars(console, max(3, jobs)) as show:
+            yield show
+    else:
+        yield _lines(max(3, jobs))
 
-        def show(what: str, done: int, total: int) -> None:
+
+def _lines(at_least: int) -> Progress:
+    started: dict[str, float] = {}
+    told: dict[str, float] = {}
+
+    def show(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
+        now = time.monotonic()
+        start = started.setdefault(what, now)
+        if done == total or now - told.setdefault(what, start) >= LINE_EVERY_S:
+            told[what] = now
+            typer.echo(f"{what}: {done}/{total}, {pace(done, total, now - start, failed, skipped, at_least)}", err=True)
+
+    return show
+
+
+@contextmanager
+def _bars(console: Console, at_least: int) -> Iterator[Progress]:
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn
+    from rich.progress import Progress as Display
+    from rich.text import Text
+
+    class Pace(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            seconds = task.finished_time or task.elapsed or 0.0
+            counts = task.fields["failed"], task.fields["skipped"]
+            return Text(pace(int(task.completed), int(task.total or 0), seconds, *counts, at_least))
+
+    bars: dict[str, TaskID] = {}
+    with Display(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Pace(), console=console) as display:
+
+        def show(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
             if what not in bars:
-                bars[what] = display.add_task(what, total=total)
-            display.update(bars[what], completed=done, total=total)
+                bars[what] = display.add_task(what, total=total, failed=0, skipped=0)
+            display.update(bars[what], completed=done, total=total, failed=failed, skipped=skipped)
 
         yield show
+
+
+def processes(jobs: int | None, memory_gb: float | None) -> int:
+    """Return how many processes to use, and say so where the memory allows fewer than asked for."""
+    from sevhisto.engine import WORKER_MB, available_mb, default_jobs, jobs_for
+
+    wanted = jobs or default_jobs()
+    if memory_gb is not None:
+        fit, why = jobs_for(wanted, 1024 * memory_gb), f"--memory {memory_gb:g}"
+    else:
+        free = available_mb()
+        if free is None:
+            return wanted
+        fit, why = jobs_for(wanted, max(free, WORKER_MB)), f"{free / 1024:.1f} GB of memory free now"
+    if fit < wanted:
+        typer.echo(f"{fit} of {wanted} processes fit: {why}, and one needs up to {WORKER_MB} MB.", err=True)
+    return fit
 
 
 @app.callback(invoke_without_command=True)
@@ -72,14 +150,16 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the study.")] = Path("sevhisto-demo"), jobs: Jobs = None
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the study.")] = Path("sevhisto-demo"),
+    jobs: Jobs = None,
+    memory: Memory = None,
 ) -> None:
     """Make a small study with known truth, run it to the end, and say how far the result is from the truth."""
-    from sevhisto.engine import default_jobs
     from sevhisto.pipeline import demo as make
 
-    with progress_bars() as progress:
-        done = make(folder, jobs=jobs or default_jobs(), progress=progress)
+    n = processes(jobs, memory)
+    with progress_bars(n) as progress:
+        done = make(folder, jobs=n, progress=progress)
     _say_run(done.run)
     _say_demo(done)
     _exit_if_failed(done.run)
@@ -111,6 +191,7 @@ def check(study: StudyFolder) -> None:
 def run(
     study: StudyFolder,
     jobs: Jobs = None,
+    memory: Memory = None,
     scheduler: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Dask scheduler to run on, instead of local processes."),
@@ -118,9 +199,16 @@ def run(
 ) -> None:
     """Measure all slides and write the tables. Run it again to go on: sections that are done are not read again."""
     from sevhisto.pipeline import run as start
+    from sevhisto.types import Problem
 
-    with progress_bars() as progress:
-        done = start(study, jobs, scheduler, progress)
+    for option, given in (("--jobs", jobs), ("--memory", memory)):
+        if scheduler and given is not None:
+            raise SevhistoError(
+                Problem(option, "means local processes, but --scheduler names a cluster", "give the cluster's workers their limits")
+            )
+    n = None if scheduler else processes(jobs, memory)
+    with progress_bars(n or 1) as progress:
+        done = start(study, n, scheduler, progress)
     _say_run(done)
     say(f"Next: sevhisto report {study}   (or compare, which needs animals.csv and motor.csv filled in)")
     _exit_if_failed(done)
@@ -148,11 +236,11 @@ def compare(
 
 
 @app.command()
-def report(study: StudyFolder, jobs: Jobs = None) -> None:
+def report(study: StudyFolder, jobs: Jobs = None, memory: Memory = None) -> None:
     """Write results/report.html: one file, offline, with overlays of every section."""
     from sevhisto.pipeline import report as write
 
-    say(f"Wrote {write(study, jobs)}")
+    say(f"Wrote {write(study, processes(jobs, memory))}")
 
 
 @app.command()

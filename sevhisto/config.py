@@ -168,6 +168,7 @@ class ImagingSettings(Settings):
     nucleus_diameter_um: float = _s(8.0, "typical nucleus", "um", ge=2, le=60)
     ring_um: float = _s(2.0, "width of the ring around a nucleus in which its cytoplasm is measured", "um", gt=0, le=20)
     fibre_sigma_um: float = _s(1.5, "scale of the fibre gradients", "um", gt=0, le=20)
+    puncta_diameter_um: float = _s(0.8, "typical spot of a tracer; pixels of more than half of it cannot show one", "um", ge=0.2, le=5)
 
 
 class ThresholdSettings(Settings):
@@ -292,7 +293,7 @@ def parse_config(data: dict[str, Any], where: str = "study.toml") -> StudyConfig
 
 
 def _problem(error: Any, where: str) -> Problem:
-    place = ".".join(str(part) for part in error["loc"]) or "(whole file)"
+    place = ".".join(str(part + 1 if isinstance(part, int) else part) for part in error["loc"]) or "(whole file)"  # lists count from 1
     if error["type"] == "extra_forbidden":
         known = _known_keys(error["loc"][:-1])
         return Problem(f"{where}: {place}", "unknown setting", did_you_mean(str(error["loc"][-1]), known))

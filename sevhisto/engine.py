@@ -4,24 +4,49 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sevhisto.imaging.measure import single_threaded
-from sevhisto.types import Problem, SevhistoError
+from sevhisto.types import Problem, SevhistoError, StudyError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-
 DASK_TIMEOUT_S = 10
+PARENT_WATCH_S = 2.0
+WORKER_MB = 600
+"""Most memory that a process needs to measure a section; see "Speed and memory" in benchmarks/RESULTS.md."""
+PARENT_MB = 300
+"""What the process that hands out the work needs beside its workers."""
 
 
 def default_jobs() -> int:
     """Return the number of processes used where none is asked for: one per available core."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_mb(meminfo: Path = Path("/proc/meminfo")) -> float | None:
+    """Return the memory that new processes can have without swapping, or None where the system (not Linux) does not tell."""
+    try:
+        lines = meminfo.read_text("ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    kb = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return int(kb[0]) / 1024 if kb else None
+
+
+def jobs_for(jobs: int, memory_mb: float) -> int:
+    """Return how many of `jobs` processes fit in `memory_mb`; StudyError where the memory is not enough for one."""
+    if memory_mb < WORKER_MB:
+        what = f"{memory_mb:.0f} MB is not enough: one process needs {WORKER_MB} MB"
+        raise StudyError(Problem("--memory", what, f"allow {WORKER_MB / 1000:g} GB or more"))
+    return max(1, min(jobs, int((memory_mb - PARENT_MB) // WORKER_MB)))  # a single job runs in the parent itself
 
 
 def run_tasks(
@@ -78,7 +103,21 @@ def _alone(function: Callable[[T], R], task: T) -> R | BaseException:
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
     # spawn: no lock or handle of the parent is inherited, and the same on every platform
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=single_threaded)
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(os.getpid(),))
+
+
+def _start_worker(parent: int) -> None:
+    single_threaded()
+    if os.name == "posix":
+        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+
+
+def _die_with(parent: int) -> None:
+    # a parent that was killed tells nobody, and its workers would measure on, for no one
+    while os.getppid() == parent:
+        time.sleep(PARENT_WATCH_S)
+    os._exit(1)
 
 
 def _on_dask(function: Callable[[T], R], tasks: Sequence[T], scheduler: str) -> Iterator[tuple[int, R | BaseException]]:

@@ -13,6 +13,8 @@ METRIC_UNITS: dict[str, str] = {
     "count": "cells",
     "density_per_mm2": "per_mm2",
     "fraction_of_cd68_pct": "pct",
+    "puncta_count": "spots",
+    "puncta_per_mm2": "per_mm2",
     "manders": "ratio",
     "manders_over_chance": "ratio",
     "alignment": "ratio",

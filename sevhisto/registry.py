@@ -63,6 +63,7 @@ _FLAGS = [
     Flag("contour_unreviewed", "section", "the lesion outline was drawn by the program and nobody has confirmed it"),
     Flag("contour_drawn", "section", "the lesion outline was drawn by a person"),
     Flag("contour_uncertain", "section", "the contrast between core and border is weak: look at the outline first"),
+    Flag("coarse_masks", "section", "the section is too large to be outlined at imaging.overview_um: its outlines are coarser"),
     Flag("touches_edge", "section", "the tissue touches the edge of the image: part of the section may be missing"),
     Flag(
         "whole_field",
@@ -75,6 +76,7 @@ _FLAGS = [
     Flag("offset_from_samples", "section", "no control told the background of this batch: glass of its samples did"),
     Flag("no_cells", "section", "no nucleus was found"),
     Flag("no_nuclear_channel", "section", "the panel has no nuclear channel: cells were not counted"),
+    Flag("puncta_unresolved", "section", "a pixel is more than half of imaging.puncta_diameter_um: spots of the tracer were not counted"),
     Flag("projected", "section", "the slide has a Z stack; its maximum projection was measured"),
     Flag(
         "pieces_joined", "section", "the slide holds several pieces of tissue and slides.csv names none: all were measured as one section"
@@ -88,7 +90,11 @@ _FLAGS = [
         "no control of the batch could give the threshold; a lower rung of the ladder did",
     ),
     Flag("threshold_fixed", "section", "the threshold was set by hand in study.toml"),
-    Flag("no_threshold", "section", "neither control nor sample of the batch could give a threshold: positive area is not known"),
+    Flag(
+        "no_threshold",
+        "section",
+        "neither control nor sample of the batch could give a threshold: positive area, or the number of puncta, is not known",
+    ),
     Flag("few_sections", "animal", "fewer than 5 sections: the volume is uncertain"),
     Flag("too_few_sections", "animal", "fewer than 3 sections: no volume is given"),
     Flag("sections_missing", "animal", "sections failed or were lost; areas between neighbours were interpolated"),

@@ -215,6 +215,9 @@ SECTIONS = Table(
         _n("fibre_xx", "structure-tensor sum of fx2 over positive area", "", True, required=False),
         _n("fibre_yy", "structure-tensor sum of fy2 over positive area", "", True, required=False),
         _n("fibre_xy", "structure-tensor sum of fx fy over positive area", "", True, required=False),
+        _n("n_puncta", "spots of a tracer whose contrast is at or above puncta_threshold", "", True, required=False),
+        _n("puncta_threshold", "threshold on the contrast of spots; empty where no control gives one", "grey", required=False),
+        _n("focus", "fine detail in the section, to compare for one marker and scanner only", required=False),
     ),
     key=("animal", "section", "panel", "zone", "marker"),
 )
@@ -265,6 +268,7 @@ THRESHOLDS = Table(
         _n("raw", "the value before it was moved to the nearest bin edge", "grey"),
         _w("n_controls", "sections pooled for it"),
         _t("flags", "flags, joined by ;"),
+        _n("puncta_threshold", "threshold on the contrast of a tracer's spots, from controls", "grey", required=False),
     ),
     key=("panel", "batch", "marker"),
 )

@@ -165,6 +165,7 @@ class SectionRecord:
     cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring (median intensities)
     masks : at overview resolution: tissue, cavity, masked, core (uint8, 0 or 1), distance (int16, um), thumbnail (h, w, n_markers) uint8 as
         `encode_thumbnail` made it, and for colour images thumbnail_rgb (h, w, 3) uint8
+    puncta : {marker: (2, N_DISTANCE, N_INTENSITY) int64}, spots of a tracer by their contrast
     """
 
     meta: dict[str, Any]
@@ -177,6 +178,7 @@ class SectionRecord:
     fibres: dict[str, IntArray] = field(default_factory=dict)
     cells: dict[str, FloatArray] = field(default_factory=dict)
     masks: dict[str, AnyArray] = field(default_factory=dict)
+    puncta: dict[str, IntArray] = field(default_factory=dict)
 
     @property
     def px_um2(self) -> float:

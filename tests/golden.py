@@ -12,13 +12,15 @@ from sevhisto.schema import TEXT, Table
 STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("status", ("status", "reason", "file")),
     ("background", ("background",)),
-    ("threshold", ("threshold", "threshold_source", "raw", "source", "n_controls")),
+    ("threshold", ("threshold", "threshold_source", "raw", "source", "n_controls", "puncta_threshold")),
     ("zone area", ("position_um", "zone_um2", "cavity_um2", "masked_um2")),
     ("positive area", ("positive_um2",)),
     ("signal", ("signal_sum",)),
     ("cells", ("n_cells", "n_cells_cd68")),
     ("colocalisation", ("signal_in_cd68", "signal_joint", "cd68_joint_um2")),
     ("fibres", ("fibre_xx", "fibre_yy", "fibre_xy")),
+    ("puncta", ("n_puncta",)),
+    ("focus", ("focus",)),
     ("animal value", ("value", "unit", "n_sections", "n_expected")),
     ("flags", ("flags",)),
 )

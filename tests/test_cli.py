@@ -177,3 +177,97 @@ def test_init_drafts_a_study_beside_the_slides(sevhisto, tmp_path):
     assert status == 0, err
     assert out
     assert (tmp_path / "mine" / "study.toml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (44.6, "45 s"),
+        (59.9, "1 min"),
+        (60, "1 min"),
+        (95, "2 min"),
+        (3599, "1 h 0 min"),
+        (11100, "3 h 5 min"),
+        (1e6, "277 h 47 min"),
+    ],
+)
+def test_times_are_said_as_people_do(seconds, said):
+    assert cli.duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"done": 0, "total": 40, "seconds": 90}, "2 min"),
+        ({"done": 2, "total": 40, "seconds": 90}, "2 min"),  # too few to tell
+        ({"done": 6, "total": 40, "seconds": 1}, "1 s"),  # too soon to tell
+        ({"done": 10, "total": 40, "seconds": 300}, "5 min, 2 per min, about 15 min left"),
+        ({"done": 10, "total": 40, "seconds": 300, "failed": 2}, "5 min, 2 per min, about 15 min left, 2 failed"),
+        ({"done": 40, "total": 40, "seconds": 1200}, "20 min, 2 per min"),
+        # 30 were there before: the 10 that are left take as long as those 5 that were measured now
+        ({"done": 35, "total": 45, "seconds": 300, "skipped": 30}, "5 min, 1 per min, about 10 min left"),
+        ({"done": 30, "total": 45, "seconds": 300, "skipped": 30}, "5 min"),
+        ({"done": 7, "total": 40, "seconds": 300, "at_least": 8}, "5 min"),
+    ],
+)
+def test_pace_and_time_left_are_told_once_they_mean_something(counts, said):
+    assert cli.pace(**counts) == said
+
+
+def test_a_log_file_gets_a_line_every_half_minute_and_at_the_end(monkeypatch, capsys):
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
+    with cli.progress_bars(2) as progress:
+        for done in range(13):
+            progress("sections", done, 12, done // 6)
+    assert capsys.readouterr().err.splitlines() == [
+        "sections: 3/12, 30 s, 6 per min, about 2 min left",
+        "sections: 6/12, 1 min, 6 per min, about 1 min left, 1 failed",
+        "sections: 9/12, 2 min, 6 per min, about 30 s left, 1 failed",
+        "sections: 12/12, 2 min, 6 per min, 2 failed",
+    ]
+
+
+def test_a_terminal_gets_bars(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with cli.progress_bars(2) as progress:
+        progress("sections", 0, 4)
+        progress("sections", 4, 4, failed=1)
+        progress("tables", 1, 1)
+    shown = capsys.readouterr().err
+    assert "sections" in shown and "tables" in shown
+    assert "4/4" in shown.replace("\x1b[32m", "").replace("\x1b[0m", "")
+    assert "1 failed" in shown
+
+
+@pytest.mark.parametrize("command", ["run", "demo", "report"])
+def test_too_little_memory_for_one_process_is_told_before_anything_is_done(sevhisto, tmp_path, command):
+    status, out, err = sevhisto(command, tmp_path / "study", "--memory", 0.2)
+    assert (status, out) == (1, "")
+    assert "--memory: 205 MB is not enough" in err
+    assert not (tmp_path / "study").exists()
+
+
+def test_memory_lowers_the_processes_and_says_so(monkeypatch, capsys):
+    from sevhisto import engine
+
+    assert cli.processes(8, 1000) == 8
+    assert capsys.readouterr().err == ""
+    assert cli.processes(8, 1.6) == 2
+    assert "2 of 8 processes fit: --memory 1.6" in capsys.readouterr().err
+    monkeypatch.setattr(engine, "available_mb", lambda: 2048.0)
+    assert cli.processes(8, None) == 2
+    assert "2.0 GB of memory free now" in capsys.readouterr().err
+    monkeypatch.setattr(engine, "available_mb", lambda: 100.0)
+    assert cli.processes(8, None) == 1  # asked for no limit: try, rather than refuse
+    monkeypatch.setattr(engine, "available_mb", lambda: None)
+    assert cli.processes(8, None) == 8
+
+
+def test_local_limits_do_not_go_with_a_cluster(sevhisto, tmp_path):
+    for option, value in (("--jobs", 2), ("--memory", 4)):
+        status, _, err = sevhisto("run", tmp_path, option, value, "--scheduler", "tcp://127.0.0.1:9")
+        assert status == 1
+        assert f"{option}: means local processes" in err

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy import ndimage
 
 from sevhisto.imaging.stains import stains, unmix_stains
-from sevhisto.io.store import find_record, load_record
+from sevhisto.io.records import find_record, load_record
 from sevhisto.io.template import HEAD
 from sevhisto.registry import split_flags
 from sevhisto.types import AnyArray, FloatArray, SectionRecord

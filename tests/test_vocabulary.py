@@ -84,7 +84,7 @@ def test_a_right_study_parses_with_its_defaults() -> None:
     ("path", "place", "remedy"),
     [
         ("imaging.overveiw_um", "study.toml: imaging.overveiw_um", "did you mean 'overview_um'?"),
-        ("panels.A.channels.0.treshold", "study.toml: panels.A.channels.0.treshold", "did you mean 'threshold'?"),
+        ("panels.A.channels.0.treshold", "study.toml: panels.A.channels.1.treshold", "did you mean 'threshold'?"),
         ("protocols.pump3.infusion.durationh", "study.toml: protocols.pump3.infusion.durationh", "did you mean 'duration_h'?"),
         ("thresholdz", "study.toml: thresholdz", "did you mean 'thresholds'?"),
     ],

@@ -85,7 +85,7 @@ def _zone_rows(stack: Stack, selection: Selection, config: StudyConfig) -> list[
         names = metric_names(channel, panel)
         sums = {c: float(v[i]) for c, v in summed.items()}
         weighted_um2 = math.nan if math.isnan(sums["positive_um2"]) else float(weighted[i])
-        measured = _nothing(names, selection) or marker_metrics(names, sums, cd68, weighted_um2, spacing, n)
+        measured = _nothing(names, selection) or marker_metrics(names, sums, cd68, weighted_um2, spacing, n, stack.flags[channel.marker])
         carried = _carried(stack, selection, channel.marker)
         for metric, value, own in measured:
             rows.append(_row(stack, selection, channel.marker, metric, value, n, own | carried))

@@ -27,6 +27,8 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
         names += ["manders", "manders_over_chance"]
     if channel.role == "ecm":
         names.append("alignment")
+    if channel.role == "tracer":
+        names += ["puncta_count", "puncta_per_mm2"]
     return names
 
 
@@ -47,7 +49,13 @@ def volume(um3_over_spacing: float, spacing_um: float, n_sections: int, metric: 
 
 
 def marker_metrics(
-    names: list[str], sums: dict[str, float], cd68_cells: float, weighted_positive_um2: float, spacing_um: float, n: int
+    names: list[str],
+    sums: dict[str, float],
+    cd68_cells: float,
+    weighted_positive_um2: float,
+    spacing_um: float,
+    n: int,
+    section_flags: set[str],
 ) -> Iterator[Measured]:
     """Yield the metrics of one marker in one zone.
 
@@ -59,6 +67,7 @@ def marker_metrics(
     weighted_positive_um2 : positive area summed with the weights of the volume
     spacing_um : distance between neighbouring sections
     n : sections summed
+    section_flags : what the sections carry
     """
     tissue = sums["zone_um2"]
     fibres = coherency(sums["fibre_xx"], sums["fibre_yy"], sums["fibre_xy"])
@@ -75,19 +84,21 @@ def marker_metrics(
         "manders": m1,
         "manders_over_chance": _over(m1, chance),
         "alignment": fibres,
+        "puncta_count": sums["n_puncta"],
+        "puncta_per_mm2": 1e6 * _over(sums["n_puncta"], tissue),
     }
     for name in names:
         if name == "positive_volume_mm3":
             yield volume(weighted_positive_um2, spacing_um, n, name)
         else:
-            yield name, values[name], _why(name, values[name], sums)
+            yield name, values[name], _why(name, values[name], sums, section_flags)
 
 
 def _over(a: float, b: float) -> float:
     return a / b if b != 0 else math.nan
 
 
-def _why(name: str, value: float, sums: dict[str, float]) -> set[str]:
+def _why(name: str, value: float, sums: dict[str, float], section_flags: set[str]) -> set[str]:
     """Return the flag that says why a value is NaN."""
     if not math.isnan(value):
         return set()
@@ -97,6 +108,7 @@ def _why(name: str, value: float, sums: dict[str, float]) -> set[str]:
         return {"no_signal"} if sums["signal_joint"] == 0 else {"empty_denominator"}
     if name == "alignment":
         return {"not_tallied"} if math.isnan(sums["fibre_xx"]) else {"no_signal"}
-    if math.isnan(sums["positive_um2"]):
-        return {"no_threshold"}
+    puncta = name.startswith("puncta")
+    if math.isnan(sums["n_puncta"] if puncta else sums["positive_um2"]):
+        return (section_flags & {"puncta_unresolved"} if puncta else set()) or {"no_threshold"}
     return {"empty_denominator"}

@@ -69,6 +69,8 @@ class SectionSummary:
     joint : {marker: (n_zones, 64, 64) int64}, coarse bins of the marker by coarse bins of CD68
     positive_part : {marker: (n_zones, 64) int64}, sum in quanta of the intensity above zero, by coarse bin
     fibres : {marker: (n_zones, 64, 3) int64}
+    puncta : {marker: (n_zones, N_INTENSITY) int64}, spots by contrast
+    focus : {marker: focus of the whole section}
     in_zone : (n_zones, n_cells) bool
     cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
     """
@@ -89,6 +91,8 @@ class SectionSummary:
     joint: dict[str, IntArray] = field(default_factory=dict)
     positive_part: dict[str, IntArray] = field(default_factory=dict)
     fibres: dict[str, IntArray] = field(default_factory=dict)
+    puncta: dict[str, IntArray] = field(default_factory=dict)
+    focus: dict[str, float] = field(default_factory=dict)
 
 
 def panel_settings(config: StudyConfig, panel: str) -> PanelSettings:
@@ -134,6 +138,8 @@ def summarise(row: SectionRow, config: StudyConfig) -> SectionSummary:
     )
     _add_joint(summary, record)
     summary.fibres = {m: _by_zone(f, zones) for m, f in record.fibres.items()}
+    summary.puncta = {m: _by_zone(p, zones) for m, p in record.puncta.items()}
+    summary.focus = {m: float(v) for m, v in record.meta.get("focus", {}).items() if v is not None}
     return summary
 
 

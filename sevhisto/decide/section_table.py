@@ -96,6 +96,7 @@ def _marker_rows(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdK
         **_cells(summary, channel, thresholds),
         **_joint(summary, i, thresholds),
         **_fibres(summary, marker, threshold),
+        "n_puncta": _puncta(summary, marker, threshold),
     }
     measures = {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}
     words = {
@@ -108,6 +109,8 @@ def _marker_rows(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdK
         "background": summary.offsets.get(marker, np.nan),
         "threshold": threshold.value,
         "threshold_source": threshold.source,
+        "puncta_threshold": threshold.puncta,
+        "focus": summary.focus.get(marker, np.nan),
         "flags": join_flags(summary.flags | threshold.flags),
     }
     constant = {k: np.full(n, v, dtype=object if isinstance(v, str) else float) for k, v in words.items()}
@@ -150,6 +153,12 @@ def _positive_share(counts: IntArray, threshold: float) -> DoubleArray:
     above[:, : threshold_bin(threshold)] = 0
     pixels = np.add.reduceat(counts, _COARSE_STARTS, axis=-1)
     return np.asarray(np.add.reduceat(above, _COARSE_STARTS, axis=-1) / np.maximum(pixels, 1), np.float64)
+
+
+def _puncta(summary: SectionSummary, marker: str, threshold: Threshold) -> DoubleArray:
+    if marker not in summary.puncta or np.isnan(threshold.puncta):
+        return np.full(len(summary.zones), np.nan)
+    return np.asarray(summary.puncta[marker][:, threshold_bin(threshold.puncta) :].sum(axis=1), np.float64)
 
 
 def _fibres(summary: SectionSummary, marker: str, threshold: Threshold) -> dict[str, DoubleArray]:

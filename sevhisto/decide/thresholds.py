@@ -39,6 +39,7 @@ class Threshold:
     raw : before snapping to an edge
     n_controls : sections pooled
     flags : ``threshold_fixed``, ``threshold_fallback`` or ``no_threshold``
+    puncta : applied to the contrast of a tracer's spots, an edge of the intensity bins; NaN for other markers, and without controls
     """
 
     value: float
@@ -46,6 +47,7 @@ class Threshold:
     raw: float
     n_controls: int
     flags: frozenset[str] = frozenset()
+    puncta: float = np.nan
 
 
 def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> dict[ThresholdKey, Threshold]:
@@ -63,7 +65,8 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
     """
     found: dict[ThresholdKey, Threshold] = {}
     problems: list[Problem] = []
-    for key, pools in sorted(_pool(sections, config).items()):
+    pooled, spots = _pool(sections, config)
+    for key, pools in sorted(pooled.items()):
         threshold = _climb(key, pools, config)
         if threshold is None:
             panel, batch, marker = key
@@ -71,7 +74,7 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
             remedy = "add control slides, a rung to thresholds.ladder, or a threshold to the channel"
             problems.append(Problem(where, f"no threshold: no section of {', '.join(config.thresholds.ladder)} has tissue", remedy))
         else:
-            found[key] = threshold
+            found[key] = replace(threshold, puncta=_puncta_threshold(pools, spots.get(key, {}), config))
     if problems:
         raise SevhistoError(problems)
     return found
@@ -79,7 +82,11 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
 
 def scale_thresholds(thresholds: Mapping[ThresholdKey, Threshold], factor: float) -> dict[ThresholdKey, Threshold]:
     """Return thresholds `factor` times as high, snapped again: for curves of an effect against the threshold."""
-    return {k: replace(t, value=snap_threshold(t.raw * factor) if t.value == t.value else t.value) for k, t in thresholds.items()}
+
+    def scaled(value: float, applied: float) -> float:
+        return snap_threshold(value * factor) if applied == applied else applied
+
+    return {k: replace(t, value=scaled(t.raw, t.value), puncta=scaled(t.puncta, t.puncta)) for k, t in thresholds.items()}
 
 
 def histogram_quantile(counts: IntArray, share: float) -> float:
@@ -114,19 +121,37 @@ def histogram_median_mad(counts: IntArray) -> tuple[float, float]:
     return median, float(reach[i - 1] + part * (reach[i] - reach[i - 1]))
 
 
-def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> _Pools:
+def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> tuple[_Pools, _Pools]:
+    """Return pixels of tissue by intensity, and spots in it by contrast, of every slide role."""
     pools: _Pools = {}
+    spots: _Pools = {}
     for section in sections:
         if isinstance(section, SectionRow) and section.record is None:
             continue  # failed: it stands in status.csv
         summary = section if isinstance(section, SectionSummary) else summarise(section, config)
         row = summary.row
-        counts = summary.counts[[z.name for z in summary.zones].index("all")]
+        zone = [z.name for z in summary.zones].index("all")
         for i, marker in enumerate(summary.markers):
-            by_role = pools.setdefault((row.panel, row.batch, marker), {})
-            pooled, n = by_role.get(row.role, (np.zeros(N_INTENSITY, np.int64), 0))
-            by_role[row.role] = (pooled + counts[i], n + 1)
-    return pools
+            key = (row.panel, row.batch, marker)
+            _add(pools.setdefault(key, {}), row.role, summary.counts[zone, i])
+            if marker in summary.puncta:
+                _add(spots.setdefault(key, {}), row.role, summary.puncta[marker][zone])
+    return pools, spots
+
+
+def _add(by_role: dict[str, tuple[IntArray, int]], role: str, counts: IntArray) -> None:
+    pooled, n = by_role.get(role, (np.zeros(N_INTENSITY, np.int64), 0))
+    by_role[role] = (pooled + counts, n + 1)
+
+
+def _puncta_threshold(pools: dict[str, tuple[IntArray, int]], spots: dict[str, tuple[IntArray, int]], config: StudyConfig) -> float:
+    """Return the percentile of the contrast of spots in tissue without the label; NaN where no such tissue was searched for spots."""
+    for rung in config.thresholds.ladder:
+        if rung in ("no_primary", "unstained") and rung in spots and pools[rung][0].sum():
+            counts = spots[rung][0]
+            # tissue without any spot: every spot of a sample counts
+            return snap_threshold(histogram_quantile(counts, config.thresholds.percentile / 100)) if counts.sum() else 0.0
+    return np.nan
 
 
 def _climb(key: ThresholdKey, pools: dict[str, tuple[IntArray, int]], config: StudyConfig) -> Threshold | None:

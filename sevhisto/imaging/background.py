@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from scipy import ndimage
 
 from sevhisto.config import BatchSettings, PanelSettings
-from sevhisto.types import BoolArray, Correction, DoubleArray, FloatArray
+from sevhisto.imaging.kernels import correct
+from sevhisto.types import AnyArray, BoolArray, Correction, DoubleArray, FloatArray
 
 GLASS_MARGIN_UM = 60.0
 
@@ -96,13 +96,13 @@ def _autofluorescence_share(samples: Sequence[BackgroundSample], offset: DoubleA
     return max(share, 0.0)
 
 
+def corrected_marker(raw: AnyArray, correction: Correction, row: int) -> FloatArray:
+    """Return the corrected intensity of one marker, float32 (h, w), from `raw` (n_markers, h, w) of any type."""
+    shares = correction.unmix[row]
+    return correct(raw, row, shares, np.float32(shares @ correction.offset))
+
+
 def apply_correction(raw: FloatArray, correction: Correction) -> FloatArray:
-    """Return corrected intensity, float32, same shape (n_markers, h, w) as `raw`."""
-    offset = correction.unmix @ correction.offset
-    out = np.empty(raw.shape, np.float32)
-    for row, shares in enumerate(correction.unmix):
-        np.subtract(raw[row], np.float32(offset[row]), out=out[row])
-        for column in np.flatnonzero(shares):
-            if column != row:
-                cv2.scaleAdd(raw[column], float(shares[column]), out[row], dst=out[row])
-    return out
+    """Return corrected intensity, float32, same shape (n_markers, h, w) as `raw`; the plain form of `corrected_marker`, for all markers."""
+    corrected = np.tensordot(correction.unmix, raw.astype(np.float64) - correction.offset[:, None, None], axes=1)
+    return np.asarray(corrected, np.float32)

@@ -14,7 +14,6 @@ from sevhisto.imaging.tally import (
     HIGHEST_QUANTUM,
     JOINT_OF_DISTANCE,
     LOWEST_QUANTUM,
-    N_COARSE,
 )
 from sevhisto.types import DISTANCE_EDGES_UM, DISTANCE_STEP_UM, N_DISTANCE, NO_DISTANCE, QUANTUM, AnyArray, FloatArray, IntArray
 
@@ -137,8 +136,8 @@ def count_unexamined(place: AnyArray, cavity: IntArray, masked: IntArray) -> int
 
 
 @compiled
-def tally_into(values: FloatArray, place: AnyArray, bin_of: AnyArray, counts: IntArray, sums: IntArray, bins: AnyArray) -> None:
-    """Add a block to counts and sums (2 * N_DISTANCE, N_INTENSITY), and write each examined pixel's bin; see tally.tally.
+def tally_into(values: FloatArray, place: AnyArray, bin_of: AnyArray, totals: IntArray, bins: AnyArray) -> None:
+    """Add a block to counts and sums (2 * N_DISTANCE, N_INTENSITY, 2), and write each examined pixel's bin; see tally.tally.
 
     `bin_of` : tally.BIN_OF_QUANTUM.
     """
@@ -150,9 +149,10 @@ def tally_into(values: FloatArray, place: AnyArray, bin_of: AnyArray, counts: In
                 continue
             value = min(max(values[y, x], -limit), limit)
             quantum = np.int64(np.rint(value * np.float32(_PER_GREY)))
-            at = bin_of[min(max(quantum, LOWEST_QUANTUM - 1), HIGHEST_QUANTUM) - (LOWEST_QUANTUM - 1)]
-            counts[here, at] += 1
-            sums[here, at] += quantum
+            low, high = np.int64(LOWEST_QUANTUM - 1), np.int64(HIGHEST_QUANTUM)
+            at = bin_of[(low if quantum < low else high if quantum > high else quantum) - low]
+            totals[here, at, 0] += 1
+            totals[here, at, 1] += quantum
             bins[y, x] = at
 
 
@@ -198,7 +198,7 @@ def fibres_into(smooth: FloatArray, margin_y: int, margin_x: int, place: AnyArra
 
 
 @compiled
-def saturated(plane: AnyArray, place: AnyArray, top: float, bottom: float) -> int:
+def saturated(plane: AnyArray, place: AnyArray, top: np.float32, bottom: np.float32) -> int:
     """Return the number of examined pixels of raw (h, w) at or beyond the ends of the range."""
     n = 0
     for y in range(place.shape[0]):
@@ -225,6 +225,56 @@ def reduced(plane: FloatArray, step: int) -> FloatArray:
             for j in range(1, step):
                 total += line[x * step + j]
             out[y, x] = total * share
+    return out
+
+
+@compiled
+def centroids(labels: IntArray, n: int) -> tuple[IntArray, AnyArray, AnyArray]:
+    """Return the pixels of each label 0..n-1, and their mean row and column (0 for a label without pixels)."""
+    area = np.zeros(n, np.int64)
+    cy, cx = np.zeros(n, np.float64), np.zeros(n, np.float64)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            k = labels[y, x]
+            if k > 0:
+                area[k] += 1
+                cy[k] += y
+                cx[k] += x
+    for k in range(n):
+        if area[k] > 0:
+            cy[k] /= area[k]
+            cx[k] /= area[k]
+    return area, cy, cx
+
+
+@compiled
+def rings(labels: IntArray, reach: float) -> IntArray:
+    """Return, on background within `reach` pixels of a label, the nearest label (h, w); 0 elsewhere.
+
+    Of pixels that are as near, the upper one counts, then the left one.
+    """
+    h, w = labels.shape
+    wide = int(reach)
+    nearest = np.full((h, w), np.int32(2**30), np.int32)
+    out = np.zeros((h, w), np.int64)
+    for y in range(h):
+        for x in range(w):
+            k = labels[y, x]
+            if k == 0:
+                continue
+            if (
+                (y == 0 or labels[y - 1, x] == k)
+                and (y == h - 1 or labels[y + 1, x] == k)
+                and (x == 0 or labels[y, x - 1] == k)
+                and (x == w - 1 or labels[y, x + 1] == k)
+            ):
+                continue  # inside: some pixel of the rim is nearer to whatever lies around
+            for v in range(max(y - wide, 0), min(y + wide, h - 1) + 1):
+                for u in range(max(x - wide, 0), min(x + wide, w - 1) + 1):
+                    d = (v - y) * (v - y) + (u - x) * (u - x)
+                    if labels[v, u] == 0 and d <= reach * reach and d < nearest[v, u]:
+                        nearest[v, u] = d
+                        out[v, u] = k
     return out
 
 

@@ -102,8 +102,14 @@ def _largest(mask: BoolArray, cavity: BoolArray, um: float, settings: ImagingSet
 def _settle(
     candidate: BoolArray, glia: FloatArray, tissue: BoolArray, cavity: BoolArray, um: float, settings: ImagingSettings
 ) -> BoolArray:
+    margin = round((BORDER_UM + settings.lesion_smoothing_um) / um) + 4  # the border moves no farther in one step
     for _ in range(MAX_STEPS):
-        moved = _refine(candidate, glia, tissue, cavity, um, settings)
+        if not candidate.any():
+            return candidate
+        rows, columns = np.flatnonzero(candidate.any(axis=1)), np.flatnonzero(candidate.any(axis=0))
+        box = slice(max(rows[0] - margin, 0), rows[-1] + margin + 1), slice(max(columns[0] - margin, 0), columns[-1] + margin + 1)
+        moved = np.zeros_like(candidate)
+        moved[box] = _refine(candidate[box], glia[box], tissue[box], cavity[box], um, settings)
         if (moved == candidate).all() or not moved.any():
             return moved
         candidate = moved

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +12,9 @@ import cv2
 import numpy as np
 
 from sevhisto.config import ImagingSettings, PanelSettings
-from sevhisto.imaging import kernels
+from sevhisto.imaging import kernels, puncta
+from sevhisto.imaging.background import corrected_marker
+from sevhisto.imaging.focus import ROW_STEP, focus_sums
 from sevhisto.imaging.geometry import Layout, neighbours, upsample_at
 from sevhisto.imaging.nuclei import REACH, cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells, segmenters
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, N_COARSE
@@ -52,21 +56,43 @@ class MarkerReader:
 
 @dataclass
 class Sums:
-    """What the pass adds up; see SectionRecord for shapes."""
+    """What the pass adds up; see SectionRecord for shapes.
 
-    counts: IntArray
-    sums: IntArray
+    `tally` : (n_markers, 2 * N_DISTANCE, N_INTENSITY, 2) int64, counts and sums side by side, since each pixel adds to both.
+    """
+
+    tally: IntArray
     cavity_px: IntArray
     masked_px: IntArray
     joint: dict[tuple[str, str], IntArray]
     fibres: dict[str, IntArray]
+    puncta: dict[str, IntArray]
     saturated_px: IntArray
+    focus: AnyArray
     cells: list[dict[str, FloatArray]] = field(default_factory=list)
+
+    @property
+    def counts(self) -> IntArray:
+        """Pixels, (n_markers, 2, N_DISTANCE, N_INTENSITY)."""
+        return np.ascontiguousarray(self.tally[..., 0]).reshape(-1, 2, N_DISTANCE, N_INTENSITY)
+
+    @property
+    def sums(self) -> IntArray:
+        """Sums of intensity, as `counts`."""
+        return np.ascontiguousarray(self.tally[..., 1]).reshape(-1, 2, N_DISTANCE, N_INTENSITY)
 
 
 def single_threaded() -> None:
     """Keep OpenCV to one thread, for a process that is one of many."""
     cv2.setNumThreads(1)
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system where the C library can: after large arrays glibc keeps some 150 MB for itself."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 @dataclass(frozen=True)
@@ -100,19 +126,22 @@ def blocks(shape: tuple[int, int], halo: int, step: int = 1, side: int | None = 
     """
     (h, w), side = shape, side or BLOCK_PX
     corners = [(y, x) for y in range(0, h, side) for x in range(0, w, side)]
-    return [
-        Block(
-            y,
-            min(y + side, h),
-            x,
-            min(x + side, w),
-            max(y - halo, 0) // step * step,
-            min(y + side + halo, h),
-            max(x - halo, 0) // step * step,
-            min(x + side + halo, w),
-        )
-        for y, x in sorted(corners, key=lambda c: _z_order(c[0] // side, c[1] // side))
-    ]
+    corners.sort(key=lambda c: _z_order(c[0] // side, c[1] // side))
+    return [_block(y, min(y + side, h), x, min(x + side, w), shape, halo, step) for y, x in corners]
+
+
+def _block(y0: int, y1: int, x0: int, x1: int, shape: tuple[int, int], halo: int, step: int) -> Block:
+    top, left = max(y0 - halo, 0) // step * step, max(x0 - halo, 0) // step * step
+    return Block(y0, y1, x0, x1, top, min(y1 + halo, shape[0]), left, min(x1 + halo, shape[1]))
+
+
+def _with_tissue(block: Block, place: AnyArray, shape: tuple[int, int], halo: int, step: int) -> tuple[Block, AnyArray]:
+    """Return the smallest block that holds the examined pixels of one, and their places."""
+    examined = place >= 0
+    rows, columns = np.flatnonzero(examined.any(axis=1)), np.flatnonzero(examined.any(axis=0))
+    y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    smaller = _block(block.y0 + y0, block.y0 + y1, block.x0 + x0, block.x0 + x1, shape, halo, step)
+    return smaller, np.ascontiguousarray(place[y0:y1, x0:x1])
 
 
 def _z_order(y: int, x: int) -> int:
@@ -122,6 +151,7 @@ def _z_order(y: int, x: int) -> int:
 def halo_px(settings: ImagingSettings, um: float) -> int:
     """Return how far beyond a block the filters and a nucleus with its ring reach, in pixels."""
     reach = max(4 * settings.blur_um, REACH * settings.nucleus_diameter_um + settings.ring_um, 4 * settings.fibre_sigma_um)
+    reach = max(reach, puncta.reach_um(settings.puncta_diameter_um))
     return int(np.ceil(reach / um)) + 2 + cell_step(um, settings.nucleus_diameter_um)
 
 
@@ -149,10 +179,15 @@ class _Pass:
         """Raw pixels of a block with its halo."""
         return self.source.read(self.reader.channels, block.ry0, block.ry1, block.rx0, block.rx1)
 
-    def corrected(self, values: AnyArray, row: int) -> FloatArray:
-        """Corrected intensity of one marker, (h, w)."""
+    def marker(self, block: Block, row: int) -> FloatArray:
+        """Corrected intensity of one marker in a block with its halo; reads only the channels that it takes."""
+        if self.reader.brightfield:
+            return corrected_marker(self.reader.convert(self.read(block)), self.correction, row)
         shares = self.correction.unmix[row]
-        return kernels.correct(values, row, shares, np.float32(shares @ self.correction.offset))
+        used = [int(c) for c in np.flatnonzero(shares)]
+        channels = [self.reader.channels[c] for c in used]
+        raw = self.source.read(channels, block.ry0, block.ry1, block.rx0, block.rx1)
+        return kernels.correct(raw, used.index(row), shares[used], np.float32(shares @ self.correction.offset))
 
     def places(self, block: Block) -> AnyArray:
         """Where each owned pixel counts; see kernels.places."""
@@ -183,24 +218,26 @@ def measure(
     ----------
     source : the section's pixels; its origin is the layout's origin
     layout : overview maps, ``layout.factor`` full-resolution pixels per overview pixel
-    tick : called with the number of pixels of each finished block
+    tick : called with the number of pixels of each block, when its turn comes
 
     Memory is bounded by the block, whatever the size of the section.
     """
+    give_back_memory()
     job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction)
-    totals = _empty(panel, len(reader.channels))
+    totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um))
     threshold = _nuclear_threshold(job) if panel.marker_of_role("nuclei") else float("inf")
-    for block in blocks(source.shape, halo_px(settings, job.um), job.step):
+    halo = halo_px(settings, job.um)
+    for block in blocks(source.shape, halo, job.step):
+        tick((block.y1 - block.y0) * (block.x1 - block.x0))
         place = job.places(block)
-        examined = kernels.count_unexamined(place, totals.cavity_px.reshape(-1), totals.masked_px.reshape(-1))
-        if examined:
+        if kernels.count_unexamined(place, totals.cavity_px.reshape(-1), totals.masked_px.reshape(-1)):
+            block, place = _with_tissue(block, place, source.shape, halo, job.step)
             raw = job.read(block)
             for i, plane in enumerate(raw):
                 totals.saturated_px[i] += _saturated(plane[block.inner], place, reader)
             small = _tally_block(totals, job, reader.convert(raw), block, place, np.isfinite(threshold))
             if small is not None:
                 _cells_block(totals, job, small, block, place, threshold)
-        tick((block.y1 - block.y0) * (block.x1 - block.x0))
     return totals
 
 
@@ -210,13 +247,20 @@ def class_codes(layout: Layout) -> AnyArray:
     return np.asarray(codes + layout.masked * np.uint8(kernels.MASKED) + (layout.side > 0) * np.uint8(kernels.SECOND), np.uint8)
 
 
-def _empty(panel: PanelSettings, n_channels: int) -> Sums:
+def _empty(panel: PanelSettings, n_channels: int, spots: bool) -> Sums:
     n = len(panel.markers)
-    shape = (n, 2, N_DISTANCE, N_INTENSITY)
-    zeros = np.zeros((2, N_DISTANCE), np.int64)
-    joint = {pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in panel.pairs}  # no tissue is a measurement: zeros
-    fibres = {c.marker: np.zeros((2, N_DISTANCE, N_COARSE, 3), np.int64) for c in panel.channels if c.role == "ecm"}
-    return Sums(np.zeros(shape, np.int64), np.zeros(shape, np.int64), zeros, zeros.copy(), joint, fibres, np.zeros(n_channels, np.int64))
+    places = np.zeros((2, N_DISTANCE), np.int64)
+    # no tissue is a measurement: zeros
+    return Sums(
+        tally=np.zeros((n, 2 * N_DISTANCE, N_INTENSITY, 2), np.int64),
+        cavity_px=places,
+        masked_px=places.copy(),
+        joint={pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in panel.pairs},
+        fibres={c.marker: np.zeros((2, N_DISTANCE, N_COARSE, 3), np.int64) for c in panel.channels if c.role == "ecm"},
+        puncta={c.marker: np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64) for c in panel.channels if c.role == "tracer" and spots},
+        saturated_px=np.zeros(n_channels, np.int64),
+        focus=np.zeros((n, 4), object),  # Python's own numbers: squares over a large section can pass 2**63
+    )
 
 
 def _saturated(plane: AnyArray, place: AnyArray, reader: MarkerReader) -> int:
@@ -232,19 +276,29 @@ def _tally_block(totals: Sums, job: _Pass, values: AnyArray, block: Block, place
     spare = np.empty(place.shape, np.int16)
     small: list[FloatArray] = []
     for i, channel in enumerate(job.panel.channels):
-        corrected = job.corrected(values, i)
+        corrected = corrected_marker(values, job.correction, i)
         soft = _blurred_inner(corrected, block, job.settings.blur_um / job.um, 0)[0]
         here = bins.get(channel.marker, spare)
-        flat = (2 * N_DISTANCE, N_INTENSITY)
-        kernels.tally_into(soft, place, BIN_OF_QUANTUM, totals.counts[i].reshape(flat), totals.sums[i].reshape(flat), here)
+        kernels.tally_into(soft, place, BIN_OF_QUANTUM, totals.tally[i], here)
         if channel.role == "ecm":
             smooth, y, x = _blurred_inner(corrected, block, max(job.settings.fibre_sigma_um / job.um, 0.5), 1)
             kernels.fibres_into(smooth, y, x, place, here, totals.fibres[channel.marker].reshape(2 * N_DISTANCE, N_COARSE, 3))
+        if channel.marker in totals.puncta:
+            counts = totals.puncta[channel.marker].reshape(2 * N_DISTANCE, N_INTENSITY)
+            _spots_block(counts, corrected, block, place, job.um, job.settings.puncta_diameter_um)
+        y, x = block.y0 - block.ry0, block.x0 - block.rx0
+        totals.focus[i] += focus_sums(corrected, y, x, place, -block.y0 % ROW_STEP).astype(object)
         if cells:
             small.append(kernels.reduced(corrected, job.step))
     for a, b in job.panel.pairs:
         kernels.joint_into(place, bins[a], bins[b], totals.joint[a, b])
     return np.stack(small) if small else None
+
+
+def _spots_block(counts: IntArray, image: FloatArray, block: Block, place: AnyArray, um: float, diameter_um: float) -> None:
+    wide = block.around(int(np.ceil(puncta.reach_um(diameter_um) / um)) + 2)
+    y, x = block.inner[0].start - wide[0].start, block.inner[1].start - wide[1].start
+    puncta.spots_into(puncta.contrast(image[wide], um, diameter_um), y, x, place, BIN_OF_QUANTUM, counts)
 
 
 def _blurred_inner(image: FloatArray, block: Block, sigma_px: float, margin: int) -> tuple[FloatArray, int, int]:
@@ -269,11 +323,11 @@ def _nuclear_threshold(job: _Pass) -> float:
     grid = sorted(blocks(job.source.shape, halo, step, SAMPLE_PX), key=lambda b: (b.y0, b.x0))
     shares = [job.share_of_tissue(b) for b in grid]
     with_tissue = [b for b, s in zip(grid, shares, strict=True) if s > 0.2] or [b for b, s in zip(grid, shares, strict=True) if s > 0]
-    chosen = np.unique(np.linspace(0, len(with_tissue) - 1, N_SAMPLES).astype(int)) if with_tissue else []
+    evenly = np.unique(np.linspace(0, max(len(with_tissue) - 1, 0), N_SAMPLES).astype(int))
     row = job.panel.markers.index(str(job.panel.marker_of_role("nuclei")))
     samples = []
-    for b in (with_tissue[i] for i in chosen):
-        image = kernels.reduced(job.corrected(job.reader.convert(job.read(b)), row), step)
+    for b in (with_tissue[i] for i in evenly if i < len(with_tissue)):
+        image = kernels.reduced(job.marker(b, row), step)
         contrast = local_contrast(image, um * step, job.settings.nucleus_diameter_um)
         examined = _in_frame(job.places(b) >= 0, b, step)[::step, ::step][: image.shape[0], : image.shape[1]]
         samples.append(contrast[examined])

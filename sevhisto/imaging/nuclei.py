@@ -11,7 +11,7 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
 from sevhisto.config import ImagingSettings
-from sevhisto.imaging.kernels import group_by_label, medians
+from sevhisto.imaging.kernels import centroids, group_by_label, medians, rings
 from sevhisto.registry import Registry
 from sevhisto.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 
@@ -97,18 +97,13 @@ def measure_cells(labels: IntArray, channels: FloatArray, um: float, ring_um: fl
     CellBlock with ``nucleus`` and ``ring`` of shape (c, n_cells). A nucleus without free surroundings has its own median as ring.
     """
     n = int(labels.max(initial=0)) + 1
-    flat = labels.ravel()
-    area = np.bincount(flat, minlength=n).astype(np.float64)
-    yy, xx = np.divmod(np.arange(flat.size), labels.shape[1])
-    safe = np.maximum(area, 1)
-    cy = np.bincount(flat, weights=yy, minlength=n) / safe
-    cx = np.bincount(flat, weights=xx, minlength=n) / safe
+    area, cy, cx = centroids(labels, n)
     keep = area > 0
     keep[0] = False
     keep &= owned[containing_pixel(cy, step), containing_pixel(cx, step)]
     chosen = np.flatnonzero(keep)
     nucleus_level = _medians(labels, channels, chosen, n)
-    ring_level = _medians(_ring_labels(labels, um, ring_um), channels, chosen, n)
+    ring_level = _medians(rings(labels, max(ring_um / um, 1.0)), channels, chosen, n)
     ring_level = np.where(np.isnan(ring_level), nucleus_level, ring_level)
     return CellBlock(cy[chosen], cx[chosen], area[chosen].astype(np.float32), nucleus_level, ring_level)
 
@@ -137,14 +132,3 @@ def cell_step(um: float, diameter_um: float) -> int:
     A finer scan shows no more nuclei; the same grid at every magnification makes them comparable.
     """
     return max(1, int(diameter_um / um / 8))
-
-
-def _ring_labels(labels: IntArray, um: float, ring_um: float) -> IntArray:
-    background = (labels == 0).astype(np.uint8)
-    if not background.any() or background.all():
-        return np.zeros_like(labels)
-    distance, nearest = cv2.distanceTransformWithLabels(background, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    owner = np.zeros(int(nearest.max()) + 1, np.int64)
-    inside = background == 0
-    owner[nearest[inside]] = labels[inside]
-    return np.asarray(np.where((background > 0) & (distance <= max(ring_um / um, 1.0)), owner[nearest], 0), np.int64)

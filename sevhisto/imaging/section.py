@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from sevhisto.config import ImagingSettings, PanelSettings
-from sevhisto.imaging.background import apply_correction
+from sevhisto.imaging.background import corrected_marker
+from sevhisto.imaging.focus import focus
 from sevhisto.imaging.geometry import Layout, side_map, signed_distance
 from sevhisto.imaging.lesion import Core, find_core
 from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
@@ -34,7 +35,7 @@ MARGIN_PX = 3
 
 @dataclass
 class SlideOverview:
-    """A whole slide at overview resolution.
+    """A whole slide, or the part of a very large one that holds a section, at overview resolution.
 
     Attributes
     ----------
@@ -44,6 +45,7 @@ class SlideOverview:
     um : overview pixel size
     pieces : tissue in slide order
     mask : (h, w) bool, tissue with its holes
+    corner : (y, x), full-resolution pixel of the slide where the overview starts
     """
 
     raw: FloatArray
@@ -52,6 +54,7 @@ class SlideOverview:
     um: float
     pieces: list[Piece]
     mask: BoolArray
+    corner: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,35 @@ def slide_overview(raw: FloatArray, factor: int, um: float, reader: MarkerReader
     return SlideOverview(chosen, values, factor, um, pieces, mask)
 
 
+def piece_box(overview: SlideOverview, piece: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return where a piece lies on the slide, with a margin, in full-resolution pixels (y0, y1, x0, x1); `piece` counts from 1."""
+    (y0, y1, x0, x1), _, _ = _outline(overview, piece)
+    f = overview.factor
+    return max(y0 - 1, 0) * f, min((y1 + 1) * f, shape[0]), max(x0 - 1, 0) * f, min((x1 + 1) * f, shape[1])
+
+
+def piece_overview(near: SlideOverview, corner: tuple[int, int], far: SlideOverview, piece: int) -> SlideOverview:
+    """Return `near`, the overview of a part of a slide from `corner` on, with the tissue of one piece only.
+
+    The piece is the one that `far`, the coarser overview of the whole slide, numbers so; its outline is that of `near`.
+    """
+    seen = far.pieces[piece - 1]
+    rows = np.clip(((np.arange(near.mask.shape[0]) + 0.5) * near.factor + corner[0]) // far.factor, 0, far.mask.shape[0] - 1).astype(int)
+    columns = np.clip(((np.arange(near.mask.shape[1]) + 0.5) * near.factor + corner[1]) // far.factor, 0, far.mask.shape[1] - 1).astype(int)
+    whole = np.zeros(far.mask.shape, bool)
+    whole[seen.y0 : seen.y1, seen.x0 : seen.x1] = seen.outline
+    there = whole[np.ix_(rows, columns)]
+    outline = np.zeros_like(there)
+    for p in near.pieces:
+        box = slice(p.y0, p.y1), slice(p.x0, p.x1)
+        if not p.whole_field and (p.outline & there[box]).sum() > 0.5 * p.outline.sum():
+            outline[box] |= p.outline
+    if not outline.any():  # nothing stands out from so near: the outline seen from afar holds
+        outline, near.mask = there, there & near.mask
+    one = Piece(0, outline.shape[0], 0, outline.shape[1], outline, seen.touches_edge)
+    return SlideOverview(near.raw, near.values, near.factor, near.um, [one], near.mask, corner)
+
+
 def lay_out(
     overview: SlideOverview,
     piece: int | None,
@@ -134,8 +166,8 @@ def lay_out(
     masked = drawn.excluded[sy, sx] & tissue if drawn.excluded is not None else np.zeros_like(tissue)
     if masked.any():
         flags.append("edited_by_hand")
-    corrected = apply_correction(overview.values[:, sy, sx], correction)
-    core = _core(corrected, tissue, cavity & ~masked, None if drawn.core is None else drawn.core[sy, sx], panel, overview.um, settings)
+    outline_drawn = None if drawn.core is None else drawn.core[sy, sx]
+    core = _core(overview.values[:, sy, sx], correction, tissue, cavity & ~masked, outline_drawn, panel, overview.um, settings)
     layout = Layout(
         overview.factor,
         overview.um,
@@ -174,7 +206,8 @@ def _outline(overview: SlideOverview, piece: int | None) -> tuple[tuple[int, int
 
 
 def _core(
-    corrected: FloatArray,
+    values: FloatArray,
+    correction: Correction,
     tissue: BoolArray,
     cavity: BoolArray,
     drawn: BoolArray | None,
@@ -187,8 +220,8 @@ def _core(
     landmark, nuclei = panel.marker_of_role("landmark"), panel.marker_of_role("nuclei")
     if landmark is None:
         return Core(np.zeros_like(tissue), float("nan"), ("no_landmark",))
-    dapi = corrected[panel.markers.index(nuclei)] if nuclei else None
-    return find_core(corrected[panel.markers.index(landmark)], dapi, tissue, cavity, um, settings)
+    dapi = corrected_marker(values, correction, panel.markers.index(nuclei)) if nuclei else None
+    return find_core(corrected_marker(values, correction, panel.markers.index(landmark)), dapi, tissue, cavity, um, settings)
 
 
 def measure_section(
@@ -218,10 +251,14 @@ def measure_section(
     layout, box, flags, contrast = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
     if not find_lesion:
         flags = [f for f in flags if f != "no_landmark"]
-    y0, x0 = box[0] * overview.factor, box[2] * overview.factor
-    shape = (min(box[1] * overview.factor, slide.shape[0]) - y0, min(box[3] * overview.factor, slide.shape[1]) - x0)
+    y0, x0 = overview.corner[0] + box[0] * overview.factor, overview.corner[1] + box[2] * overview.factor
+    y1, x1 = overview.corner[0] + box[1] * overview.factor, overview.corner[1] + box[3] * overview.factor
+    shape = (min(y1, slide.shape[0]) - y0, min(x1, slide.shape[1]) - x0)
     sums = measure(Crop(slide, y0, x0, shape), reader, layout, panel, settings, correction, tick)
-    flags += _quality_flags(sums, panel, correction)
+    counts = sums.counts
+    flags += _quality_flags(sums, counts, panel, correction)
+    if any(c.role == "tracer" and c.marker not in sums.puncta for c in panel.channels):
+        flags.append("puncta_unresolved")
     meta = {
         "kind": panel.kind,
         "um_per_px": slide.um_per_px,
@@ -235,12 +272,13 @@ def measure_section(
         "offsets": {m: float(o) for m, o in zip(panel.markers, correction.offset, strict=True)},
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
         "saturated_px": [int(v) for v in sums.saturated_px],
+        "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "flags": sorted(set(flags)),
     }
     return SectionRecord(
         meta,
         panel.markers,
-        sums.counts,
+        counts,
         sums.sums,
         sums.cavity_px,
         sums.masked_px,
@@ -248,6 +286,7 @@ def measure_section(
         sums.fibres,
         _cell_columns(sums, panel),
         _masks(overview, layout, box, correction, panel),
+        sums.puncta,
     )
 
 
@@ -255,13 +294,13 @@ def _no_landmark(channel: Any) -> Any:
     return channel.model_copy(update={"role": "other"}) if channel.role == "landmark" else channel
 
 
-def _quality_flags(sums: Sums, panel: PanelSettings, correction: Correction) -> list[str]:
+def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correction: Correction) -> list[str]:
     flags = []
-    examined: IntArray = sums.counts.sum(axis=(1, 2, 3))
+    examined: IntArray = counts.sum(axis=(1, 2, 3))
     n = int(examined.max(initial=0))
     if n and (sums.saturated_px > SATURATED_SHARE * n).any():
         flags.append("saturated")
-    if n and (np.count_nonzero(sums.counts.sum(axis=(1, 2)), axis=1) == 1).any():
+    if n and (np.count_nonzero(counts.sum(axis=(1, 2)), axis=1) == 1).any():
         flags.append("constant_channel")
     if "sample_glass" in correction.source:
         flags.append("offset_from_samples")
@@ -298,8 +337,8 @@ def _masks(
         "core": layout.core.astype(np.uint8),
         "distance": np.rint(distance).astype(np.int16),
     }
-    corrected = apply_correction(overview.values[:, sy, sx], correction)
-    masks["thumbnail"] = np.ascontiguousarray(np.moveaxis(encode_thumbnail(corrected), 0, -1))
+    values = overview.values[:, sy, sx]
+    masks["thumbnail"] = np.stack([encode_thumbnail(corrected_marker(values, correction, i)) for i in range(len(values))], axis=-1)
     if panel.kind == "brightfield":
         rgb = np.moveaxis(overview.raw[:, sy, sx], 0, -1)
         masks["thumbnail_rgb"] = cv2.convertScaleAbs(np.ascontiguousarray(rgb))

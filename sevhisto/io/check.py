@@ -8,6 +8,7 @@ import pandas as pd
 
 from sevhisto.io.annotations import name_problems, read_annotations
 from sevhisto.io.channels import match_channels
+from sevhisto.io.comparable import Imaged, differences, imaged
 from sevhisto.io.pixelsize import reconcile
 from sevhisto.io.scene import SceneInfo
 from sevhisto.io.slides import slide_info
@@ -27,11 +28,13 @@ def inspect_files(study: Study) -> tuple[list[Problem], list[str]]:
     -------
     problems : files that cannot be read; no such scene; no pixel size, or two that disagree; channels that are not there; colour where
         fluorescence is expected, and the reverse; time series; outlines that cannot be read or whose name means nothing
-    notes : what is no fault, but should be known: Z stacks, pixel sizes that differ within a panel, lines and points among outlines
+    notes : what is no fault, but should be known: Z stacks, pixel sizes that differ within a panel, exposure, gain, light, objective or bit
+        depth that differ within a batch, lines and points among outlines
     """
     problems: list[Problem] = []
     notes: list[str] = []
     sizes: dict[str, dict[str, str]] = {}
+    alike: list[Imaged] = []
     listed = study.slides[study.slides["file"] != ""]
     for file, rows in listed.groupby("file", sort=False):
         where = f"slides.csv, row {rows.index[0]}, file {file}"
@@ -45,12 +48,15 @@ def inspect_files(study: Study) -> tuple[list[Problem], list[str]]:
             found, told, um = _scene(study, scenes, int(str(scene)), same, where)
             problems += found
             notes += told
+            if not found:
+                alike += _imaged(study, scenes[int(str(scene)) - 1], same)
             if um is not None:
                 sizes.setdefault(str(same["panel"].iloc[0]), {}).setdefault(f"{um:.3g}", str(file))
     for panel, by_size in sizes.items():
         if len(by_size) > 1:
             said = ", ".join(f"{um} um ({file})" for um, file in by_size.items())
             notes.append(f"panel {panel}: pixel sizes differ between files: {said}")
+    notes += differences(alike)
     found, told = _outlines(study, listed)
     return problems + found, notes + told
 
@@ -82,6 +88,15 @@ def _scene(
             problems += error.problems
     notes = [f"{where}: a Z stack of {info.n_z} planes; its maximum projection is measured"] if info.n_z > 1 else []
     return problems, notes, um
+
+
+def _imaged(study: Study, info: SceneInfo, rows: pd.DataFrame) -> list[Imaged]:
+    first = rows.iloc[0]
+    name = f"{first['file']}, scene {info.scene}" if first["scene"] != 1 else str(first["file"])
+    found = []
+    for panel, batch in dict.fromkeys(zip(rows["panel"], rows["batch"], strict=True)):
+        found += imaged(info, study.config.panels[panel], panel, batch, name)
+    return found
 
 
 def _outlines(study: Study, listed: pd.DataFrame) -> tuple[list[Problem], list[str]]:

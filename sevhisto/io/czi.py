@@ -56,7 +56,7 @@ class CziSlideFile:
             bit_max=top_of_range(dtype, max(bits) if bits else None),
         )
 
-    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int) -> AnyArray:
+    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int, level: int = 0) -> AnyArray:
         """Pixels (c, h, w) of plane `z`; one channel at a time, which the library does many times faster."""
         rect, size = (x0, y0, x1 - x0, y1 - y0), (x1 - x0, y1 - y0)
         out = np.empty((len(channels), y1 - y0, x1 - x0), self.scenes[scene - 1].dtype)

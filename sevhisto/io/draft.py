@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sevhisto.io.filenames import FileTokens, read_name
+from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.markers import guess_panel, guess_stain, is_slice_label
 from sevhisto.io.scene import SceneInfo
 from sevhisto.io.sheets import PENDING
 from sevhisto.io.slides import readers, slide_info
-from sevhisto.io.store import write_bytes_atomic
 from sevhisto.io.template import HEAD, TAIL
 from sevhisto.schema import ANIMALS_SHEET, MOTOR, SLIDES, Table
 from sevhisto.types import Problem, SlideError, StudyError

@@ -72,7 +72,7 @@ class Nd2SlideFile:
         x, y, _ = channels[0].volume.axesCalibration
         return calibration(x, y, "um", "ND2")
 
-    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int) -> AnyArray:
+    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int, level: int = 0) -> AnyArray:
         """Pixels (c, h, w) of plane `z`."""
         number = self._frames.get((scene - 1, z))
         if number is None:

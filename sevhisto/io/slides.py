@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sevhisto.io.overview import make_overview
 from sevhisto.io.pixelsize import Calibration, reconcile
 from sevhisto.io.scene import SceneInfo, SlideFile, broken
 from sevhisto.registry import Registry
@@ -18,7 +19,6 @@ from sevhisto.types import AnyArray, FloatArray, Problem, SlideError
 Reader = Callable[[Path], SlideFile]
 readers: Registry[Reader] = Registry("reader")
 """Readers by file suffix; register one to teach sevhisto a format. The longest suffix that fits wins."""
-_BLOCK_PX = 2048  # side of the blocks in which an overview is averaged
 
 
 def _register(*suffixes: str) -> Callable[[Reader], Reader]:
@@ -128,32 +128,46 @@ class Slide:
         """Where the pixel size was found: "OME-XML", "ND2", "CZI", "TIFF tags", "ImageJ", "Aperio MPP" or "slides.csv"."""
         return self._calibration.source
 
-    def read(self, channels: Sequence[int], y0: int, y1: int, x0: int, x1: int) -> AnyArray:
-        """Read full-resolution pixels, shape (len(channels), y1 - y0, x1 - x0), in the file's dtype.
+    @property
+    def levels(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the image and of the smaller copies that the file holds, largest first."""
+        return (self.shape, *self.info.levels)
+
+    def read(self, channels: Sequence[int], y0: int, y1: int, x0: int, x1: int, level: int = 0) -> AnyArray:
+        """Read pixels, shape (len(channels), y1 - y0, x1 - x0), in the file's dtype, at full resolution or of a smaller copy.
 
         Stacks are read plane by plane and give their maximum over depth. ValueError for a region or channel outside the
         image; SlideError where pixels cannot be read or are not finite.
         """
-        (h, w), n = self.shape, len(self.channels)
+        (h, w), n = self.levels[level], len(self.channels)
         if not (0 <= y0 < y1 <= h and 0 <= x0 < x1 <= w):
             raise ValueError(f"region {y0}:{y1}, {x0}:{x1} does not lie in the image ({h} x {w})")
         if any(not 0 <= c < n for c in channels):
             raise ValueError(f"channels {list(channels)} of {n}")
-        out = self._plane(channels, 0, y0, y1, x0, x1)
+        out = self._plane(channels, 0, y0, y1, x0, x1, level)
         for z in range(1, self.n_z):
-            out = np.maximum(out, self._plane(channels, z, y0, y1, x0, x1))
+            out = np.maximum(out, self._plane(channels, z, y0, y1, x0, x1, level))
         return out
 
-    def _plane(self, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int) -> AnyArray:
-        block = self._file.read(self.scene, channels, z, y0, y1, x0, x1)
+    def _plane(self, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int, level: int) -> AnyArray:
+        block = self._file.read(self.scene, channels, z, y0, y1, x0, x1, level)
         if block.shape != (len(channels), y1 - y0, x1 - x0):
             raise broken(self.path, f"asked for {(len(channels), y1 - y0, x1 - x0)} pixels, got {block.shape}")
         if block.dtype.kind == "f" and not np.isfinite(block).all():
             raise broken(self.path, f"holds pixels that are no number (NaN or infinite) in rows {y0} to {y1}", "save the raw image instead")
         return block
 
-    def overview(self, um: float) -> tuple[FloatArray, int]:
+    def overview(
+        self, um: float, channels: Sequence[int] | None = None, box: tuple[int, int, int, int] | None = None
+    ) -> tuple[FloatArray, int]:
         """Return the image averaged over blocks of whole pixels, as near as possible to `um` per pixel.
+
+        It is made from a smaller copy in the file where that is within 15 % of `um` and agrees with the image itself.
+
+        Parameters
+        ----------
+        channels : channel numbers from 0; all where None
+        box : part of the image (y0, y1, x0, x1); all of it where None
 
         Returns
         -------
@@ -162,17 +176,15 @@ class Slide:
         step : int
             Side of the blocks in full-resolution pixels, at least 1.
         """
-        f = max(1, round(um / self.um_per_px))
-        (h, w), n = self.shape, len(self.channels)
-        out = np.empty((n, -(-h // f), -(-w // f)), np.float32)
-        side = max(1, _BLOCK_PX // f) * f
-        for y0 in range(0, h, side):
-            for x0 in range(0, w, side):
-                y1, x1 = min(y0 + side, h), min(x0 + side, w)
-                for c in range(n):
-                    mean = block_mean(self.read([c], y0, y1, x0, x1)[0], f)
-                    out[c, y0 // f : y0 // f + mean.shape[0], x0 // f : x0 // f + mean.shape[1]] = mean
-        return out, f
+        wanted = list(range(len(self.channels)) if channels is None else channels)
+        box = box or (0, self.shape[0], 0, self.shape[1])
+        step = max(1, round(um / self.um_per_px))
+
+        def read(level: int, c: int, part: tuple[int, int, int, int]) -> AnyArray:
+            plane: AnyArray = self.read(wanted[c : c + 1], *part, level=level)[0]
+            return plane
+
+        return make_overview(read, len(wanted), self.shape, self.info.levels, box, step, self.dtype.kind != "f")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -183,18 +195,6 @@ class Slide:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def block_mean(plane: AnyArray, f: int) -> FloatArray:
-    """Return means (float32) of `f` x `f` blocks of `plane` (h, w); blocks at the far edges hold what is there."""
-    wide = np.float64 if plane.dtype.kind == "f" else np.uint64  # sums of whole numbers are exact in any order
-    h, w = plane.shape
-    sums = np.add.reduceat(plane, np.arange(0, h, f), axis=0, dtype=wide)
-    sums = np.add.reduceat(sums, np.arange(0, w, f), axis=1, dtype=wide)
-    rows = np.minimum(f, h - np.arange(0, h, f))
-    cols = np.minimum(f, w - np.arange(0, w, f))
-    means: FloatArray = (sums / (rows[:, None] * cols[None, :])).astype(np.float32)
-    return means
 
 
 def open_slide(path: Path | str, scene: int = 1, um_per_px: float | None = None) -> Slide:

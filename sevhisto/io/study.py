@@ -149,7 +149,7 @@ def _leaves(item: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
         for key, value in item.items():
             yield from _leaves(value, (*place, key))
     elif isinstance(item, list):
-        for i, value in enumerate(item):
+        for i, value in enumerate(item, 1):
             yield from _leaves(value, (*place, str(i)))
     else:
         yield place, item

@@ -15,6 +15,7 @@ from sevhisto.io.ome import OmeImage, parse_ome
 from sevhisto.io.pixelsize import Calibration, calibration, from_aperio, from_resolution
 from sevhisto.io.scene import RGB, SceneInfo, broken, checked_dtype, named, top_of_range, why
 from sevhisto.io.tiff_check import check_tiff
+from sevhisto.io.tiff_levels import Planes, kind_of, page_levels, sub_levels
 from sevhisto.io.tiff_page import SegmentCache, TiffPlane
 from sevhisto.types import AnyArray
 
@@ -33,7 +34,7 @@ class TiffSlideFile:
         self._files: dict[str, Any] = {}
         self._planes: dict[tuple[str, int], TiffPlane] = {}
         self._cache = SegmentCache()
-        self._where: list[dict[tuple[int, int], Where]] = []
+        self._where: list[list[dict[tuple[int, int], Where]]] = []  # by scene, level, (channel, z)
         self.scenes: tuple[SceneInfo, ...] = ()
         try:
             self._assemble()
@@ -76,12 +77,12 @@ class TiffSlideFile:
             self._planes[name, index] = TiffPlane(path, self._page(name, index), self._cache)
         return self._planes[name, index]
 
-    def _scene(self, number: int, planes: dict[tuple[int, int], TiffPlane], names: Sequence[str | None], **facts: Any) -> SceneInfo:
-        """Check that the planes (page of channels, z) are alike, and note where each channel is."""
+    def _scene(self, number: int, planes: Planes, names: Sequence[str | None], levels: Sequence[Planes] = (), **facts: Any) -> SceneInfo:
+        """Check that the planes are alike, and note where each channel is."""
         first = planes[0, 0]
         page = first.page
         for plane in planes.values():
-            if _kind(plane) != _kind(first):
+            if plane.shape != first.shape or kind_of(plane) != kind_of(first):
                 raise broken(self.path, "its planes differ in size or type", "save one section per file")
         rgb = self._is_rgb(page)
         samples = int(page.samplesperpixel)
@@ -89,7 +90,9 @@ class TiffSlideFile:
         if rgb and n_pages > 1:
             raise broken(self.path, f"holds {n_pages} colour pictures of one size", "save the picture to be measured as a file of its own")
         per_page = 3 if rgb else samples
-        self._where.append({(c * per_page + s, z): (plane, s) for (c, z), plane in planes.items() for s in range(per_page)})
+        self._where.append(
+            [{(c * per_page + s, z): (plane, s) for (c, z), plane in level.items() for s in range(per_page)} for level in (planes, *levels)]
+        )
         dtype = checked_dtype(self.path, page.dtype)
         bits = facts.pop("bits", None) or int(page.bitspersample)
         return SceneInfo(
@@ -100,6 +103,7 @@ class TiffSlideFile:
             is_rgb=rgb,
             bit_max=top_of_range(dtype, bits),
             n_z=1 + max(z for _, z in planes),
+            levels=tuple(level[0, 0].shape for level in levels),
             **facts,
         )
 
@@ -130,7 +134,7 @@ class TiffSlideFile:
             raise broken(self.path, f"its OME-XML declares {image.shape} pixels, but the page holds {planes[0, 0].shape}")
         found = (image.calibration, self._tags(planes[0, 0].page))
         names = image.names if len(image.names) == image.size[0] else []
-        return self._scene(number, planes, names, calibrations=found, n_t=image.size[2], bits=image.bits)
+        return self._scene(number, planes, names, sub_levels(planes), calibrations=found, n_t=image.size[2], bits=image.bits)
 
     def _imagej(self, text: str) -> SceneInfo:
         facts = dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
@@ -151,7 +155,7 @@ class TiffSlideFile:
         names = [str(label).strip() for label in labels] if labels and len(set(labels)) == c else []
         return self._scene(1, planes, names, calibrations=(found,), n_t=t)
 
-    def _imagej_planes(self, c: int, z: int, n: int) -> dict[tuple[int, int], TiffPlane]:
+    def _imagej_planes(self, c: int, z: int, n: int) -> Planes:
         first = self._plane("", 0)
         n_pages = len(self._files[""].pages)
         if n_pages == n:
@@ -176,7 +180,8 @@ class TiffSlideFile:
             raise broken(self.path, "is a stack in depth and channels without a standard header", "save it as OME-TIFF")
         planes = {(0, k) if "Z" in axes else (k, 0): self._plane("", i) for k, i in enumerate(alike)}
         found = [from_aperio(text), self._tags(pages[largest])]
-        return self._scene(1, planes, [], calibrations=tuple(c for c in found if c is not None))
+        levels = sub_levels(planes) or page_levels(planes, pages, alike, lambda i: self._plane("", i))
+        return self._scene(1, planes, [], levels, calibrations=tuple(c for c in found if c is not None))
 
     def _tags(self, page: Any) -> Calibration:
         x, y, unit = _resolution(page)
@@ -184,17 +189,17 @@ class TiffSlideFile:
             return calibration(None, None, None, "TIFF tags")
         return from_resolution(x, y, "inch" if unit == 2 else "cm", "TIFF tags")
 
-    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int) -> AnyArray:
-        """Pixels (c, h, w) of plane `z`."""
-        info, where = self.scenes[scene - 1], self._where[scene - 1]
+    def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int, level: int = 0) -> AnyArray:
+        """Pixels (c, h, w) of plane `z`, at full resolution or of a smaller copy."""
+        info, where = self.scenes[scene - 1], self._where[scene - 1][level]
         out = np.empty((len(channels), y1 - y0, x1 - x0), info.dtype)
         for i, channel in enumerate(channels):
             plane, sample = where[channel, z]
             if info.is_rgb and plane.page.samplesperpixel == 4 and i == 0:
-                alpha = plane.read([3], y0, y1, x0, x1)
-                if (alpha != np.iinfo(alpha.dtype).max).any():
+                plane.read(3, out[i], y0, x0)
+                if (out[i] != top_of_range(info.dtype)).any():
                     raise broken(self.path, "is partly transparent", "save it as RGB without transparency")
-            out[i] = plane.read([sample], y0, y1, x0, x1)[0]
+            plane.read(sample, out[i], y0, x0)
         return out
 
     def close(self) -> None:
@@ -203,11 +208,6 @@ class TiffSlideFile:
             file.close()
         self._planes.clear()
         self._where.clear()
-
-
-def _kind(plane: TiffPlane) -> tuple[Any, ...]:
-    page = plane.page
-    return plane.shape, page.dtype, int(page.samplesperpixel), int(page.photometric), int(page.bitspersample)
 
 
 def _is_ramp(colormap: AnyArray) -> bool:

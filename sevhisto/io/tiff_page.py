@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sevhisto.io.scene import broken, why
+from sevhisto.io.tiff_decode import tile_decoder
 from sevhisto.types import AnyArray
 
-_CACHE_BYTES = 2**27
 _JPEG = 7
 
 
 class SegmentCache:
-    """The decoded tiles that were used last, up to 128 MB."""
+    """The decoded tiles that were used last, up to `limit` bytes (64 MB)."""
 
-    def __init__(self) -> None:
+    LIMIT = 2**26
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._spare: AnyArray | None = None
         self._held: OrderedDict[tuple[int, int], AnyArray] = OrderedDict()
         self._bytes = 0
 
@@ -33,8 +36,16 @@ class SegmentCache:
         """Hold the tile; let go of the oldest ones."""
         self._held[key] = tile
         self._bytes += tile.nbytes
-        while self._bytes > _CACHE_BYTES and len(self._held) > 1:
-            self._bytes -= self._held.popitem(last=False)[1].nbytes
+        while self._bytes > self._limit and len(self._held) > 1:
+            self._spare = self._held.popitem(last=False)[1]
+            self._bytes -= self._spare.nbytes
+
+    def room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
+        """Memory for a new tile, of the one that was let go of last if it fits: fresh memory costs a fifth of the decoding."""
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.shape == shape and spare.dtype == dtype and spare.flags.owndata:
+            return spare
+        return np.empty(shape, dtype)
 
 
 class TiffPlane:
@@ -49,25 +60,23 @@ class TiffPlane:
     """
 
     def __init__(self, path: Path, page: Any, cache: SegmentCache, offset: int | None = None) -> None:
-        self.path, self.page, self._cache = path, page, cache
+        self.path, self.page, self.cache = path, page, cache
         self.separate, _, h, w, self.contiguous = page.shaped
         self.shape = (int(h), int(w))
         self._key = id(self)
+        self._decode = tile_decoder(page, cache.room)
         self._map: AnyArray | None = None
         if offset is not None or page.is_memmappable:
             at = page.dataoffsets[0] if offset is None else offset
             self._map = np.memmap(path, page.parent.byteorder + page.dtype.char, "r", at, page.shaped)
 
-    def read(self, samples: Sequence[int], y0: int, y1: int, x0: int, x1: int) -> AnyArray:
-        """Pixels (len(samples), y1 - y0, x1 - x0) in native byte order."""
+    def read(self, sample: int, out: AnyArray, y0: int, x0: int) -> None:
+        """Put the pixels of one sample from row `y0` and column `x0` on into `out` (h, w), which has the page's type."""
+        part, inner = divmod(sample, self.contiguous)
         if self._map is not None:
-            view = self._map[:, 0, y0:y1, x0:x1] if self.separate > 1 else np.moveaxis(self._map[0, 0, y0:y1, x0:x1], -1, 0)[..., None]
-            block = view[list(samples), :, :, 0]
-            return np.ascontiguousarray(block.astype(self.page.dtype, copy=False))
-        out = np.empty((len(samples), y1 - y0, x1 - x0), self.page.dtype)
-        for i, (part, inner) in enumerate(divmod(s, self.contiguous) for s in samples):
-            self._fill(out[i], part, inner, y0, x0)
-        return out
+            out[:] = self._map[part, 0, y0 : y0 + out.shape[0], x0 : x0 + out.shape[1], inner]
+        else:
+            self._fill(out, part, inner, y0, x0)
 
     def _fill(self, out: AnyArray, part: int, inner: int, y0: int, x0: int) -> None:
         h, w = self.shape
@@ -76,16 +85,17 @@ class TiffPlane:
         ny, nx = -(-h // th), -(-w // tw)
         for iy in range(y0 // th, -(-y1 // th)):
             for ix in range(x0 // tw, -(-x1 // tw)):
-                tile = self._segment((part * ny + iy) * nx + ix)
                 top, left = iy * th, ix * tw
                 a, b = max(y0, top), min(y1, top + th)
                 c, d = max(x0, left), min(x1, left + tw)
+                whole = (a, c) == (top, left) and b == min(top + th, h) and d == min(left + tw, w) and self.contiguous == 1
+                tile = self._segment((part * ny + iy) * nx + ix, keep=not whole)  # what is used up is not asked for again
                 if tile.shape[0] < b - top or tile.shape[1] < d - left:
                     raise broken(self.path, f"the tile at row {top}, column {left} is incomplete")
                 out[a - y0 : b - y0, c - x0 : d - x0] = tile[a - top : b - top, c - left : d - left, inner]
 
-    def _segment(self, index: int) -> AnyArray:
-        held = self._cache.get((self._key, index))
+    def _segment(self, index: int, keep: bool) -> AnyArray:
+        held = self.cache.get((self._key, index))
         if held is not None:
             return held
         page = self.page
@@ -97,12 +107,21 @@ class TiffPlane:
             raise broken(self.path, f"is cut short: tile {index + 1} is not there")
         if page.compression == _JPEG and not data.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
             raise broken(self.path, f"tile {index + 1} is damaged: its JPEG data do not end")
+        tile = self._decoded(data, index)
+        if keep:
+            self.cache.put((self._key, index), tile)
+        return tile
+
+    def _decoded(self, data: bytes, index: int) -> AnyArray:
+        page = self.page
+        last = not page.is_tiled and (index + 1) % -(-self.shape[0] // page.rowsperstrip) == 0  # its strip can be shorter
         try:
+            if self._decode is not None and not last:
+                return self._decode(data)
             decoded = page.decode(data, index, jpegtables=page.jpegtables)[0]
         except Exception as error:
             raise broken(self.path, f"tile {index + 1} of {len(page.dataoffsets)} cannot be decoded ({why(error)})") from error
         if decoded is None or decoded.dtype != page.dtype:
             raise broken(self.path, f"tile {index + 1} is empty or of another type than the page says")
         tile: AnyArray = decoded[0]
-        self._cache.put((self._key, index), tile)
         return tile

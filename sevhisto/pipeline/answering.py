@@ -16,14 +16,10 @@ from sevhisto.compare.protocols import design_notes, dose_problems
 from sevhisto.compare.relations import relate
 from sevhisto.config import StudyConfig
 from sevhisto.engine import default_jobs, run_tasks
+from sevhisto.io.files import write_bytes_atomic, write_json
 from sevhisto.io.key import Key, codes, unblind, unblinded
-from sevhisto.io.store import (
-    load_record,
-    read_table,
-    write_bytes_atomic,
-    write_json,
-    write_table,
-)
+from sevhisto.io.records import load_record
+from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.pipeline.running import exclusions_hash, is_open, stamp_of, unaware

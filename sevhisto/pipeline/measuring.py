@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ from sevhisto import __version__
 from sevhisto.config import BatchSettings, ImagingSettings, PanelSettings, settings_hash
 from sevhisto.imaging.background import BackgroundSample, estimate_correction, glass_mask
 from sevhisto.imaging.measure import MarkerReader
-from sevhisto.imaging.section import Drawn, SlideOverview, marker_reader, measure_section, slide_overview
+from sevhisto.imaging.section import Drawn, SlideOverview, marker_reader, measure_section, piece_box, piece_overview, slide_overview
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
 from sevhisto.io.channels import match_channels
+from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.slides import Slide, open_slide
-from sevhisto.io.store import find_record, load_record, save_record
 from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, SlideError
 
 MAX_BACKGROUND_SLIDES = 3
+MAX_OVERVIEW_PX = 6_000_000
+"""An overview of five channels then takes 120 MB."""
+KEPT_FROM_PX = 16_000_000
+"""Slides without smaller copies whose overview is kept: those of this size, which take a second and more to average."""
 
 
 @dataclass(frozen=True)
@@ -136,21 +141,54 @@ def _existing(records: Path, key: str) -> Path | None:
     return found
 
 
-def _prepare(slide: Slide, task: SlideTask) -> tuple[MarkerReader, SlideOverview]:
+def _prepare(slide: Slide, task: SlideTask, sha256: str | None = None) -> tuple[MarkerReader, SlideOverview]:
     channels = match_channels(task.panel, slide.channels, task.path.name)
     reader = marker_reader(task.panel, channels, slide.bit_max)
-    raw, factor = slide.overview(task.imaging.overview_um)
-    return reader, slide_overview(raw, factor, slide.um_per_px * factor, reader, task.imaging)
+    return reader, _seen(slide, task, sha256, reader, (0, slide.shape[0], 0, slide.shape[1]))
+
+
+def _seen(slide: Slide, task: SlideTask, sha256: str | None, reader: MarkerReader, box: tuple[int, int, int, int]) -> SlideOverview:
+    """Return the overview of a part of the slide, coarser than asked where it would not fit into memory.
+
+    One that takes long, because the file holds no smaller copies, is kept in ``results/overviews``.
+    """
+    um = allowed_um(box, slide.um_per_px, task.imaging.overview_um)
+    if len(slide.levels) > 1 or slide.shape[0] * slide.shape[1] < KEPT_FROM_PX:
+        raw, factor = slide.overview(um, reader.channels, box)
+    else:
+        key = settings_hash(
+            __version__, sha256 or file_sha256(task.path), task.scene, um / slide.um_per_px, list(reader.channels), list(box)
+        )
+        raw, factor = kept_overview(task.records.parent / "overviews", key, lambda: slide.overview(um, reader.channels, box))
+    reader = replace(reader, channels=tuple(range(len(raw))))
+    return slide_overview(raw, factor, slide.um_per_px * factor, reader, task.imaging)
+
+
+def allowed_um(box: tuple[int, int, int, int], um_per_px: float, wanted_um: float) -> float:
+    """Return the pixel size at which a part of a slide (y0, y1, x0, x1) is looked at: `wanted_um`, or coarser for MAX_OVERVIEW_PX."""
+    area = (box[1] - box[0]) * (box[3] - box[2])
+    return max(wanted_um, um_per_px, math.ceil(math.sqrt(area / MAX_OVERVIEW_PX)) * um_per_px)
+
+
+def _nearer(slide: Slide, task: SlideTask, sha256: str | None, reader: MarkerReader, whole: SlideOverview, piece: int) -> SlideOverview:
+    """Return the overview from which a piece is outlined: that of the slide, or one of its own on a slide too large for that."""
+    all_of_it = (0, slide.shape[0], 0, slide.shape[1])
+    fits = allowed_um(all_of_it, slide.um_per_px, task.imaging.overview_um) <= max(task.imaging.overview_um, slide.um_per_px)
+    if fits or piece == 0 or piece > len(whole.pieces):
+        return whole
+    box = piece_box(whole, piece, slide.shape)
+    return piece_overview(_seen(slide, task, sha256, reader, box), (box[0], box[2]), whole, piece)
 
 
 def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], sha256: str) -> list[PieceOutcome]:
     if task.correction is None:
         raise SlideError(Problem(task.path.name, "the background of its batch could not be measured", "see the batch's control slides"))
-    reader, overview = _prepare(slide, task)
-    drawn = _drawn(task.drawn, overview)
+    reader, whole = _prepare(slide, task, sha256)
     outcomes = []
     for piece in pieces:
         try:
+            overview = _nearer(slide, task, sha256, reader, whole, piece.piece)
+            drawn = _drawn(task.drawn, overview)
             record = measure_section(
                 slide,
                 overview,
@@ -158,22 +196,24 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 task.panel,
                 task.correction,
                 task.imaging,
-                piece=piece.piece or None,
+                piece=(piece.piece if overview is whole else 1) or None,
                 longitudinal=task.longitudinal,
                 flipped=piece.flipped,
                 drawn=drawn,
                 find_lesion=piece.role not in ("unstained", "no_primary"),
             )
-            _describe(record, slide, sha256)
+            _describe(record, slide, sha256, task.imaging.overview_um)
             outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
         except Exception as error:
             outcomes.append(PieceOutcome(piece.row, None, reason_of(error), sha256))
     return outcomes
 
 
-def _describe(record: SectionRecord, slide: Slide, sha256: str) -> None:
-    if slide.projected:
-        record.meta["flags"] = sorted({*record.meta["flags"], "projected"})
+def _describe(record: SectionRecord, slide: Slide, sha256: str, wanted_um: float) -> None:
+    flags = {"projected"} if slide.projected else set()
+    if record.meta["overview_um"] > 1.5 * max(wanted_um, slide.um_per_px):
+        flags.add("coarse_masks")
+    record.meta["flags"] = sorted({*record.meta["flags"], *flags})
     record.meta.update(um_source=slide.um_source, sha256=sha256, version=__version__)
 
 
@@ -188,7 +228,7 @@ def _drawn(path: Path | None, overview: SlideOverview) -> Drawn:
 
     def mask(kind: str) -> BoolArray | None:
         chosen = outlines_of(outlines, kind)
-        return outline_mask(chosen, shape, float(overview.factor)) if chosen else None
+        return outline_mask(chosen, shape, float(overview.factor), overview.corner) if chosen else None
 
     return Drawn(mask("lesion"), mask("excluded"))
 

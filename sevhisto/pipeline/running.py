@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sevhisto import __version__
 from sevhisto.compare.protocols import dose_problems
@@ -19,8 +18,8 @@ from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.imaging.nuclei import segmenters
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
+from sevhisto.io.files import write_json
 from sevhisto.io.key import Key, codes, unblinded, write_key
-from sevhisto.io.store import write_json
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.measuring import (
     PieceOutcome,
@@ -36,9 +35,14 @@ from sevhisto.pipeline.tables import Names, Results, decide, write_results
 from sevhisto.registry import did_you_mean
 from sevhisto.types import Correction, Problem, StudyError
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done and how much there is."""
 _PACKAGES = ("numpy", "scipy", "pandas", "scikit-image", "opencv-python-headless", "tifffile", "imagecodecs", "statsmodels")
+
+
+class Progress(Protocol):
+    """What is told while a run goes on."""
+
+    def __call__(self, what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
+        """Hear what is being done, how much is done and how much there is; and of the done, how much failed or was there before."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class RunSummary:
     failures: tuple[str, ...]
 
 
-def quiet(what: str, done: int, total: int) -> None:
+def quiet(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
     """Show no progress."""
 
 
@@ -195,6 +199,8 @@ def _corrections(
     keys = list(chosen)
     found: dict[tuple[str, str], Correction] = {}
     notes: list[str] = []
+    if keys:
+        progress("background of each batch", 0, len(keys))
     for done, (i, result) in enumerate(run_tasks(batch_correction, [chosen[k] for k in keys], jobs, scheduler), 1):
         if isinstance(result, BaseException):
             notes.append(f"panel {keys[i][0]}, batch {keys[i][1]}: {reason_of(result)}")
@@ -216,7 +222,8 @@ def _measure(tasks: list[SlideTask], jobs: int, scheduler: str | None, progress:
             outcomes += [PieceOutcome(p.row, None, reason_of(result)) for p in order[i].pieces]
         else:
             outcomes += result
-        progress("sections", len(outcomes), total)
+        failed = sum(o.record is None for o in outcomes)
+        progress("sections", len(outcomes), total, failed, sum(not o.new for o in outcomes))
     return sorted(outcomes, key=lambda o: o.row)
 
 

@@ -22,7 +22,8 @@ from sevhisto.decide.rows import SectionRow, SectionSummary, summarise
 from sevhisto.decide.section_table import section_table
 from sevhisto.decide.thresholds import Threshold, ThresholdKey, find_thresholds
 from sevhisto.io.key import Key
-from sevhisto.io.store import load_record, write_frame, write_parquet, write_table
+from sevhisto.io.records import load_record
+from sevhisto.io.store import write_frame, write_parquet, write_table
 from sevhisto.io.study import Study, image_stem
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.registry import join_flags, split_flags
@@ -196,5 +197,5 @@ def _with_motor(animals: pd.DataFrame, study: Study, names: Names) -> pd.DataFra
 
 
 def _threshold_rows(thresholds: Mapping[ThresholdKey, Threshold]) -> pd.DataFrame:
-    rows = [(*key, t.value, t.source, t.raw, t.n_controls, join_flags(set(t.flags))) for key, t in sorted(thresholds.items())]
+    rows = [(*key, t.value, t.source, t.raw, t.n_controls, join_flags(set(t.flags)), t.puncta) for key, t in sorted(thresholds.items())]
     return THRESHOLDS.conform(pd.DataFrame(rows, columns=THRESHOLDS.names))

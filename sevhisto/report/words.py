@@ -34,6 +34,8 @@ METRICS = {
     "spared_tissue_mm2": "spared tissue",
     "count": "cells",
     "density_per_mm2": "cell density",
+    "puncta_count": "vesicle spots",
+    "puncta_per_mm2": "density of vesicle spots",
     "fraction_of_cd68_pct": "share of CD68+ cells",
     "manders": "colocalisation (Manders)",
     "manders_over_chance": "colocalisation over chance (Manders)",

@@ -238,3 +238,20 @@ def test_tables_that_are_not_what_they_claim_are_refused(config_of):
         animal_table(sections, listed(sections).drop(columns="role"), config_of(FN))
     with pytest.raises(SevhistoError, match=SECTIONS.name):
         animal_table(sections.drop(columns="zone_um2"), listed(sections), config_of(FN))
+
+
+def test_spots_of_a_tracer_are_counted_per_animal_and_mm2(config_of):
+    config = config_of(FN, channels={"FN": {"role": "tracer"}})
+    sections = pd.concat([section(f"s{i}", 200.0 * i, core, n_puncta=n) for i, (core, n) in enumerate([(100, 2), (300, 10), (100, 0)])])
+    table = animal_table(sections, listed(sections), config)
+    assert value(table, "puncta_count")[6:8] == (12, "spots")
+    assert value(table, "puncta_per_mm2").value == pytest.approx(12 / 500 * 1e6)
+    assert value(table, "puncta_per_mm2").unit == "per_mm2"
+    for flags, said in (("", "no_threshold"), ("puncta_unresolved", "puncta_unresolved")):
+        unknown = sections.assign(n_puncta=np.nan, flags=flags)
+        table = animal_table(unknown, listed(unknown), config)
+        for metric in ("puncta_count", "puncta_per_mm2"):
+            assert math.isnan(value(table, metric).value) and said in value(table, metric).flags
+        assert value(table, "area_um2").value == 0 and said not in value(table, "area_um2").flags
+    plain = animal_table(sections, listed(sections), config_of(FN))
+    assert not plain["metric"].str.startswith("puncta").any()

@@ -9,7 +9,7 @@ from sevhisto.config import ZoneSettings
 from sevhisto.decide.section_table import section_rows, section_table, threshold_bin
 from sevhisto.decide.thresholds import Threshold
 from sevhisto.schema import SECTIONS
-from sevhisto.types import INTENSITY_EDGES, SevhistoError, snap_threshold
+from sevhisto.types import DISTANCE_EDGES_UM, INTENSITY_EDGES, N_DISTANCE, N_INTENSITY, SevhistoError, snap_threshold
 
 A = np.array([0, 10, 20, 30, 40, 50, 60, 70, 80.0])
 B = np.array([5, 0, 25, 20, 60, 10, 90, 0, 70.0])  # science.md section 4
@@ -151,3 +151,27 @@ def test_missing_and_unsnapped_thresholds_are_refused(config_of, record_of, row_
         section_rows(row_of(record_of({"FN": [1]})), {}, config_of(("FN",)))
     with pytest.raises(ValueError, match="no edge"):
         threshold_bin(20.01)
+
+
+def test_spots_at_or_above_their_own_threshold_are_counted_in_their_zone(config_of, record_of, row_of):
+    record = record_of({"FN": [0, 0, 0]}, [-100, 100, 300])
+    edge = snap_threshold(12)
+    record.puncta = {"FN": np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64)}
+    for far, contrast, n in ((-100, edge, 3), (-100, edge - 1 / 16, 5), (100, 500, 7), (300, 1, 9)):
+        place = np.searchsorted(DISTANCE_EDGES_UM, far, side="right")
+        record.puncta["FN"][1, place, np.searchsorted(INTENSITY_EDGES, contrast, side="right")] += n
+    record.meta["focus"] = {"FN": 1.25}
+    threshold = {("A", "b1", "FN"): Threshold(snap_threshold(20), "fixed", 20, 0, puncta=edge)}
+    table = section_rows(row_of(record), threshold, config_of(("FN",), channels={"FN": {"role": "tracer"}}))
+    assert [pick(table, z)["n_puncta"] for z in ("core", "0-250", "250-500", "all")] == [3, 7, 0, 10]
+    assert set(table["puncta_threshold"]) == {edge} and set(table["focus"]) == {1.25}
+
+
+def test_without_a_threshold_or_a_search_the_number_of_spots_is_not_known(config_of, record_of, row_of):
+    record = record_of({"FN": [0, 0, 0]})
+    config = config_of(("FN",), channels={"FN": {"role": "tracer"}})
+    threshold = {("A", "b1", "FN"): Threshold(snap_threshold(20), "fixed", 20, 0, puncta=0.0)}
+    assert section_rows(row_of(record), threshold, config)["n_puncta"].isna().all()
+    record.puncta = {"FN": np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64)}
+    table = section_rows(row_of(record), at(FN=20), config)
+    assert table[["n_puncta", "puncta_threshold", "focus"]].isna().all(axis=None)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sevhisto.decide.thresholds import find_thresholds, histogram_median_mad, histogram_quantile, scale_thresholds
-from sevhisto.types import INTENSITY_EDGES, N_INTENSITY, SevhistoError, snap_threshold
+from sevhisto.types import INTENSITY_EDGES, N_DISTANCE, N_INTENSITY, NO_DISTANCE, SevhistoError, snap_threshold
 
 
 def histogram(values):
@@ -125,3 +125,31 @@ def test_failed_sections_are_passed_over_and_scaling_snaps_again(study, row_of, 
     found = find_thresholds([row_of(None, section="x"), *study("no_primary")], config_of(("FN",)))
     (scaled,) = scale_thresholds(found, 1.3).values()
     assert scaled.value == snap_threshold(1.3 * found["A", "b1", "FN"].raw)
+
+
+def spotted(row, contrasts):
+    """The section with spots of these contrasts, in tissue without a lesion."""
+    row.record.puncta = {"FN": np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64)}
+    row.record.puncta["FN"][0, NO_DISTANCE] = histogram(contrasts)
+    return row
+
+
+def test_spots_get_a_threshold_from_tissue_without_the_label(study, config_of):
+    rng = np.random.default_rng(1)
+    first, second, unstained, sample = study("no_primary", "no_primary", "unstained", "sample")
+    noise = rng.gamma(2, 4, 6000)
+    rows = [spotted(first, noise[:1000]), spotted(second, noise[1000:]), spotted(unstained, noise * 9), spotted(sample, noise * 50)]
+    found = find_thresholds(rows, config_of(("FN",)))["A", "b1", "FN"]
+    truth = np.quantile(noise, 0.995)
+    assert found.puncta in INTENSITY_EDGES
+    assert found.puncta == pytest.approx(truth, abs=1.5 * bin_width(truth))
+    (scaled,) = scale_thresholds({("A", "b1", "FN"): found}, 2.0).values()
+    assert scaled.puncta == snap_threshold(2 * found.puncta)
+
+
+def test_spots_of_a_control_without_any_give_a_threshold_of_zero_and_no_control_gives_none(study, config_of):
+    control, sample = study("no_primary", "sample")
+    found = find_thresholds([spotted(control, []), spotted(sample, [5, 6])], config_of(("FN",)))["A", "b1", "FN"]
+    assert found.puncta == 0
+    for rows in ([spotted(sample, [5, 6])], study("no_primary", "sample")):
+        assert np.isnan(find_thresholds(rows, config_of(("FN",)))["A", "b1", "FN"].puncta)

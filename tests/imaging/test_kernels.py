@@ -72,8 +72,9 @@ def test_tallies_are_the_plain_ones(seed, spread):
     on = place >= 0
     bins = np.zeros((2, 23, 31), np.int16)
     for k in range(2):
-        counts, sums = np.zeros((2 * N_DISTANCE, N_INTENSITY), np.int64), np.zeros((2 * N_DISTANCE, N_INTENSITY), np.int64)
-        kernels.tally_into(values[k], place, BIN_OF_QUANTUM, counts, sums, bins[k])
+        totals = np.zeros((2 * N_DISTANCE, N_INTENSITY, 2), np.int64)
+        kernels.tally_into(values[k], place, BIN_OF_QUANTUM, totals, bins[k])
+        counts, sums = totals[..., 0], totals[..., 1]
         quanta = quantise(values[k][on])
         want = tally(place[on].astype(np.int64), intensity_bin(quanta), quanta)
         assert np.array_equal(counts, want[0].reshape(counts.shape))
@@ -147,3 +148,29 @@ def test_a_map_at_single_points_is_the_map_at_those_pixels():
     whole = upsample(values, 5, 0, 60, 0, 45)
     y, x = rng.integers(0, 60, 50), rng.integers(0, 45, 50)
     assert np.array_equal(upsample_at(values, 5, y, x), whole[y, x])
+
+
+def test_centroids_are_means_of_the_places_of_each_label():
+    labels = np.random.default_rng(9).integers(0, 6, (12, 15))
+    labels[labels == 3] = 0
+    area, cy, cx = kernels.centroids(labels, 6)
+    for k in (1, 2, 4, 5):
+        y, x = np.nonzero(labels == k)
+        assert (area[k], cy[k], cx[k]) == pytest.approx((len(y), y.mean(), x.mean()))
+    assert area[0] == area[3] == 0
+
+
+@pytest.mark.parametrize("reach", [1.0, 2.0, 2.9, 4.0])
+def test_a_ring_is_the_background_nearest_to_its_label(reach):
+    rng = np.random.default_rng(10)
+    labels = np.zeros((40, 50), np.int64)
+    for k in range(1, 12):
+        y, x = rng.integers(0, 36), rng.integers(0, 46)
+        labels[y : y + 4, x : x + 4][labels[y : y + 4, x : x + 4] == 0] = k
+    found = kernels.rings(labels, reach)
+    on = np.argwhere(labels > 0)
+    for y, x in np.argwhere(labels == 0):
+        d = ((on - (y, x)) ** 2).sum(axis=1)
+        first = on[np.argmin(d)]  # argwhere goes row by row: ties go to the upper, then left pixel
+        assert found[y, x] == (labels[tuple(first)] if d.min() <= reach**2 else 0)
+    assert not found[labels > 0].any()

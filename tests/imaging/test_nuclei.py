@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from sevhisto.config import ImagingSettings
 from sevhisto.imaging import measure as measuring
-from sevhisto.imaging.nuclei import REACH, contrast_threshold, local_contrast, measure_cells, containing_pixel, segment_watershed
+from sevhisto.imaging.nuclei import REACH, containing_pixel, contrast_threshold, local_contrast, measure_cells, segment_watershed
 from sevhisto.types import Correction
 
 UM = 0.5

@@ -11,7 +11,8 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sevhisto.io.slides import block_mean, open_slide, readers, slide_info
+from sevhisto.io.levels import block_mean
+from sevhisto.io.slides import open_slide, readers, slide_info
 from sevhisto.types import SevhistoError, SlideError
 
 RNG = np.random.default_rng(7)

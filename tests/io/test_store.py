@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from sevhisto.io import store
+from sevhisto.io import files, records, store
 from sevhisto.schema import ANIMALS, CELLS, STATUS
 from sevhisto.types import N_DISTANCE, N_INTENSITY, SectionRecord, SevhistoError
 
@@ -28,7 +28,7 @@ _MASKS = npst.arrays(st.sampled_from([np.uint8, np.int16]), npst.array_shapes(ma
 
 
 @st.composite
-def records(draw: st.DrawFn) -> SectionRecord:
+def drawn_records(draw: st.DrawFn) -> SectionRecord:
     meta = draw(
         st.dictionaries(
             _WORDS, st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), _WORDS, st.none(), st.booleans())
@@ -42,6 +42,7 @@ def records(draw: st.DrawFn) -> SectionRecord:
         fibres=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
         cells=draw(st.dictionaries(_WORDS, _FLOATS, max_size=3)),
         masks=draw(st.dictionaries(_WORDS, _MASKS, max_size=2)),
+        puncta=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
     )  # fmt: skip
 
 
@@ -57,16 +58,16 @@ def same(a: Any, b: Any) -> None:
 
 
 @FEW
-@given(records())
+@given(drawn_records())
 def test_record_round_trip(tmp_path: Path, record: SectionRecord) -> None:
-    path = store.save_record(tmp_path, KEY, record)
-    again = store.load_record(path)
+    path = records.save_record(tmp_path, KEY, record)
+    again = records.load_record(path)
     meta, cells = again.meta, again.cells
     assert meta == record.meta
-    for name in ("markers", "counts", "sums", "cavity_px", "masked_px", "joint", "fibres", "masks"):
+    for name in ("markers", "counts", "sums", "cavity_px", "masked_px", "joint", "fibres", "masks", "puncta"):
         same(getattr(record, name), getattr(again, name))
     same(record.cells, cells)
-    assert store.save_record(tmp_path / "again", KEY, again).name == path.name
+    assert records.save_record(tmp_path / "again", KEY, again).name == path.name
 
 
 def typical() -> SectionRecord:
@@ -78,8 +79,8 @@ def typical() -> SectionRecord:
 
 
 def test_typical_record_is_small(tmp_path: Path) -> None:
-    path = store.save_record(tmp_path, KEY, typical())
-    same(store.load_record(path).sums, typical().sums)
+    path = records.save_record(tmp_path, KEY, typical())
+    same(records.load_record(path).sums, typical().sums)
     assert path.stat().st_size < 1_000_000
     assert path.name.startswith("ab" * 16 + ".")
 
@@ -88,38 +89,38 @@ def test_typical_record_is_small(tmp_path: Path) -> None:
 @given(st.data())
 def test_a_flipped_byte_is_detected(tmp_path: Path, data: st.DataObject) -> None:
     record = SectionRecord({"um_per_px": 1.0}, ("a",), *(np.arange(9) for _ in range(4)))
-    path = store.save_record(tmp_path, KEY, record)
+    path = records.save_record(tmp_path, KEY, record)
     raw = bytearray(path.read_bytes())
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(raw)
     with pytest.raises(SevhistoError, match="damaged"):
-        store.load_record(path)
-    assert store.find_record(tmp_path, KEY) is None
-    assert store.load_record(store.save_record(tmp_path, KEY, record)).meta == record.meta
+        records.load_record(path)
+    assert records.find_record(tmp_path, KEY) is None
+    assert records.load_record(records.save_record(tmp_path, KEY, record)).meta == record.meta
 
 
 def test_find_record(tmp_path: Path) -> None:
-    assert store.find_record(tmp_path / "nowhere", KEY) is None
+    assert records.find_record(tmp_path / "nowhere", KEY) is None
     arrays = [np.arange(9)] * 4
-    old = store.save_record(tmp_path, KEY, SectionRecord({"um_per_px": 1.0}, ("a",), *arrays))
-    new = store.save_record(tmp_path, KEY, SectionRecord({"um_per_px": 2.0}, ("a",), *arrays))
+    old = records.save_record(tmp_path, KEY, SectionRecord({"um_per_px": 1.0}, ("a",), *arrays))
+    new = records.save_record(tmp_path, KEY, SectionRecord({"um_per_px": 2.0}, ("a",), *arrays))
     newest = max((old, new), key=lambda p: (p.stat().st_mtime_ns, p.name))
-    assert store.find_record(tmp_path, KEY) == newest
+    assert records.find_record(tmp_path, KEY) == newest
     newest.write_bytes(b"torn")
-    assert store.find_record(tmp_path, KEY) == ({old, new} - {newest}).pop()
-    assert store.find_record(tmp_path, "cd" * 32) is None
+    assert records.find_record(tmp_path, KEY) == ({old, new} - {newest}).pop()
+    assert records.find_record(tmp_path, "cd" * 32) is None
     with pytest.raises(ValueError, match="hex"):
-        store.find_record(tmp_path, "../../x")
+        records.find_record(tmp_path, "../../x")
 
 
 def test_atomic_write_leaves_old_bytes_and_no_litter(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    store.write_bytes_atomic(path, b"old")
-    store.write_bytes_atomic(path, b"new")
+    files.write_bytes_atomic(path, b"old")
+    files.write_bytes_atomic(path, b"new")
     assert path.read_bytes() == b"new" and [p.name for p in tmp_path.iterdir()] == ["a.csv"]
     (tmp_path / "folder").mkdir()
     with pytest.raises(SevhistoError, match="cannot be written"):
-        store.write_bytes_atomic(tmp_path / "folder", b"x")
+        files.write_bytes_atomic(tmp_path / "folder", b"x")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "folder"]
 
 
@@ -127,7 +128,7 @@ def test_a_link_in_results_never_leads_to_the_slide(tmp_path: Path) -> None:
     slide, link = tmp_path / "slide.tif", tmp_path / "status.csv"
     slide.write_bytes(b"pixels")
     link.symlink_to(slide)
-    store.write_bytes_atomic(link, b"table")
+    files.write_bytes_atomic(link, b"table")
     assert slide.read_bytes() == b"pixels" and link.read_bytes() == b"table"
 
 
@@ -174,5 +175,23 @@ def test_parquet(tmp_path: Path) -> None:
 
 def test_json_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
-        store.write_json(tmp_path / "run.json", {"x": float("nan")})
+        files.write_json(tmp_path / "run.json", {"x": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_an_overview_is_made_once_and_again_where_it_was_damaged(tmp_path: Path) -> None:
+    made = []
+
+    def make() -> tuple[Any, int]:
+        made.append(1)
+        return np.arange(12, dtype=np.float32).reshape(1, 3, 4), 7
+
+    for _ in range(2):
+        image, step = records.kept_overview(tmp_path, KEY, make)
+        assert step == 7 and np.array_equal(image, make()[0])
+        made.pop()
+    assert len(made) == 1
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-3])
+    assert np.array_equal(records.kept_overview(tmp_path, KEY, make)[0], image)
+    assert len(made) == 2

@@ -70,8 +70,8 @@ def test_what_was_left_open(study_dir: Path, change: Change) -> None:
     assert all("is still to be filled in" in t for t in told)
     assert [t.split(": is still")[0] for t in told] == [
         "study.toml: study.section_spacing_um",
-        "study.toml: panels.A.channels.3.marker",
-        "study.toml: panels.A.channels.3.role",
+        "study.toml: panels.A.channels.4.marker",
+        "study.toml: panels.A.channels.4.role",
         "slides.csv, row 2, column panel",
         "slides.csv, row 2, column batch",
         "slides.csv, row 2, column position_um",

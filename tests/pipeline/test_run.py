@@ -31,8 +31,10 @@ def test_two_processes_give_the_same_bytes(fresh, study, sevhisto):
 
 def test_a_rerun_reads_no_slide_and_a_resume_measures_what_is_gone_or_damaged(study):
     before = study.files()
-    again = run(study.root, jobs=1)
+    told = []
+    again = run(study.root, jobs=1, progress=lambda *said: told.append(said))
     assert (again.measured_now, again.failed) == (0, 0)
+    assert [said for said in told if said[0] == "sections"][-1] == ("sections", 15, 15, 0, 15)  # none failed, all were there before
     same(study.files(), before)
     records = sorted((study.results / "records").iterdir())
     records[0].unlink()
@@ -68,6 +70,7 @@ def test_a_broken_slide_costs_its_own_sections_only(study, sevhisto):
     said = sevhisto("run", study.root, "--jobs", 1)
     assert said.status == 3
     assert f"{SECTIONS_OF_A_SLIDE} failed" in said.out
+    assert f"{SECTIONS_OF_A_SLIDE} failed" in next(line for line in said.err.splitlines() if line.startswith("sections: 15/15"))
     assert said.out.count("  failed: ") == SECTIONS_OF_A_SLIDE
     assert "slide_0" not in said.out
     status = study.table("status.csv")

@@ -1,0 +1,181 @@
+"""Records and overviews on disk: content-addressed, and the same content is the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sevhisto.io.files import write_bytes_atomic
+from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SevhistoError
+
+RECORD_FORMAT = 2
+_NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.npz")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def save_record(folder: Path, key: str, record: SectionRecord) -> Path:
+    """Write one section's record and return its path.
+
+    Parameters
+    ----------
+    folder : the records folder, ``results/records``
+    key : sha256 (hex) of everything that the record depends on
+    record : what was measured
+
+    Returns
+    -------
+    path : ``<first 32 of key>.<first 32 of the sha256 of the bytes>.npz``; equal records give equal bytes
+    """
+    return _save(folder, key, _record_bytes(record))
+
+
+def _save(folder: Path, key: str, data: bytes) -> Path:
+    path = folder / f"{_short(key)}.{hashlib.sha256(data).hexdigest()[:32]}.npz"
+    write_bytes_atomic(path, data)
+    return path
+
+
+def kept_overview(folder: Path, key: str, make: Callable[[], tuple[AnyArray, int]]) -> tuple[AnyArray, int]:
+    """Return the overview of `key` and its step from `folder`; made, and kept there, where it is missing or damaged."""
+    found = find_record(folder, key)
+    data = _intact(found) if found is not None else None
+    if data is not None:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return arrays["image"], int(arrays["step"][0])
+    image, step = make()
+    _save(folder, key, _npz({"image": image, "step": np.array([step])}))
+    return image, step
+
+
+def find_record(folder: Path, key: str) -> Path | None:
+    """Return the newest undamaged record of `key`, or None: then the section is measured (again)."""
+    found = sorted(folder.glob(f"{_short(key)}.*.npz"), key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True)
+    return next((path for path in found if _intact(path) is not None), None)
+
+
+def load_record(path: Path) -> SectionRecord:
+    """Read a record; SevhistoError if its bytes are not those that its name promises."""
+    data = _intact(path)
+    if data is None:
+        raise SevhistoError(Problem(str(path), "the record is damaged or missing", "run the study again: this section is measured anew"))
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return _unpack({name: arrays[name] for name in arrays.files}, path)
+
+
+def _short(key: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32,}", key):
+        raise ValueError(f"not a hex digest of 32 digits or more: {key!r}")
+    return key[:32]
+
+
+def _intact(path: Path) -> bytes | None:
+    match = _NAME.fullmatch(path.name)
+    if match is None or not path.is_file():
+        return None
+    data = path.read_bytes()
+    return data if hashlib.sha256(data).hexdigest()[:32] == match[2] else None
+
+
+def _record_bytes(record: SectionRecord) -> bytes:
+    head = {
+        "format": RECORD_FORMAT,
+        "meta": record.meta,
+        "markers": list(record.markers),
+        "joint": [list(pair) for pair in record.joint],
+        "fibres": list(record.fibres),
+        "puncta": list(record.puncta),
+        "cells": list(record.cells),
+        "masks": list(record.masks),
+    }
+    text = json.dumps(head, sort_keys=True, allow_nan=False)
+    arrays: dict[str, AnyArray] = {"head": np.frombuffer(text.encode(), np.uint8)}
+    sparse = {"counts": record.counts, "sums": record.sums - _expected_sums(record.counts)}
+    sparse |= {"cavity_px": record.cavity_px, "masked_px": record.masked_px}
+    sparse |= {f"joint{i}": a for i, a in enumerate(record.joint.values())}
+    sparse |= {f"fibres{i}": a for i, a in enumerate(record.fibres.values())}
+    sparse |= {f"puncta{i}": a for i, a in enumerate(record.puncta.values())}
+    for name, array in sparse.items():
+        arrays |= _pack(name, array)
+    arrays |= {f"cells{i}": a for i, a in enumerate(record.cells.values())}
+    arrays |= {f"masks{i}": _differences(a) for i, a in enumerate(record.masks.values())}
+    return _npz(arrays)
+
+
+def _expected_sums(counts: AnyArray) -> Any:
+    """Return the sums that pixels in the middle of their bins would have: what differs from them takes half the space."""
+    middle = np.concatenate([INTENSITY_EDGES_Q[:1], (INTENSITY_EDGES_Q[:-1] + INTENSITY_EDGES_Q[1:]) // 2, INTENSITY_EDGES_Q[-1:]])
+    return counts * middle if counts.shape[-1:] == middle.shape else np.zeros(1, np.int64)[0]
+
+
+def _differences(mask: AnyArray) -> AnyArray:
+    """Return a map of distances (int16) as steps along its rows, which take a quarter of the space; other maps as they are."""
+    return np.diff(mask, axis=-1, prepend=np.int16(0)) if mask.dtype == np.int16 else mask
+
+
+def _pack(name: str, array: AnyArray) -> dict[str, AnyArray]:
+    """Return a mostly empty int64 array as steps between its non-zero places, and their values, each in the smallest dtype."""
+    if array.dtype != np.int64:
+        raise TypeError(f"{name} must be int64, not {array.dtype}")
+    flat = np.ascontiguousarray(array).ravel()
+    place = np.flatnonzero(flat)
+    steps = np.diff(place, prepend=0)
+    return {
+        f"{name}.shape": np.array(array.shape, np.int64),
+        f"{name}.steps": _smallest(steps),
+        f"{name}.values": _smallest(flat[place]),
+    }
+
+
+def _smallest(values: AnyArray) -> AnyArray:
+    if values.size == 0:
+        return values.astype(np.uint8)
+    dtype = np.result_type(np.min_scalar_type(int(values.min())), np.min_scalar_type(int(values.max())))
+    return values.astype(dtype if dtype.kind in "iu" else np.int64)  # uint64 with int8 would become float64
+
+
+def _npz(arrays: dict[str, AnyArray]) -> bytes:
+    """Return an .npz whose bytes depend on the arrays only: numpy's own holds the time of writing."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(arrays):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
+            info.compress_type, info.create_system, info.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
+            archive.writestr(info, member.getvalue(), compresslevel=2)
+    return buffer.getvalue()
+
+
+def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
+    head = json.loads(arrays["head"].tobytes())
+    if head.get("format") != RECORD_FORMAT:
+        raise SevhistoError(Problem(str(path), f"was written in format {head.get('format')}", "run the study again with this version"))
+
+    def dense(name: str) -> AnyArray:
+        out = np.zeros(tuple(arrays[f"{name}.shape"]), np.int64)
+        out.reshape(-1)[np.cumsum(arrays[f"{name}.steps"].astype(np.int64))] = arrays[f"{name}.values"]
+        return out
+
+    counts = dense("counts")
+    masks = (arrays[f"masks{i}"] for i in range(len(head["masks"])))
+    return SectionRecord(
+        meta=head["meta"],
+        markers=tuple(head["markers"]),
+        counts=counts,
+        sums=dense("sums") + _expected_sums(counts),
+        cavity_px=dense("cavity_px"),
+        masked_px=dense("masked_px"),
+        joint={(a, b): dense(f"joint{i}") for i, (a, b) in enumerate(head["joint"])},
+        fibres={name: dense(f"fibres{i}") for i, name in enumerate(head["fibres"])},
+        cells={name: arrays[f"cells{i}"] for i, name in enumerate(head["cells"])},
+        masks={n: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for n, m in zip(head["masks"], masks, strict=True)},
+        puncta={name: dense(f"puncta{i}") for i, name in enumerate(head["puncta"])},
+    )

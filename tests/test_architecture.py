@@ -31,6 +31,7 @@ HOMES: dict[str, set[str]] = {
     "nd2": {"io"},
     "slideio": {"io"},
     "zarr": {"io"},
+    "openslide": {"io"},
     "imagecodecs": {"io"},
     "roifile": {"io"},
     "statsmodels": {"compare"},

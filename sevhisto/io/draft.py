@@ -90,7 +90,7 @@ def _places(given: Path, root: Path | None) -> tuple[Path, Path]:
 def _images(folder: Path) -> tuple[list[_Image], list[str]]:
     images: list[_Image] = []
     notes: list[str] = []
-    paths = (p for p in folder.rglob("*") if p.is_file() and any(p.name.lower().endswith(s) for s in readers))
+    paths = (p for p in folder.rglob("*") if (p.is_file() or p.suffix == ".zarr") and any(p.name.lower().endswith(s) for s in readers))
     for path in sorted(paths, key=lambda p: [_natural(part) for part in p.relative_to(folder).parts]):
         parts = path.relative_to(folder).parts
         if any(part.startswith(".") for part in parts) or parts[0] in _SKIPPED:

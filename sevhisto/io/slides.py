@@ -44,11 +44,25 @@ def _open_nd2(path: Path) -> SlideFile:
     return Nd2SlideFile(path)
 
 
-@_register(".czi")
-def _open_czi(path: Path) -> SlideFile:
-    from sevhisto.io.czi import CziSlideFile
+@_register(".czi", ".vsi")
+def _open_slideio(path: Path) -> SlideFile:
+    from sevhisto.io.slideio_reader import SlideioFile
 
-    return CziSlideFile(path)
+    return SlideioFile(path, path.suffix[1:].upper())
+
+
+@_register(".zarr")
+def _open_zarr(path: Path) -> SlideFile:
+    from sevhisto.io.zarr_reader import ZarrSlideFile
+
+    return ZarrSlideFile(path)
+
+
+@_register(".mrxs", ".bif")
+def _open_openslide(path: Path) -> SlideFile:
+    from sevhisto.io.openslide_reader import OpenSlideFile
+
+    return OpenSlideFile(path)
 
 
 @_register(".jpg", ".jpeg", ".png")
@@ -241,9 +255,9 @@ def _open(path: Path) -> SlideFile:
     known = [s for s in readers if name.endswith(s)]
     if not known:
         raise broken(path, f"files ending in {path.suffix or 'nothing'!r} cannot be read", f"known: {', '.join(sorted(readers))}")
-    if not path.is_file():
+    if not path.exists():
         raise SlideError(Problem(str(path), "there is no such file", "correct its name in slides.csv, or put the file there"))
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise broken(path, "the file is empty")
     try:
         return readers[max(known, key=len)](path)

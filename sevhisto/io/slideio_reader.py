@@ -1,4 +1,4 @@
-"""Zeiss CZI, by the slideio library: level 0 only, channel by channel, from the scene's own (0, 0)."""
+"""Zeiss CZI and Olympus VSI, by the slideio library: level 0 only, channel by channel, from the scene's own (0, 0)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from sevhisto.io.scene import SceneInfo, broken, checked_dtype, named, top_of_ra
 from sevhisto.types import AnyArray, SlideError
 
 
-class CziSlideFile:
-    """A CZI file; its label and preview pictures are not scenes."""
+class SlideioFile:
+    """A CZI or VSI file; its label and preview pictures are not scenes. Colour is refused: its order is not certain."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, driver: str) -> None:
         import slideio
 
-        self.path = path
+        self.path, self._driver = path, driver
+        if driver == "VSI" and not (path.parent / f"_{path.stem}_").is_dir():
+            raise broken(path, f"needs the folder _{path.stem}_, which is not beside it", "copy it from the microscope, too")
         try:
-            self._file = slideio.open_slide(str(path), "CZI")
+            self._file = slideio.open_slide(str(path), driver)
         except Exception as error:
-            raise broken(path, f"is not a readable CZI file ({why(error)})") from error
+            raise broken(path, f"is not a readable {driver} file ({why(error)})") from error
         try:
             kinds = set(re.findall(r"<PixelType>\s*(\w+)", self._file.raw_metadata))
             if any(k.startswith("Bgr") for k in kinds):
@@ -34,7 +36,9 @@ class CziSlideFile:
             self.scenes = tuple(self._info(i, s) for i, s in enumerate(self._scenes, 1))
         except Exception as error:
             self.close()
-            raise error if isinstance(error, SlideError) else broken(path, f"its CZI metadata cannot be read ({why(error)})") from error
+            raise (
+                error if isinstance(error, SlideError) else broken(path, f"its {driver} metadata cannot be read ({why(error)})")
+            ) from error
 
     def _info(self, number: int, scene: Any) -> SceneInfo:
         n = int(scene.num_channels)
@@ -45,12 +49,14 @@ class CziSlideFile:
         bits = {int(b) for b in re.findall(r"<ComponentBitCount>\s*(\d+)", self._file.raw_metadata)}
         x, y = (1e6 * float(v) for v in scene.resolution)  # metres
         _, _, w, h = scene.rect  # its origin is in file coordinates; blocks are counted from 0
+        if n == 3 and dtype == np.uint8 and self._driver == "VSI":
+            raise broken(self.path, "is a colour VSI, whose colour order is not certain", "export it from the microscope as OME-TIFF")
         return SceneInfo(
             scene=number,
             shape=(int(h), int(w)),
             channels=named([scene.get_channel_name(c) for c in range(n)], n),
             dtype=dtype,
-            calibrations=(calibration(x, y, "um", "CZI"),),
+            calibrations=(calibration(x, y, "um", self._driver),),
             n_z=max(1, int(scene.num_z_slices)),
             n_t=max(1, int(scene.num_t_frames)),
             bit_max=top_of_range(dtype, max(bits) if bits else None),

@@ -1,4 +1,4 @@
-"""Write docs/settings.md and docs/tables.md from the code that defines them; ``--check`` only says whether they are up to date."""
+"""Write docs/settings.md, docs/tables.md and docs/formats.md from the code that defines them; ``--check`` only says whether they are up to date."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sevhisto.config import Settings, StudyConfig
+from sevhisto.io.slides import EXTRAS, readers
 from sevhisto.metrics import METRIC_UNITS
 from sevhisto.registry import FLAGS
 from sevhisto.schema import TABLES, Table
@@ -141,9 +142,48 @@ def tables_page() -> str:
     return "\n\n".join([intro, *(table_section(t) for t in TABLES), metrics, flags]) + "\n"
 
 
+# ---------------------------------------------------------------- formats
+
+FORMATS = (
+    # format, suffixes, library, checked with, remarks
+    ("OME-TIFF, BigTIFF", (".ome.tif", ".ome.tiff", ".btf"), "tifffile", "synthetic files", "companion files beside it; SubIFD pyramids"),
+    ("ImageJ hyperstack, plain TIFF", (".tif", ".tiff"), "tifffile", "real files", "a pixel size only where it is no screen resolution"),
+    ("Aperio SVS", (".svs",), "tifffile", "a real file", "brightfield"),
+    ("Akoya QPTIFF", (".qptiff",), "tifffile", "synthetic files only", ""),
+    ("Leica SCN", (".scn",), "tifffile", "synthetic files only", ""),
+    ("Hamamatsu NDPI", (".ndpi",), "tifffile", "synthetic files only", "brightfield; parts too large to read by region are refused"),
+    ("Nikon ND2", (".nd2",), "nd2", "real files", "Z stacks as their maximum; time series are refused"),
+    ("Zeiss CZI", (".czi",), "slideio", "a real file with two scenes and Z", "full resolution only; colour is refused"),
+    ("Olympus VSI", (".vsi",), "slideio", "**untested**: no file was at hand", "full resolution only; colour is refused"),
+    ("Leica LIF", (".lif",), "liffile", "synthetic files only", "mosaics are refused"),
+    ("DICOM whole slide", (".dcm",), "pydicom", "synthetic files only", "one instance, at full resolution"),
+    ("OME-Zarr 0.4 and 0.5", (".zarr",), "zarr", "real files of both versions", "a folder; a missing chunk is an error"),
+    ("MIRAX, Ventana", (".mrxs", ".bif"), "OpenSlide", "the reader with a real SVS; no such file was at hand", "brightfield"),
+    ("JPEG, PNG", (".jpg", ".jpeg", ".png"), "imagecodecs", "real files", "no calibration: give um_per_px"),
+)
+
+
+def formats_page() -> str:
+    """Return the text of docs/formats.md; formats without a reader are left out."""
+    rows = []
+    for name, suffixes, library, checked, remarks in FORMATS:
+        here = [s for s in suffixes if s in readers]
+        extra = EXTRAS.get(here[0], "") if here else ""
+        if here:
+            rows.append([name, " ".join(f"`{s}`" for s in here), library, f"`{extra}`" if extra else "base", checked, remarks])
+    intro = (
+        "# Formats\n\n"
+        f"{NOTE}\n\n"
+        "One reader per row. `pip install 'sevhisto[EXTRA]'` installs what a reader needs, `formats` everything; a missing one is named in the\n"
+        "error. Pixels are measured at full resolution; the smaller copies that a file holds serve overviews only, and only where they agree\n"
+        "with the image. A new format is one registered function (`sevhisto.io.slides.readers`)."
+    )
+    return intro + "\n\n" + markdown_table(["format", "suffix", "library", "extra", "checked with", "remarks"], rows) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Return the path and text of every generated page."""
-    return {DOCS / "settings.md": settings_page(), DOCS / "tables.md": tables_page()}
+    return {DOCS / "settings.md": settings_page(), DOCS / "tables.md": tables_page(), DOCS / "formats.md": formats_page()}
 
 
 def main() -> int:

@@ -1,17 +1,20 @@
-"""OME-XML in a TIFF: which plane is which, what the channels are called, how large a pixel is."""
+"""OME-XML in a TIFF: which plane is which, what the channels are called, how they were imaged, how large a pixel is."""
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sevhisto.io.comparable import SAME
 from sevhisto.io.pixelsize import Calibration, calibration
-from sevhisto.io.scene import broken
+from sevhisto.io.scene import Acquisition, broken
 from sevhisto.types import SlideError
 
 _LARGEST_XML = 2**24
+_MS = {"s": 1e3, "ms": 1.0, "µs": 1e-3, "μs": 1e-3, "us": 1e-3, "ns": 1e-6}  # micro sign and Greek mu
 _NOT_SCENES = {"label", "label image", "macro", "macro image", "thumbnail", "overview"}
 Place = tuple[str, int]
 """A plane's file name ("" for this one) and page."""
@@ -25,6 +28,7 @@ class OmeImage:
     ----------
     size : (C, Z, T); C counts samples
     planes : page of each (channel plane, z, t)
+    acquisition : one per channel, or none at all
     """
 
     shape: tuple[int, int]
@@ -33,6 +37,7 @@ class OmeImage:
     calibration: Calibration
     bits: int | None
     planes: dict[tuple[int, int, int], Place] = field(default_factory=dict)
+    acquisition: tuple[Acquisition, ...] = ()
 
 
 def parse_ome(text: str, path: Path, n_pages: int, samples: int) -> list[OmeImage]:
@@ -50,21 +55,18 @@ def parse_ome(text: str, path: Path, n_pages: int, samples: int) -> list[OmeImag
     SlideError
         Malformed XML, a DOCTYPE, planes that the files do not hold, companion files that are absent or in another folder.
     """
-    if len(text) > _LARGEST_XML or "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise broken(path, "its OME-XML is too large or defines entities, which no microscope writes")
-    try:
-        root = ET.fromstring(text.strip().rstrip("\0"))  # noqa: S314 - entities were refused above
-    except (ET.ParseError, ValueError) as error:
-        raise broken(path, f"its OME-XML is damaged ({error})") from error
-    if next(_inside(root, "BinaryOnly"), None) is not None:
+    root = parse_xml(text, path, "OME-XML")
+    if next(inside(root, "BinaryOnly"), None) is not None:
         raise broken(path, "its OME-XML stands in another file", "save the image as one OME-TIFF")
     images = []
-    for image in _inside(root, "Image"):
-        pixels = next(_inside(image, "Pixels"), None)
+    for image in inside(root, "Image"):
+        pixels = next(inside(image, "Pixels"), None)
         if pixels is None or (image.get("Name") or "").strip().lower() in _NOT_SCENES:
             continue
         try:
-            images.append(_image(pixels, root.get("UUID", ""), path, n_pages, samples))
+            found = _image(pixels, root.get("UUID", ""), path, n_pages, samples)
+            found.acquisition = _acquisition(root, image, pixels, found.size[0])
+            images.append(found)
         except (TypeError, ValueError) as error:
             raise broken(path, f"its OME-XML has a number that is none ({error})") from error
     if not images:
@@ -72,7 +74,58 @@ def parse_ome(text: str, path: Path, n_pages: int, samples: int) -> list[OmeImag
     return images
 
 
-def _inside(element: ET.Element, name: str) -> Iterator[ET.Element]:
+def parse_xml(text: str, path: Path, kind: str) -> ET.Element:
+    """Return the root of the XML called `kind`; SlideError where it is damaged, too large, or defines entities."""
+    if len(text) > _LARGEST_XML or "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise broken(path, f"its {kind} is too large or defines entities, which no microscope writes")
+    try:
+        return ET.fromstring(text.strip("\ufeff\0 \r\n\t"))  # noqa: S314 - entities were refused above
+    except (ET.ParseError, ValueError) as error:
+        raise broken(path, f"its {kind} is damaged ({error})") from error
+
+
+def _acquisition(root: ET.Element, image: ET.Element, pixels: ET.Element, n: int) -> tuple[Acquisition, ...]:
+    """How each of `n` channels was imaged; none where the XML says nothing."""
+    objective = _objective(root, image)
+    found: list[Acquisition] = []
+    for i, channel in enumerate(inside(pixels, "Channel")):
+        gain = _stated(channel, "DetectorSettings", "Gain")
+        less = _stated(channel, "LightSourceSettings", "Attenuation")
+        light = 100 * (1 - less) if less is not None and 0 <= less <= 1 else None
+        one = Acquisition(_exposure_ms(pixels, i), gain, light, objective)
+        found += [one] * int(channel.get("SamplesPerPixel", 1))
+    return tuple(found) if len(found) == n and any(a != Acquisition() for a in found) else ()
+
+
+def _exposure_ms(pixels: ET.Element, channel: int) -> float | None:
+    """Exposure of a channel; None where it is not stated, has no known unit, or differs between planes."""
+    times = [
+        float(plane.get("ExposureTime", 0)) * _MS.get(plane.get("ExposureTimeUnit", "s"), math.nan)
+        for plane in inside(pixels, "Plane")
+        if plane.get("ExposureTime") is not None and int(plane.get("TheC", -1)) == channel
+    ]
+    if not times or not all(math.isfinite(t) and t > 0 for t in times) or max(times) - min(times) > SAME * max(times):
+        return None
+    return times[0]
+
+
+def _objective(root: ET.Element, image: ET.Element) -> str:
+    used = next((e.get("ID") for name in ("ObjectiveSettings", "ObjectiveRef") for e in inside(image, name)), None)
+    lens = next((e for e in inside(root, "Objective") if used is not None and e.get("ID") == used), None)
+    if lens is None:
+        return ""
+    power, aperture = lens.get("NominalMagnification"), lens.get("LensNA")
+    return f"{float(power):g}x/{float(aperture):g}" if power and aperture else lens.get("Model", "")
+
+
+def _stated(channel: ET.Element, element: str, attribute: str) -> float | None:
+    value = next((e.get(attribute) for e in inside(channel, element)), None)
+    number = float(value) if value else math.nan
+    return number if math.isfinite(number) else None
+
+
+def inside(element: ET.Element, name: str) -> Iterator[ET.Element]:
+    """Elements called `name`, whatever their namespace, at any depth."""
     return (e for e in element.iter() if e.tag.rsplit("}", 1)[-1] == name)
 
 
@@ -80,10 +133,10 @@ def _image(pixels: ET.Element, uuid: str, path: Path, n_pages: int, samples: int
     width, height, c, z, t = (int(pixels.get(f"Size{a}", 0)) for a in "XYCZT")
     if min(c, z, t) < 1 or c % samples:
         raise broken(path, f"its OME-XML declares {c} channels, {z} planes and {t} times; a page holds {samples} samples")
-    parts = list(_inside(pixels, "TiffData"))
-    if len(list(_inside(pixels, "BinData"))):
+    parts = list(inside(pixels, "TiffData"))
+    if len(list(inside(pixels, "BinData"))):
         raise broken(path, "its OME-XML holds the pixels itself", "save the image as OME-TIFF")
-    names = {e.text or "" for e in _inside(pixels, "UUID")} | {e.get("FileName", "") for e in _inside(pixels, "UUID")}
+    names = {e.text or "" for e in inside(pixels, "UUID")} | {e.get("FileName", "") for e in inside(pixels, "UUID")}
     if (c // samples) * z * t > n_pages * max(1, len(names)):
         raise broken(path, f"its OME-XML declares {(c // samples) * z * t} planes, but the file holds {n_pages}")
     bits = pixels.get("SignificantBits")
@@ -92,7 +145,7 @@ def _image(pixels: ET.Element, uuid: str, path: Path, n_pages: int, samples: int
     size = calibration(scale[0], scale[1], units[0], "OME-XML")
     if units[0] != units[1]:
         size = Calibration(None, "OME-XML", f"width in {units[0]}, height in {units[1]}")
-    channels = [e.get("Name") for e in _inside(pixels, "Channel")]
+    channels = [e.get("Name") for e in inside(pixels, "Channel")]
     image = OmeImage((height, width), (c, z, t), channels, size, int(bits) if bits else None)
     image.planes = _planes(parts, pixels.get("DimensionOrder", "XYCZT"), (c // samples, z, t), n_pages, uuid, path)
     return image
@@ -128,7 +181,7 @@ def _planes(
 
 def _companion(part: ET.Element, uuid: str, path: Path) -> str:
     """Name of the file beside this one that holds the planes; "" for this file."""
-    element = next(_inside(part, "UUID"), None)
+    element = next(inside(part, "UUID"), None)
     name = element.get("FileName", "") if element is not None else ""
     if element is None or not name or name == path.name or (uuid and (element.text or "").strip() == uuid):
         return ""

@@ -21,6 +21,19 @@ readers: Registry[Reader] = Registry("reader")
 """Readers by file suffix; register one to teach sevhisto a format. The longest suffix that fits wins."""
 
 
+EXTRAS = {
+    ".nd2": "nikon",
+    ".czi": "zeiss",
+    ".vsi": "olympus",
+    ".lif": "leica",
+    ".dcm": "dicom",
+    ".zarr": "zarr",
+    ".mrxs": "mirax",
+    ".bif": "mirax",
+}
+"""The extra of the installation that the reader of a suffix needs; none for the others."""
+
+
 def _register(*suffixes: str) -> Callable[[Reader], Reader]:
     def add(reader: Reader) -> Reader:
         for suffix in suffixes:
@@ -30,7 +43,7 @@ def _register(*suffixes: str) -> Callable[[Reader], Reader]:
     return add
 
 
-@_register(".tif", ".tiff", ".ome.tif", ".ome.tiff", ".btf", ".svs")
+@_register(".tif", ".tiff", ".ome.tif", ".ome.tiff", ".btf", ".svs", ".qptiff", ".scn")
 def _open_tiff(path: Path) -> SlideFile:
     from sevhisto.io.tiff import TiffSlideFile
 
@@ -259,9 +272,17 @@ def _open(path: Path) -> SlideFile:
         raise SlideError(Problem(str(path), "there is no such file", "correct its name in slides.csv, or put the file there"))
     if path.is_file() and path.stat().st_size == 0:
         raise broken(path, "the file is empty")
+    suffix = max(known, key=len)
     try:
-        return readers[max(known, key=len)](path)
+        return readers[suffix](path)
     except ImportError as error:
-        raise broken(path, f"the library for this format is not installed ({error.name})", "pip install 'sevhisto[formats]'") from error
+        raise broken(
+            path, f"the library for this format is not installed ({error.name})", f"pip install 'sevhisto[{EXTRAS.get(suffix, 'formats')}]'"
+        ) from error
     except OSError as error:
         raise broken(path, f"cannot be opened: {error.strerror or error}", "check that you may read the file") from error
+
+
+def folder_files(path: Path) -> list[Path]:
+    """Return every file of a folder, by name: what a checksum of the image is made over."""
+    return sorted(p for p in path.rglob("*") if p.is_file())

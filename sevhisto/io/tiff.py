@@ -1,10 +1,11 @@
-"""The TIFF family: OME-TIFF, BigTIFF, ImageJ hyperstacks, SVS and plain TIFF. The only module that opens files with tifffile."""
+"""The TIFF family: OME-TIFF, BigTIFF, ImageJ hyperstacks, SVS, QPTIFF, SCN, plain TIFF. The only module that opens files with tifffile."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import tifffile
 
 from sevhisto.io.ome import OmeImage, parse_ome
 from sevhisto.io.pixelsize import Calibration, calibration, from_aperio, from_resolution
-from sevhisto.io.scene import RGB, SceneInfo, broken, checked_dtype, named, top_of_range, why
+from sevhisto.io.scene import RGB, Acquisition, SceneInfo, broken, checked_dtype, named, top_of_range, why
 from sevhisto.io.tiff_check import check_tiff
-from sevhisto.io.tiff_levels import Planes, kind_of, page_levels, sub_levels
+from sevhisto.io.tiff_levels import Planes, falling, kind_of, page_levels, sub_levels
 from sevhisto.io.tiff_page import SegmentCache, TiffPlane
+from sevhisto.io.tiff_vendor import ScnImage, maker_of, parse_scn, qptiff_names, qptiff_page
 from sevhisto.types import AnyArray
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
@@ -52,6 +54,12 @@ class TiffSlideFile:
             self.scenes = tuple(self._ome(number, image) for number, image in enumerate(images, 1))
         elif text.startswith("ImageJ="):
             self.scenes = (self._imagej(text),)
+        elif maker := maker_of(text, self.path):
+            self.scenes = (
+                (self._qptiff(),)
+                if maker == "QPTIFF"
+                else tuple(self._scn(number, image) for number, image in enumerate(parse_scn(text, self.path), 1))
+            )
         else:
             self.scenes = (self._plain(text),)
 
@@ -134,7 +142,33 @@ class TiffSlideFile:
             raise broken(self.path, f"its OME-XML declares {image.shape} pixels, but the page holds {planes[0, 0].shape}")
         found = (image.calibration, self._tags(planes[0, 0].page))
         names = image.names if len(image.names) == image.size[0] else []
-        return self._scene(number, planes, names, sub_levels(planes), calibrations=found, n_t=image.size[2], bits=image.bits)
+        info = self._scene(number, planes, names, sub_levels(planes), calibrations=found, n_t=image.size[2], bits=image.bits)
+        return replace(info, acquisition=image.acquisition[: len(info.channels)])  # the fourth sample of colour is no channel
+
+    def _qptiff(self) -> SceneInfo:
+        pages = list(self._files[""].pages)
+        said = [qptiff_page(page.description or "", self.path, i) for i, page in enumerate(pages, 1)]
+        full, reduced = ([i for i, p in enumerate(said) if p.kind == kind] for kind in ("FullResolution", "ReducedResolution"))
+        if not full:
+            raise broken(self.path, "holds no picture at full resolution")
+        planes = {(k, 0): self._plane("", i) for k, i in enumerate(full)}
+        who = [[(said[i].name, said[i].biomarker) for i in part] for part in (full, reduced)]
+        if who[1] != who[0] * (len(reduced) // len(full)):
+            reduced = []  # smaller copies in another order cannot be told apart
+        others = [i for i in range(len(pages)) if i not in reduced]
+        levels = page_levels(planes, pages, others, lambda i: self._plane("", i))
+        colour = len(full) == 1 and self._is_rgb(pages[full[0]])
+        names = [] if colour else qptiff_names([said[i] for i in full], self.path)
+        info = self._scene(1, planes, names, levels, calibrations=(self._tags(pages[full[0]]),))
+        return replace(info, acquisition=_stated([said[i].acquisition for i in full], len(info.channels)))
+
+    def _scn(self, number: int, image: ScnImage) -> SceneInfo:
+        planes, *levels = ({key: self._plane("", i) for key, i in grid.items()} for grid in (image.planes, *image.levels))
+        if planes[0, 0].shape != image.shape:
+            raise broken(self.path, f"its SCN description declares {image.shape} pixels, but the page holds {planes[0, 0].shape}")
+        found = (image.calibration, self._tags(planes[0, 0].page))
+        info = self._scene(number, planes, image.names, falling(planes, levels), calibrations=found)
+        return replace(info, acquisition=_stated([image.acquisition], len(info.channels)))
 
     def _imagej(self, text: str) -> SceneInfo:
         facts = dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
@@ -208,6 +242,11 @@ class TiffSlideFile:
             file.close()
         self._planes.clear()
         self._where.clear()
+
+
+def _stated(found: Sequence[Acquisition], n: int) -> tuple[Acquisition, ...]:
+    """One acquisition for each of `n` channels, each given one standing for as many; none where nothing is said."""
+    return tuple(a for a in found for _ in range(n // len(found))) if any(a != Acquisition() for a in found) else ()
 
 
 def _is_ramp(colormap: AnyArray) -> bool:

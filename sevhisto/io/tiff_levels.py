@@ -38,7 +38,7 @@ def sub_levels(planes: Planes) -> list[Planes]:
     n = len(below[0, 0])
     if any(len(levels) != n for levels in below.values()):
         return []
-    return _falling(planes, [{key: levels[k] for key, levels in below.items()} for k in range(n)])
+    return falling(planes, [{key: levels[k] for key, levels in below.items()} for k in range(n)])
 
 
 def page_levels(planes: Planes, pages: Sequence[Any], used: Sequence[int], plane_of: Callable[[int], TiffPlane]) -> list[Planes]:
@@ -51,10 +51,10 @@ def page_levels(planes: Planes, pages: Sequence[Any], used: Sequence[int], plane
         if i not in used and not int(page.subfiletype) & ~_REDUCED and not thumbnail:
             sizes.setdefault((page.imagelength, page.imagewidth), []).append(i)
     alike = [found for _, found in sorted(sizes.items(), reverse=True) if len(found) == len(planes)]
-    return _falling(planes, [{key: plane_of(i) for key, i in zip(planes, found, strict=True)} for found in alike])
+    return falling(planes, [{key: plane_of(i) for key, i in zip(planes, found, strict=True)} for found in alike])
 
 
-def _falling(planes: Planes, levels: list[Planes]) -> list[Planes]:
+def falling(planes: Planes, levels: list[Planes]) -> list[Planes]:
     """Those levels that are copies of the planes, each smaller than the one before."""
     full, kept = planes[0, 0], list[Planes]()
     smallest = full.shape

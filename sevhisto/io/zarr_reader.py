@@ -127,8 +127,3 @@ def _attributes(group: Path) -> dict[str, Any]:
         found = json.loads(new.read_text("utf-8")).get("attributes", {})
         return dict(found.get("ome", found))
     return dict(json.loads(old.read_text("utf-8"))) if old.is_file() else {}
-
-
-def folder_files(path: Path) -> list[Path]:
-    """Return every file of a folder, by name: what a checksum of the image is made over."""
-    return sorted(p for p in path.rglob("*") if p.is_file())

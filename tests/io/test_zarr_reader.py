@@ -135,3 +135,15 @@ def test_a_folder_that_is_no_image_is_refused(tmp_path: Path, kind: str) -> None
     with pytest.raises(SlideError) as caught:
         open_slide(path)
     assert caught.value.problems[0].remedy
+
+
+def test_a_changed_chunk_changes_the_checksum(tmp_path: Path) -> None:
+    from sevhisto.pipeline.measuring import file_sha256
+
+    path = tmp_path / "a.zarr"
+    write(path, [pixels(1, 40, 40)], "cyx", [1, 0.5, 0.5])
+    before = file_sha256(path)
+    assert file_sha256(path) == before
+    chunk = path / "0" / "c" / "0" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"x")
+    assert file_sha256(path) != before

@@ -1,4 +1,4 @@
-"""Write docs/settings.md, docs/tables.md and docs/formats.md from the code that defines them; ``--check`` only says whether they are up to date."""
+"""Write the tables of docs/ from the code that defines them; ``--check`` only says whether they are up to date."""
 
 from __future__ import annotations
 
@@ -174,9 +174,9 @@ def formats_page() -> str:
     intro = (
         "# Formats\n\n"
         f"{NOTE}\n\n"
-        "One reader per row. `pip install 'sevhisto[EXTRA]'` installs what a reader needs, `formats` everything; a missing one is named in the\n"
-        "error. Pixels are measured at full resolution; the smaller copies that a file holds serve overviews only, and only where they agree\n"
-        "with the image. A new format is one registered function (`sevhisto.io.slides.readers`)."
+        "One reader per row. `pip install 'sevhisto[EXTRA]'` installs what a reader needs, `formats` everything; a missing one is named in\n"
+        "the error. Pixels are measured at full resolution; the smaller copies that a file holds serve overviews only, and only where\n"
+        "they agree with the image. A new format is one registered function (`sevhisto.io.slides.readers`)."
     )
     return intro + "\n\n" + markdown_table(["format", "suffix", "library", "extra", "checked with", "remarks"], rows) + "\n"
 

@@ -94,16 +94,23 @@ class ZarrSlideFile:
     def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int, level: int = 0) -> AnyArray:
         """Pixels (c, h, w) of plane `z`."""
         array, axes = self._arrays[scene - 1][level], self._axes[scene - 1]
-        out = np.empty((len(channels), y1 - y0, x1 - x0), self.scenes[scene - 1].dtype)
-        for i, channel in enumerate(channels):
-            place = {"t": slice(0, 1), "c": slice(channel, channel + 1), "z": slice(z, z + 1), "y": slice(y0, y1), "x": slice(x0, x1)}
+        runs = [[channels[0], channels[0] + 1]]
+        for channel in channels[1:]:
+            if channel == runs[-1][1]:
+                runs[-1][1] += 1
+            else:
+                runs.append([channel, channel + 1])
+        found = []
+        for first, stop in runs:  # neighbouring channels at once: the library takes a millisecond a call
+            place = {"t": slice(0, 1), "c": slice(first, stop), "z": slice(z, z + 1), "y": slice(y0, y1), "x": slice(x0, x1)}
             index = tuple(place[a] for a in axes)
             self._check_chunks(array, index)
             try:
-                out[i] = np.asarray(array[index]).reshape(out.shape[1:])
+                block = np.asarray(array[index]).transpose(sorted(range(len(axes)), key=lambda i: "tzcyx".index(axes[i])))
             except Exception as error:
-                raise broken(self.path, f"rows {y0} to {y1} of channel {channel + 1} cannot be read ({why(error)})", _REMEDY) from error
-        return out
+                raise broken(self.path, f"rows {y0} to {y1} of channel {first + 1} cannot be read ({why(error)})", _REMEDY) from error
+            found.append(block.reshape(stop - first, y1 - y0, x1 - x0))
+        return np.concatenate(found).astype(self.scenes[scene - 1].dtype, copy=False)
 
     def _check_chunks(self, array: Any, index: tuple[slice, ...]) -> None:
         """Chunks (or the shards that hold them) that are not on disk would be read as the fill value."""

@@ -147,3 +147,11 @@ def test_a_changed_chunk_changes_the_checksum(tmp_path: Path) -> None:
     chunk = path / "0" / "c" / "0" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"x")
     assert file_sha256(path) != before
+
+
+def test_channels_come_in_the_order_in_which_they_are_asked_for(tmp_path: Path) -> None:
+    full = pixels(2, 4, 40, 50)  # z before c
+    write(tmp_path / "a.zarr", [full], "zcyx", [1, 1, 0.5, 0.5])
+    with open_slide(tmp_path / "a.zarr") as slide:
+        for asked in ([3, 0], [1, 2, 3], [0, 2, 3, 1]):
+            assert np.array_equal(slide.read(asked, 2, 40, 3, 50), full.max(axis=0)[asked, 2:40, 3:50])

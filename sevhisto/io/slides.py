@@ -43,7 +43,7 @@ def _register(*suffixes: str) -> Callable[[Reader], Reader]:
     return add
 
 
-@_register(".tif", ".tiff", ".ome.tif", ".ome.tiff", ".btf", ".svs", ".qptiff", ".scn")
+@_register(".tif", ".tiff", ".ome.tif", ".ome.tiff", ".btf", ".svs", ".qptiff", ".scn", ".ndpi")
 def _open_tiff(path: Path) -> SlideFile:
     from sevhisto.io.tiff import TiffSlideFile
 

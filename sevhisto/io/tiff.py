@@ -1,4 +1,4 @@
-"""The TIFF family: OME-TIFF, BigTIFF, ImageJ hyperstacks, SVS, QPTIFF, SCN, plain TIFF. The only module that opens files with tifffile."""
+"""The TIFF family: OME-TIFF, BigTIFF, ImageJ hyperstacks, SVS, QPTIFF, SCN, NDPI, TIFF. The only module that opens files with tifffile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tifffile
 from sevhisto.io.ome import OmeImage, parse_ome
 from sevhisto.io.pixelsize import Calibration, calibration, from_aperio, from_resolution
 from sevhisto.io.scene import RGB, Acquisition, SceneInfo, broken, checked_dtype, named, top_of_range, why
-from sevhisto.io.tiff_check import check_tiff
+from sevhisto.io.tiff_check import MAX_SEGMENT_BYTES, check_tiff
 from sevhisto.io.tiff_levels import Planes, falling, kind_of, page_levels, sub_levels
 from sevhisto.io.tiff_page import SegmentCache, TiffPlane
 from sevhisto.io.tiff_vendor import ScnImage, maker_of, parse_scn, qptiff_names, qptiff_page
@@ -23,6 +23,7 @@ from sevhisto.types import AnyArray
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _JPEG_CODECS = {7, 33003}
+_SOURCE_LENS = 65421  # NDPI: magnification; -1 macro, -2 map
 _MAX_UNNAMED = 8  # pages of a plain TIFF that can still be channels; more is a stack of something
 Where = tuple[TiffPlane, int]
 """A plane of pixels and the sample in it."""
@@ -47,7 +48,9 @@ class TiffSlideFile:
     def _assemble(self) -> None:
         first = self._page("", 0)
         text = first.description or ""
-        if "<OME" in text[:4096] or "<!DOCTYPE" in text[:4096] or self.path.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        if self.path.name.lower().endswith(".ndpi"):
+            self.scenes = (self._ndpi(),)
+        elif "<OME" in text[:4096] or "<!DOCTYPE" in text[:4096] or self.path.name.lower().endswith((".ome.tif", ".ome.tiff")):
             if "<OME" not in text:
                 raise broken(self.path, "is named OME-TIFF but holds no OME-XML", "rename it to .tif, or save it again as OME-TIFF")
             images = parse_ome(text, self.path, len(self._files[""].pages), int(first.samplesperpixel))
@@ -161,6 +164,33 @@ class TiffSlideFile:
         names = [] if colour else qptiff_names([said[i] for i in full], self.path)
         info = self._scene(1, planes, names, levels, calibrations=(self._tags(pages[full[0]]),))
         return replace(info, acquisition=_stated([said[i].acquisition for i in full], len(info.channels)))
+
+    def _ndpi(self) -> SceneInfo:
+        try:
+            pages = list(self._files[""].pages)
+            power = {i: float(page.tags.valueof(_SOURCE_LENS)) for i, page in enumerate(pages)}
+        except Exception as error:
+            raise broken(self.path, f"a page does not say its magnification ({why(error)})") from error
+        order = sorted((i for i in power if power[i] > 0), key=lambda i: -power[i])  # below 0: macro and map
+        if not order:
+            raise broken(self.path, "holds no picture but the overview of the slide")
+        if len(order) > 1 and power[order[0]] == power[order[1]]:
+            raise broken(self.path, "holds several focal planes", "export the plane to be measured as OME-TIFF")
+        if not self._by_region(pages[order[0]]):
+            raise broken(self.path, "cannot be read by region", "export it as OME-TIFF")
+        planes, *levels = ({(0, 0): self._plane("", i)} for i in order if self._by_region(pages[i]))
+        info = self._scene(1, planes, [], falling(planes, levels), calibrations=(self._tags(pages[order[0]]),))
+        return replace(info, acquisition=_stated([Acquisition(objective=f"{power[order[0]]:g}x")], len(info.channels)))
+
+    def _by_region(self, page: Any) -> bool:
+        """Whether an NDPI page is small, or one JPEG whose parts lie side by side in whole rows and in the file."""
+        h, w = page.imagelength, page.imagewidth
+        if not page.is_tiled:
+            return bool(h * w * int(page.samplesperpixel) * page.dtype.itemsize <= MAX_SEGMENT_BYTES)
+        starts, counts = page.dataoffsets, page.databytecounts
+        n, end = -(-h // page.tilelength) * (w // page.tilewidth), self.path.stat().st_size
+        fits = all(c > 0 and s + c <= end for s, c in zip(starts, counts, strict=True))
+        return w % page.tilewidth == 0 and len(starts) == n and fits
 
     def _scn(self, number: int, image: ScnImage) -> SceneInfo:
         planes, *levels = ({key: self._plane("", i) for key, i in grid.items()} for grid in (image.planes, *image.levels))

@@ -21,8 +21,9 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 _CODECS = {1, 5, 7, 8, 32773, 32946, 33003, 33004, 33005, 34712, 50000}
 WIDTH, HEIGHT, BITS, CODEC, SAMPLES, ROWS = 256, 257, 258, 259, 277, 278
+NDPI, MCU_STARTS = 65420, 65426  # Hamamatsu: the format's mark; where the parts of one large JPEG start
 STRIPS, STRIP_BYTES, PLANAR, TILE_W, TILE_H, TILES, TILE_BYTES, SUB = 273, 279, 284, 322, 323, 324, 325, 330
-_WANTED = {WIDTH, HEIGHT, BITS, CODEC, SAMPLES, ROWS, STRIPS, STRIP_BYTES, PLANAR, TILE_W, TILE_H, TILES, TILE_BYTES, SUB}
+_WANTED = {WIDTH, HEIGHT, BITS, CODEC, SAMPLES, ROWS, STRIPS, STRIP_BYTES, PLANAR, TILE_W, TILE_H, TILES, TILE_BYTES, SUB, NDPI, MCU_STARTS}
 Tags = dict[int, AnyArray]
 
 
@@ -33,6 +34,7 @@ class _Walk:
     size: int
     order: str
     big: bool
+    ndpi: bool = False
 
     def take(self, at: int, n: int) -> bytes:
         if at + n > self.size:
@@ -54,20 +56,25 @@ class _Walk:
             raise broken(self.path, f"its directory at byte {at} claims {n} entries: the file is damaged")
         start = at + np.dtype(head).itemsize
         block, tags = self.take(start, n * entry), Tags()
+        # NDPI is no BigTIFF, but the upper half of each value or offset follows the directory
+        upper = self.take(start + n * entry + 8, n * 4) if self.ndpi else b""
         for i in range(n):
             row = block[i * entry : (i + 1) * entry]
             code, kind = struct.unpack(self.order + "HH", row[:4])
             count = int(np.frombuffer(row[4 : entry - (8 if self.big else 4)], self.order + ("u8" if self.big else "u4"))[0])
             n_bytes, inline = count * _SIZES.get(kind, 0), row[12:] if self.big else row[8:]
-            if n_bytes > len(inline):
-                where = int(np.frombuffer(inline, self.order + ("u8" if self.big else "u4"))[0])
+            more = upper[i * 4 : i * 4 + 4]
+            if any(more) and count == 1 and kind == 4:
+                inline, kind, n_bytes = inline + more, 16, 8
+            elif n_bytes > len(inline):
+                where = int(np.frombuffer(inline, self.order + ("u8" if self.big else "u4"))[0]) + (int.from_bytes(more, "little") << 32)
                 if where + n_bytes > self.size:
                     raise self.short()
                 if code in _WANTED and kind in _NUMBERS:
                     inline = self.take(where, n_bytes)
             if code in _WANTED and kind in _NUMBERS:
                 tags[code] = np.frombuffer(inline[:n_bytes], self.order + _NUMBERS[kind]).astype(np.uint64)
-        return tags, self.number(start + n * entry, "u8" if self.big else "u4")
+        return tags, self.number(start + n * entry, "u8" if self.big or self.ndpi else "u4")
 
 
 def check_tiff(path: Path) -> int:
@@ -78,11 +85,14 @@ def check_tiff(path: Path) -> int:
         order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
         if not order or len(head) < 4 or struct.unpack(order + "H", head[2:4])[0] not in (42, 43):
             raise broken(path, "is not a TIFF image")
-        walk = _Walk(path, file, size, order, struct.unpack(order + "H", head[2:4])[0] == 43)
+        big = struct.unpack(order + "H", head[2:4])[0] == 43
+        walk = _Walk(path, file, size, order, big, path.name.lower().endswith(".ndpi") and order == "<" and not big)
         seen: set[int] = set()
-        pages = _chain(walk, walk.number(8, "u8") if walk.big else walk.number(4, "u4"), seen)
+        pages = _chain(walk, walk.number(8 if big else 4, "u8" if big or walk.ndpi else "u4"), seen)
         if not pages:
             raise broken(path, "holds no image")
+        if path.name.lower().endswith(".ndpi") and not (walk.ndpi and all(NDPI in tags for tags in pages)):
+            raise broken(path, "is named NDPI but is none", "export it again from the scanner's software as NDPI or OME-TIFF")
         n = len(pages)
         levels: set[int] = set()
         while pages:
@@ -139,7 +149,7 @@ def _check_page(walk: _Walk, tags: Tags) -> None:
     raw = th * tw * (samples // split) * bits // 8
     if one(CODEC, 1) == 1:
         _check_raw(walk, counts, (w, h, th, tw, samples // split, bits), tiled)
-    elif raw > MAX_SEGMENT_BYTES:
+    elif raw > MAX_SEGMENT_BYTES and not (walk.ndpi and MCU_STARTS in tags):
         raise broken(walk.path, f"its compressed parts hold {raw / 2**20:.0f} MB each, too much to read by region", "save it tiled")
 
 

@@ -13,6 +13,7 @@ from sevhisto.io.tiff_decode import tile_decoder
 from sevhisto.types import AnyArray
 
 _JPEG = 7
+_JPEG_ENDS = (b"\xff\xd9", *(bytes((0xFF, 0xD0 + i)) for i in range(8)))  # of the picture, or of a part of an NDPI picture
 
 
 class SegmentCache:
@@ -105,7 +106,7 @@ class TiffPlane:
         data = handle.read(count)
         if len(data) != count:
             raise broken(self.path, f"is cut short: tile {index + 1} is not there")
-        if page.compression == _JPEG and not data.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
+        if page.compression == _JPEG and not data.rstrip(b"\0\xff").endswith(_JPEG_ENDS if page.jpegheader else _JPEG_ENDS[:1]):
             raise broken(self.path, f"tile {index + 1} is damaged: its JPEG data do not end")
         tile = self._decoded(data, index)
         if keep:
@@ -118,7 +119,9 @@ class TiffPlane:
         try:
             if self._decode is not None and not last:
                 return self._decode(data)
-            decoded = page.decode(data, index, jpegtables=page.jpegtables)[0]
+            decoded = page.decode(data, index, jpegtables=page.jpegtables, **({"jpegheader": page.jpegheader} if page.jpegheader else {}))[
+                0
+            ]
         except Exception as error:
             raise broken(self.path, f"tile {index + 1} of {len(page.dataoffsets)} cannot be decoded ({why(error)})") from error
         if decoded is None or decoded.dtype != page.dtype:

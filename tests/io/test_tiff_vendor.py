@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -198,3 +200,75 @@ def test_scn_that_says_too_little_is_refused(tmp_path: Path, old: str, new: str,
     assert text != SCN
     with pytest.raises(SlideError, match=said):
         slide_info(write_scn(tmp_path / "a.scn", text))
+
+
+def jpeg_of(image: np.ndarray[Any, Any], interval: int) -> tuple[bytes, list[int]]:
+    """A JPEG in blocks of 8 x 8 with a restart mark every `interval` blocks, and where its parts start."""
+    options = [cv2.IMWRITE_JPEG_RST_INTERVAL, interval, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    data = cv2.imencode(".jpg", image[..., ::-1], options)[1].tobytes()
+    scan = data.index(b"\xff\xda")
+    first = scan + 2 + struct.unpack(">H", data[scan + 2 : scan + 4])[0]
+    marks = [i + 2 for i in range(first, len(data) - 1) if data[i] == 0xFF and 0xD0 <= data[i + 1] <= 0xD7]
+    return data, [first, *marks]
+
+
+def write_ndpi(path: Path, pictures: list[tuple[np.ndarray[Any, Any], float]], interval: int = 4, mark: int = 65420) -> Path:
+    """Write an NDPI file: directories as in TIFF, but 8-byte links, and the upper halves of the values behind them."""
+    out, link = bytearray(b"II" + struct.pack("<HQ", 42, 0)), 4
+    for image, power in pictures:
+        data, starts = jpeg_of(image, interval)
+        at = len(out)
+        out += data
+        extra = len(out)
+        out += struct.pack("<4I", 20000, 1, 0, 0) + b"Hamamatsu\0" + struct.pack(f"<{len(starts)}I", *starts) + struct.pack("<3H", 8, 8, 8)
+        h, w = image.shape[:2]
+        parts, lens = extra + 26, struct.unpack("<I", struct.pack("<f", power))[0]
+        tags = [
+            (256, 4, 1, w),
+            (257, 4, 1, h),
+            (258, 3, 3, parts + 4 * len(starts)),
+            (259, 3, 1, 7),
+            (262, 3, 1, 6),
+            (271, 2, 10, extra + 16),
+        ]
+        tags += [(273, 4, 1, at), (277, 3, 1, 3), (278, 4, 1, h), (279, 4, 1, len(data)), (282, 5, 1, extra), (283, 5, 1, extra)]
+        tags += [(296, 3, 1, 3), (mark, 4, 1, 1), (65421, 11, 1, lens), (65426, 4, len(starts), parts)]
+        out[link : link + 8] = struct.pack("<Q", len(out))
+        out += struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+        link = len(out)
+        out += bytes(8 + 4 * len(tags))
+    path.write_bytes(out)
+    return path
+
+
+def test_ndpi_levels_size_and_pixels(tmp_path: Path) -> None:
+    path = write_ndpi(tmp_path / "a.ndpi", [(COLOUR, 20.0), (COLOUR[::2, ::3][:, :32], -1.0), (COLOUR[::2, :64:2], 5.0)])
+    truth = cv2.imdecode(np.frombuffer(jpeg_of(COLOUR, 4)[0], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    with open_slide(path) as slide:
+        assert slide.is_rgb
+        assert slide.um_per_px == pytest.approx(0.5)
+        assert {a.objective for a in slide.info.acquisition} == {"20x"}
+        got = slide.read([0, 1, 2], 3, 61, 5, 90)
+    assert np.abs(got.astype(int) - np.moveaxis(truth, -1, 0)[:, 3:61, 5:90]).max() <= 2
+    assert slide_info(write_ndpi(path, [(np.tile(COLOUR, (1, 2, 1)), 20.0), (COLOUR[::2], 10.0)]))[0].levels == ((32, 96),)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "options", "said"),
+    [
+        ([(COLOUR, -1.0)], {}, "no picture but the overview"),
+        ([(COLOUR, 20.0), (COLOUR, 20.0)], {}, "several focal planes"),
+        ([(COLOUR, 20.0)], {"interval": 5}, "cannot be read by region"),
+        ([(COLOUR, 20.0)], {"mark": 65000}, "is named NDPI but is none"),
+    ],
+)
+def test_ndpi_that_cannot_be_trusted_is_refused(tmp_path: Path, pictures: list[Any], options: dict[str, Any], said: str) -> None:
+    with pytest.raises(SlideError, match=said):
+        slide_info(write_ndpi(tmp_path / "a.ndpi", pictures, **options))
+
+
+def test_ndpi_cut_short_is_refused(tmp_path: Path) -> None:
+    path = write_ndpi(tmp_path / "a.ndpi", [(COLOUR, 20.0)])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(SlideError, match="cut short"):
+        slide_info(path)

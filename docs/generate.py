@@ -148,6 +148,13 @@ FORMATS = (
     # format, suffixes, library, checked with, remarks
     ("OME-TIFF, BigTIFF", (".ome.tif", ".ome.tiff", ".btf"), "tifffile", "synthetic files", "companion files beside it; SubIFD pyramids"),
     ("ImageJ hyperstack, plain TIFF", (".tif", ".tiff"), "tifffile", "real files", "a pixel size only where it is no screen resolution"),
+    (
+        "one TIFF per channel",
+        (".tif", ".tiff"),
+        "tifffile",
+        "synthetic files",
+        "in slides.csv as `R12_s3_*.tif`; the star names the channels",
+    ),
     ("Aperio SVS", (".svs",), "tifffile", "a real file", "brightfield"),
     ("Akoya QPTIFF", (".qptiff",), "tifffile", "synthetic files only", ""),
     ("Leica SCN", (".scn",), "tifffile", "synthetic files only", ""),

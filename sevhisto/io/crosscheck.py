@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sevhisto.config import SLIDE_ROLES, StudyConfig
+from sevhisto.io.channel_set import slide_files
 from sevhisto.io.sheets import PENDING, near_equal_ids, whole
 from sevhisto.registry import did_you_mean
 from sevhisto.types import Problem
@@ -153,11 +154,11 @@ def _file_wrong(cell: str, folder: Path) -> tuple[str, str] | None:
         return f"{cell!r} leaves the folder of the slides", f"give the path inside {folder.name}/, such as R01/R01_s01.tif"
     path = folder / cell
     try:
-        exists = path.exists()
+        files = [p for p in slide_files(path) if p.exists()]
     except OSError as error:  # such as a name that is too long
         return f"cannot be opened: {error.strerror}", "give the name of the image file"
-    if exists:  # links too must stay inside
-        inside = path.resolve().is_relative_to(folder.resolve())
+    if files:  # links too must stay inside
+        inside = all(p.resolve().is_relative_to(folder.resolve()) for p in files)
         return None if inside else (f"{cell!r} is a link that leaves the folder of the slides", "put the file itself there")
     present = [p.relative_to(folder).as_posix() for p in sorted(path.parent.glob("*"))] if path.parent.is_dir() else []
     near = did_you_mean(cell, present)

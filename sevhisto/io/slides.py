@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sevhisto.io.channel_set import ChannelSetFile
 from sevhisto.io.overview import make_overview
 from sevhisto.io.pixelsize import Calibration, reconcile
 from sevhisto.io.scene import SceneInfo, SlideFile, broken
@@ -264,6 +265,8 @@ def slide_info(path: Path | str) -> list[SceneInfo]:
 
 
 def _open(path: Path) -> SlideFile:
+    if "*" in path.name and not path.exists():
+        return ChannelSetFile(path, _open)
     name = path.name.lower()
     known = [s for s in readers if name.endswith(s)]
     if not known:

@@ -82,6 +82,7 @@ def image_stem(file: str) -> str:
 
 def _correction_paths(root: Path, file: str, scene: int) -> Iterator[Path]:
     tail = "" if scene == 1 else f"_scene{scene}"
+    file = file.replace("*", "all")  # a set of one file per channel
     for base in dict.fromkeys((file, image_stem(file))):
         for suffix in SUFFIXES:
             yield root / "corrections" / f"{base}{tail}{suffix}"

@@ -17,6 +17,7 @@ from sevhisto.imaging.background import BackgroundSample, estimate_correction, g
 from sevhisto.imaging.measure import MarkerReader
 from sevhisto.imaging.section import Drawn, SlideOverview, marker_reader, measure_section, piece_box, piece_overview, slide_overview
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
+from sevhisto.io.channel_set import slide_files
 from sevhisto.io.channels import match_channels
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.slides import Slide, folder_files, open_slide
@@ -70,9 +71,10 @@ class PieceOutcome:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 (hex) of a file; of a folder, that of the names and sums of all files in it."""
-    if path.is_dir():
-        parts = [(p.relative_to(path).as_posix(), file_sha256(p)) for p in folder_files(path)]
+    """Return the sha256 (hex) of a file; of a folder, or of a set of files, that of the names and sums of all of them."""
+    files = folder_files(path) if path.is_dir() else slide_files(path)
+    if files != [path]:
+        parts = [(p.relative_to(path if path.is_dir() else path.parent).as_posix(), file_sha256(p)) for p in files]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -162,8 +162,6 @@ FORMATS = (
     ("Nikon ND2", (".nd2",), "nd2", "real files", "Z stacks as their maximum; time series are refused"),
     ("Zeiss CZI", (".czi",), "slideio", "a real file with two scenes and Z", "full resolution only; colour is refused"),
     ("Olympus VSI", (".vsi",), "slideio", "**untested**: no file was at hand", "full resolution only; colour is refused"),
-    ("Leica LIF", (".lif",), "liffile", "synthetic files only", "mosaics are refused"),
-    ("DICOM whole slide", (".dcm",), "pydicom", "synthetic files only", "one instance, at full resolution"),
     ("OME-Zarr 0.4 and 0.5", (".zarr",), "zarr", "real files of both versions", "a folder; a missing chunk is an error"),
     ("MIRAX, Ventana", (".mrxs", ".bif"), "OpenSlide", "the reader with a real SVS; no such file was at hand", "brightfield"),
     ("JPEG, PNG", (".jpg", ".jpeg", ".png"), "imagecodecs", "real files", "no calibration: give um_per_px"),

@@ -26,8 +26,6 @@ EXTRAS = {
     ".nd2": "nikon",
     ".czi": "zeiss",
     ".vsi": "olympus",
-    ".lif": "leica",
-    ".dcm": "dicom",
     ".zarr": "zarr",
     ".mrxs": "mirax",
     ".bif": "mirax",

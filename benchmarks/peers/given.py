@@ -1,8 +1,8 @@
 """How long do the scripts of another folder take on one of our sections: a plain scikit-image script and an ImageJ macro that labs use?
 
-They are those that the project's goals were set with: `plain.py FILE GEOMETRY --bg gauss` and `imagej_lab.ijm` (called with the start of the
-planes' names, radius, channels, repeats and background). Each runs in a process of its own, from start to end; sevhisto measures the same file before
-and after them. What is not installed, or not in the folder, is left out.
+They are those that the project's goals were set with: `plain.py FILE GEOMETRY --bg gauss` and `imagej_lab.ijm` (called with the start of
+the planes' names, radius, channels, repeats and background). Each runs in a process of its own, from start to end; sevhisto measures the
+same file before and after them. What is not installed, or not in the folder, is left out.
 
     .venv/bin/python benchmarks/peers/given.py ../shared/peers            # a quarter of an hour, 12 GB
     .venv/bin/python benchmarks/peers/given.py ../shared/peers --small    # the section of 4096 x 3072 pixels
@@ -20,8 +20,8 @@ import tifffile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run import JARS, timed  # noqa: E402
-from speed import OUT, SIZES, Bench, one_pass, size, table  # noqa: E402
+from run import JARS, timed
+from speed import OUT, SIZES, Bench, one_pass, size, table
 
 
 def main() -> None:

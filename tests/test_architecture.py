@@ -32,6 +32,7 @@ HOMES: dict[str, set[str]] = {
     "slideio": {"io"},
     "zarr": {"io"},
     "openslide": {"io"},
+    "liffile": {"io"},
     "imagecodecs": {"io"},
     "roifile": {"io"},
     "statsmodels": {"compare"},

@@ -33,6 +33,7 @@ HOMES: dict[str, set[str]] = {
     "zarr": {"io"},
     "openslide": {"io"},
     "liffile": {"io"},
+    "pydicom": {"io"},
     "imagecodecs": {"io"},
     "roifile": {"io"},
     "statsmodels": {"compare"},

@@ -17,15 +17,28 @@ from sevhisto.types import AnyArray
 def slide_files(path: Path) -> list[Path]:
     """Return the files of a slide: those that fit a pattern, in the natural order of what its star stands for; else the file itself.
 
-    The star stands for one or more characters of a file name, never of a folder's. Several stars fit nothing.
+    The star stands for one or more characters of a file name, never of a folder's. Several stars fit nothing. A DICOM file brings
+    the files of its series.
     """
     if "*" not in path.name or path.exists():
-        return [path]
+        return _with_companions(path)
     if path.name.count("*") != 1 or "*" in str(path.parent):
         return []
     before, after = path.name.split("*")
     fitting = (p for p in path.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}") if p.is_file() and p.name != before + after)
     return sorted(fitting, key=lambda p: [int(s) if s.isdecimal() else s.casefold() for s in re.split(r"(\d+)", _star(path, p))])
+
+
+def _with_companions(path: Path) -> list[Path]:
+    """Return a file and those beside it that hold parts of the same image; where their library is absent, the file alone."""
+    try:
+        if path.name.lower().endswith(".dcm") and path.is_file():
+            from sevhisto.io.dicom import series_files
+
+            return series_files(path)
+    except ImportError:
+        pass
+    return [path]
 
 
 def _star(pattern: Path, path: Path) -> str:

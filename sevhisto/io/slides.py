@@ -30,6 +30,7 @@ EXTRAS = {
     ".mrxs": "mirax",
     ".bif": "mirax",
     ".lif": "leica",
+    ".dcm": "dicom",
 }
 """The extra of the installation that the reader of a suffix needs; none for the others."""
 
@@ -83,6 +84,13 @@ def _open_lif(path: Path) -> SlideFile:
     from sevhisto.io.lif_reader import LifSlideFile
 
     return LifSlideFile(path)
+
+
+@_register(".dcm")
+def _open_dicom(path: Path) -> SlideFile:
+    from sevhisto.io.dicom import DicomSlideFile
+
+    return DicomSlideFile(path)
 
 
 @_register(".jpg", ".jpeg", ".png")

@@ -74,8 +74,12 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 (hex) of a file; of a folder, or of a set of files, that of the names and sums of all of them."""
     files = folder_files(path) if path.is_dir() else slide_files(path)
     if files != [path]:
-        parts = [(p.relative_to(path if path.is_dir() else path.parent).as_posix(), file_sha256(p)) for p in files]
+        parts = [(p.relative_to(path if path.is_dir() else path.parent).as_posix(), _digest(p)) for p in files]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+    return _digest(path)
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from sevhisto.imaging.section import Drawn, SlideOverview, marker_reader, measur
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
 from sevhisto.io.channel_set import slide_files
 from sevhisto.io.channels import match_channels
+from sevhisto.io.comparable import imaged
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
+from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, folder_files, open_slide
 from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, SlideError
 
@@ -211,19 +213,21 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 drawn=drawn,
                 find_lesion=piece.role not in ("unstained", "no_primary"),
             )
-            _describe(record, slide, sha256, task.imaging.overview_um)
+            _describe(record, slide, sha256, task)
             outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
         except Exception as error:
             outcomes.append(PieceOutcome(piece.row, None, reason_of(error), sha256))
     return outcomes
 
 
-def _describe(record: SectionRecord, slide: Slide, sha256: str, wanted_um: float) -> None:
+def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask) -> None:
     flags = {"projected"} if slide.projected else set()
-    if record.meta["overview_um"] > 1.5 * max(wanted_um, slide.um_per_px):
+    if record.meta["overview_um"] > 1.5 * max(task.imaging.overview_um, slide.um_per_px):
         flags.add("coarse_masks")
     record.meta["flags"] = sorted({*record.meta["flags"], *flags})
     record.meta.update(um_source=slide.um_source, sha256=sha256, version=__version__)
+    channels = imaged(slide.info, task.panel, task.panel_name, task.batch_name, task.path.name)
+    record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
 
 
 def _drawn(path: Path | None, overview: SlideOverview) -> Drawn:

@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from xml.sax.saxutils import unescape
 
 import numpy as np
+import tifffile
 
 from sevhisto.io.scene import SceneInfo, SlideFile, broken
 from sevhisto.types import AnyArray
@@ -18,7 +20,7 @@ def slide_files(path: Path) -> list[Path]:
     """Return the files of a slide: those that fit a pattern, in the natural order of what its star stands for; else the file itself.
 
     The star stands for one or more characters of a file name, never of a folder's. Several stars fit nothing. A DICOM file brings
-    the files of its series.
+    the files of its series, an OME-TIFF those beside it that its XML refers to.
     """
     if "*" not in path.name or path.exists():
         return _with_companions(path)
@@ -36,8 +38,13 @@ def _with_companions(path: Path) -> list[Path]:
             from sevhisto.io.dicom import series_files
 
             return series_files(path)
-    except ImportError:
-        pass
+        if path.name.lower().endswith((".tif", ".tiff", ".btf")) and path.is_file():
+            with tifffile.TiffFile(path) as file:
+                text = file.pages.first.description if len(file.pages) else ""
+            names = set(re.findall(r'FileName="([^"/\\\\]+)"', text)) if "<OME" in text[:4096] else set()
+            return sorted({path, *(path.parent / unescape(name) for name in names if (path.parent / unescape(name)).is_file())})
+    except (ImportError, OSError, ValueError, tifffile.TiffFileError):
+        pass  # what is wrong with the file is told where it is opened
     return [path]
 
 

@@ -335,6 +335,9 @@ COMPARISONS = Table(
     key=("endpoint", "contrast"),
 )
 
+AS_ANALYSED = "as analysed"
+"""The choice of a specification that changes nothing."""
+
 SPECIFICATIONS = Table(
     "specifications.csv",
     "endpoint x contrast x choice x variant",

@@ -14,9 +14,8 @@ import pandas as pd
 
 from sevhisto.compare.contrasts import estimates
 from sevhisto.config import StudyConfig
-from sevhisto.schema import SPECIFICATIONS
+from sevhisto.schema import AS_ANALYSED, SPECIFICATIONS
 
-AS_ANALYSED = "as analysed"
 ROBUST, FRAGILE, REVERSES = "robust", "fragile", "reverses"
 
 

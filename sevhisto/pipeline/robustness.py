@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sevhisto.compare.specifications import AS_ANALYSED, Specification
+from sevhisto.compare.specifications import Specification
 from sevhisto.config import StudyConfig
 from sevhisto.decide.animal_table import animal_table
 from sevhisto.decide.rows import STUDIED_ROLES, SectionRow, summarise_shifted
@@ -20,7 +20,7 @@ from sevhisto.engine import run_tasks
 from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table
 from sevhisto.registry import split_flags
-from sevhisto.schema import ANIMALS, RECORDS, SECTIONS, STATUS, THRESHOLDS
+from sevhisto.schema import ANIMALS, AS_ANALYSED, RECORDS, SECTIONS, STATUS, THRESHOLDS
 
 THRESHOLD_FACTORS = (0.7, 0.85, 1.15, 1.3)
 SHIFTS = {

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from sevhisto.report.canvas import FAINT, INK, SOFT, pad_limits, shorten, styled, to_svg
 from sevhisto.report.figures import WIDTH_IN
 from sevhisto.report.words import endpoint_words, finite
+from sevhisto.schema import AS_ANALYSED
 
-AS_ANALYSED = "as analysed"
 MARKS = {"": ("D", INK), "robust": ("o", INK), "fragile": ("s", "#b35806"), "reverses": ("X", "#b2182b")}
 """Marker and colour of each verdict: told apart without colour, too."""
 

@@ -217,6 +217,13 @@ SECTIONS = Table(
         _n("fibre_xy", "structure-tensor sum of fx fy over positive area", "", True, required=False),
         _n("n_puncta", "spots of a tracer whose contrast is at or above puncta_threshold", "", True, required=False),
         _n("puncta_threshold", "threshold on the contrast of spots; empty where no control gives one", "grey", required=False),
+        _n(
+            "autofluorescent_um2",
+            "area that is at or above the threshold before autofluorescence is subtracted and not after, net (from every fourth row)",
+            "um2",
+            True,
+            required=False,
+        ),
         _n("focus", "fine detail in the section, to compare for one marker and scanner only", required=False),
     ),
     key=("animal", "section", "panel", "zone", "marker"),

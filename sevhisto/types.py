@@ -140,13 +140,15 @@ class Correction:
     Attributes
     ----------
     offset : (n_markers,) float64, grey levels
-    unmix : (n_markers, n_markers) float64, ones on the diagonal; minus the share of another channel elsewhere
+    unmix : (n_markers, n_markers) float64, inverse of what each stain adds to every channel
     source : where each offset came from, one word per marker
+    autofluorescence : {marker: what it shows of one grey level in the autofluorescence channel}, where a control told it
     """
 
     offset: DoubleArray
     unmix: DoubleArray
     source: tuple[str, ...]
+    autofluorescence: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -166,6 +168,8 @@ class SectionRecord:
     masks : at overview resolution: tissue, cavity, masked, core (uint8, 0 or 1), distance (int16, um), thumbnail (h, w, n_markers) uint8 as
         `encode_thumbnail` made it, and for colour images thumbnail_rgb (h, w, 3) uint8
     puncta : {marker: (2, N_DISTANCE, N_INTENSITY) int64}, spots of a tracer by their contrast
+    autofluorescent : {marker: (2, N_JOINT_DISTANCE, N_INTENSITY) int64}, pixels by intensity before autofluorescence was subtracted, minus
+        pixels by intensity after
     """
 
     meta: dict[str, Any]
@@ -179,6 +183,7 @@ class SectionRecord:
     cells: dict[str, FloatArray] = field(default_factory=dict)
     masks: dict[str, AnyArray] = field(default_factory=dict)
     puncta: dict[str, IntArray] = field(default_factory=dict)
+    autofluorescent: dict[str, IntArray] = field(default_factory=dict)
 
     @property
     def px_um2(self) -> float:

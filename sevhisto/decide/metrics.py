@@ -18,7 +18,10 @@ FEW, TOO_FEW = 5, 3
 
 def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
     """Return the metrics that a marker has, in table order."""
-    names = ["area_um2", "fraction_pct", "integrated_density", "mean_intensity", "positive_volume_mm3"]
+    names = ["area_um2", "fraction_pct"]
+    if panel.marker_of_role("autofluorescence") not in (None, channel.marker):
+        names.append("autofluorescent_pct")
+    names += ["integrated_density", "mean_intensity", "positive_volume_mm3"]
     if channel.role in CELL_ROLES and panel.marker_of_role("nuclei"):
         names += ["count", "density_per_mm2"]
         if channel.role == "macrophage" and channel.marker != REFERENCE and REFERENCE in panel.markers:
@@ -76,6 +79,7 @@ def marker_metrics(
     values = {
         "area_um2": sums["positive_um2"],
         "fraction_pct": 100 * _over(sums["positive_um2"], tissue),
+        "autofluorescent_pct": 100 * _over(sums["autofluorescent_um2"], sums["positive_um2"] + sums["autofluorescent_um2"]),
         "integrated_density": sums["signal_sum"],
         "mean_intensity": _over(sums["signal_sum"], tissue),
         "count": sums["n_cells"],
@@ -108,6 +112,8 @@ def _why(name: str, value: float, sums: dict[str, float], section_flags: set[str
         return {"no_signal"} if sums["signal_joint"] == 0 else {"empty_denominator"}
     if name == "alignment":
         return {"not_tallied"} if math.isnan(sums["fibre_xx"]) else {"no_signal"}
+    if name == "autofluorescent_pct" and math.isnan(sums["autofluorescent_um2"]) and not math.isnan(sums["positive_um2"]):
+        return {"not_tallied"}
     puncta = name.startswith("puncta")
     if math.isnan(sums["n_puncta"] if puncta else sums["positive_um2"]):
         return (section_flags & {"puncta_unresolved"} if puncta else set()) or {"no_threshold"}

@@ -70,6 +70,7 @@ class SectionSummary:
     positive_part : {marker: (n_zones, 64) int64}, sum in quanta of the intensity above zero, by coarse bin
     fibres : {marker: (n_zones, 64, 3) int64}
     puncta : {marker: (n_zones, N_INTENSITY) int64}, spots by contrast
+    autofluorescent : {marker: (n_zones, N_INTENSITY) int64}, pixels before autofluorescence was subtracted, minus after
     focus : {marker: focus of the whole section}
     in_zone : (n_zones, n_cells) bool
     cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
@@ -92,6 +93,7 @@ class SectionSummary:
     positive_part: dict[str, IntArray] = field(default_factory=dict)
     fibres: dict[str, IntArray] = field(default_factory=dict)
     puncta: dict[str, IntArray] = field(default_factory=dict)
+    autofluorescent: dict[str, IntArray] = field(default_factory=dict)
     focus: dict[str, float] = field(default_factory=dict)
 
 
@@ -139,6 +141,7 @@ def summarise(row: SectionRow, config: StudyConfig) -> SectionSummary:
     _add_joint(summary, record)
     summary.fibres = {m: _by_zone(f, zones) for m, f in record.fibres.items()}
     summary.puncta = {m: _by_zone(p, zones) for m, p in record.puncta.items()}
+    summary.autofluorescent = {m: _by_zone(a, zones, joint=True) for m, a in record.autofluorescent.items()}
     summary.focus = {m: float(v) for m, v in record.meta.get("focus", {}).items() if v is not None}
     return summary
 

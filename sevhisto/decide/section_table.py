@@ -97,6 +97,7 @@ def _marker_rows(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdK
         **_joint(summary, i, thresholds),
         **_fibres(summary, marker, threshold),
         "n_puncta": _puncta(summary, marker, threshold),
+        "autofluorescent_um2": _autofluorescent(summary, marker, threshold),
     }
     measures = {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}
     words = {
@@ -159,6 +160,12 @@ def _puncta(summary: SectionSummary, marker: str, threshold: Threshold) -> Doubl
     if marker not in summary.puncta or np.isnan(threshold.puncta):
         return np.full(len(summary.zones), np.nan)
     return np.asarray(summary.puncta[marker][:, threshold_bin(threshold.puncta) :].sum(axis=1), np.float64)
+
+
+def _autofluorescent(summary: SectionSummary, marker: str, threshold: Threshold) -> DoubleArray:
+    if marker not in summary.autofluorescent or np.isnan(threshold.value):
+        return np.full(len(summary.zones), np.nan)
+    return np.asarray(summary.autofluorescent[marker][:, threshold_bin(threshold.value) :].sum(axis=1) * summary.px_um2, np.float64)
 
 
 def _fibres(summary: SectionSummary, marker: str, threshold: Threshold) -> dict[str, DoubleArray]:

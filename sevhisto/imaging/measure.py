@@ -13,6 +13,8 @@ import numpy as np
 
 from sevhisto.config import ImagingSettings, PanelSettings
 from sevhisto.imaging import kernels, puncta
+from sevhisto.imaging.autofluorescence import ROW_STEP as AUDIT_STEP
+from sevhisto.imaging.autofluorescence import moved_into
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.focus import ROW_STEP, focus_sums
 from sevhisto.imaging.geometry import Layout, neighbours, upsample_at
@@ -67,6 +69,7 @@ class Sums:
     joint: dict[tuple[str, str], IntArray]
     fibres: dict[str, IntArray]
     puncta: dict[str, IntArray]
+    autofluorescent: dict[str, IntArray]
     saturated_px: IntArray
     focus: AnyArray
     cells: list[dict[str, FloatArray]] = field(default_factory=list)
@@ -175,6 +178,11 @@ class _Pass:
     def step(self) -> int:
         return cell_step(self.um, self.settings.nucleus_diameter_um)
 
+    @property
+    def order(self) -> list[int]:
+        """Markers by number, the autofluorescence first: it tells what is subtracted from the others."""
+        return sorted(range(len(self.panel.channels)), key=lambda i: self.panel.channels[i].role != "autofluorescence")
+
     def read(self, block: Block) -> AnyArray:
         """Raw pixels of a block with its halo."""
         return self.source.read(self.reader.channels, block.ry0, block.ry1, block.rx0, block.rx1)
@@ -224,7 +232,7 @@ def measure(
     """
     give_back_memory()
     job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction)
-    totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um))
+    totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um), correction)
     threshold = _nuclear_threshold(job) if panel.marker_of_role("nuclei") else float("inf")
     halo = halo_px(settings, job.um)
     for block in blocks(source.shape, halo, job.step):
@@ -247,7 +255,7 @@ def class_codes(layout: Layout) -> AnyArray:
     return np.asarray(codes + layout.masked * np.uint8(kernels.MASKED) + (layout.side > 0) * np.uint8(kernels.SECOND), np.uint8)
 
 
-def _empty(panel: PanelSettings, n_channels: int, spots: bool) -> Sums:
+def _empty(panel: PanelSettings, n_channels: int, spots: bool, correction: Correction) -> Sums:
     n = len(panel.markers)
     places = np.zeros((2, N_DISTANCE), np.int64)
     # no tissue is a measurement: zeros
@@ -258,6 +266,7 @@ def _empty(panel: PanelSettings, n_channels: int, spots: bool) -> Sums:
         joint={pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in panel.pairs},
         fibres={c.marker: np.zeros((2, N_DISTANCE, N_COARSE, 3), np.int64) for c in panel.channels if c.role == "ecm"},
         puncta={c.marker: np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64) for c in panel.channels if c.role == "tracer" and spots},
+        autofluorescent={m: np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64) for m in correction.autofluorescence},
         saturated_px=np.zeros(n_channels, np.int64),
         focus=np.zeros((n, 4), object),  # Python's own numbers: squares over a large section can pass 2**63
     )
@@ -274,12 +283,20 @@ def _tally_block(totals: Sums, job: _Pass, values: AnyArray, block: Block, place
     paired = {m for pair in job.panel.pairs for m in pair}
     bins = {m: np.empty(place.shape, np.int16) for m in paired}
     spare = np.empty(place.shape, np.int16)
-    small: list[FloatArray] = []
-    for i, channel in enumerate(job.panel.channels):
+    small: dict[int, FloatArray] = {}
+    blank: FloatArray | None = None
+    for i in job.order:
+        channel = job.panel.channels[i]
         corrected = corrected_marker(values, job.correction, i)
         soft = _blurred_inner(corrected, block, job.settings.blur_um / job.um, 0)[0]
         here = bins.get(channel.marker, spare)
         kernels.tally_into(soft, place, BIN_OF_QUANTUM, totals.tally[i], here)
+        if channel.role == "autofluorescence":
+            blank = soft
+        elif blank is not None and channel.marker in totals.autofluorescent:
+            share = np.float32(job.correction.autofluorescence[channel.marker])
+            first, moved = -block.y0 % AUDIT_STEP, totals.autofluorescent[channel.marker]
+            moved_into(soft, here, blank, share, place, first, BIN_OF_QUANTUM, moved)
         if channel.role == "ecm":
             smooth, y, x = _blurred_inner(corrected, block, max(job.settings.fibre_sigma_um / job.um, 0.5), 1)
             kernels.fibres_into(smooth, y, x, place, here, totals.fibres[channel.marker].reshape(2 * N_DISTANCE, N_COARSE, 3))
@@ -289,10 +306,10 @@ def _tally_block(totals: Sums, job: _Pass, values: AnyArray, block: Block, place
         y, x = block.y0 - block.ry0, block.x0 - block.rx0
         totals.focus[i] += focus_sums(corrected, y, x, place, -block.y0 % ROW_STEP).astype(object)
         if cells:
-            small.append(kernels.reduced(corrected, job.step))
+            small[i] = kernels.reduced(corrected, job.step)
     for a, b in job.panel.pairs:
         kernels.joint_into(place, bins[a], bins[b], totals.joint[a, b])
-    return np.stack(small) if small else None
+    return np.stack([small[i] for i in sorted(small)]) if small else None
 
 
 def _spots_block(counts: IntArray, image: FloatArray, block: Block, place: AnyArray, um: float, diameter_um: float) -> None:

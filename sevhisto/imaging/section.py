@@ -271,6 +271,7 @@ def measure_section(
         "side_axis": "rostral_caudal" if longitudinal else "left_right",
         "offsets": {m: float(o) for m, o in zip(panel.markers, correction.offset, strict=True)},
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
+        "autofluorescence": dict(correction.autofluorescence),
         "saturated_px": [int(v) for v in sums.saturated_px],
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "flags": sorted(set(flags)),
@@ -287,6 +288,7 @@ def measure_section(
         _cell_columns(sums, panel),
         _masks(overview, layout, box, correction, panel),
         sums.puncta,
+        sums.autofluorescent,
     )
 
 
@@ -306,6 +308,8 @@ def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correctio
         flags.append("offset_from_samples")
     if "assumed_zero" in correction.source:
         flags.append("offset_assumed_zero")
+    if panel.marker_of_role("autofluorescence") and not correction.autofluorescence:
+        flags.append("autofluorescence_not_subtracted")
     if panel.kind == "brightfield":
         flags.append("stain_vectors_assumed")
     if panel.marker_of_role("nuclei") is None:

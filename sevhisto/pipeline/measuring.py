@@ -93,7 +93,9 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         task.longitudinal,
         [piece.piece, piece.role in ("unstained", "no_primary"), piece.flipped],
         None if task.drawn is None else file_sha256(task.drawn),
-        None if correction is None else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source)],
+        None
+        if correction is None
+        else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
     )
 
 
@@ -291,4 +293,5 @@ def correction_facts(correction: Correction, panel: PanelSettings) -> dict[str, 
         "offset": {m: round(float(o), 4) for m, o in zip(panel.markers, correction.offset, strict=True)},
         "source": dict(zip(panel.markers, correction.source, strict=True)),
         "unmix": [[round(float(v), 6) for v in row] for row in correction.unmix],
+        "autofluorescence": {m: round(v, 6) for m, v in correction.autofluorescence.items()},
     }

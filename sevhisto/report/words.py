@@ -27,6 +27,7 @@ UNITS = {
 METRICS = {
     "area_um2": "area",
     "fraction_pct": "area fraction",
+    "autofluorescent_pct": "area explained by autofluorescence",
     "integrated_density": "integrated density",
     "mean_intensity": "mean intensity",
     "positive_volume_mm3": "volume",

@@ -255,3 +255,24 @@ def test_spots_of_a_tracer_are_counted_per_animal_and_mm2(config_of):
         assert value(table, "area_um2").value == 0 and said not in value(table, "area_um2").flags
     plain = animal_table(sections, listed(sections), config_of(FN))
     assert not plain["metric"].str.startswith("puncta").any()
+
+
+def test_the_share_that_autofluorescence_explains_is_a_ratio_of_sums(config_of):
+    with_blank = config_of(("FN", "AF"))
+    sections = pd.concat(
+        [
+            section(f"s{i}", 200.0 * i, 100, p, markers=("FN", "AF"), autofluorescent_um2=a)
+            for i, (p, a) in enumerate([(10, 30), (50, 10), (0, 0)])
+        ]
+    )
+    table = animal_table(sections, listed(sections), with_blank)
+    assert value(table, "autofluorescent_pct").value == pytest.approx(100 * 40 / (60 + 40))
+    assert value(table, "autofluorescent_pct").unit == "pct"
+    assert "autofluorescent_pct" not in set(table.loc[table["marker"] == "AF", "metric"])
+    nothing = sections.assign(positive_um2=0.0, autofluorescent_um2=0.0)
+    told = value(animal_table(nothing, listed(nothing), with_blank), "autofluorescent_pct")
+    assert math.isnan(told.value) and "empty_denominator" in told.flags
+    unknown = sections.assign(autofluorescent_um2=np.nan)
+    told = value(animal_table(unknown, listed(unknown), with_blank), "autofluorescent_pct")
+    assert math.isnan(told.value) and "not_tallied" in told.flags
+    assert not animal_table(sections, listed(sections), config_of(FN))["metric"].eq("autofluorescent_pct").any()

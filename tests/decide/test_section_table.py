@@ -9,7 +9,16 @@ from sevhisto.config import ZoneSettings
 from sevhisto.decide.section_table import section_rows, section_table, threshold_bin
 from sevhisto.decide.thresholds import Threshold
 from sevhisto.schema import SECTIONS
-from sevhisto.types import DISTANCE_EDGES_UM, INTENSITY_EDGES, N_DISTANCE, N_INTENSITY, SevhistoError, snap_threshold
+from sevhisto.types import (
+    DISTANCE_EDGES_UM,
+    INTENSITY_EDGES,
+    JOINT_DISTANCE_EDGES_UM,
+    N_DISTANCE,
+    N_INTENSITY,
+    N_JOINT_DISTANCE,
+    SevhistoError,
+    snap_threshold,
+)
 
 A = np.array([0, 10, 20, 30, 40, 50, 60, 70, 80.0])
 B = np.array([5, 0, 25, 20, 60, 10, 90, 0, 70.0])  # science.md section 4
@@ -175,3 +184,18 @@ def test_without_a_threshold_or_a_search_the_number_of_spots_is_not_known(config
     record.puncta = {"FN": np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64)}
     table = section_rows(row_of(record), at(FN=20), config)
     assert table[["n_puncta", "puncta_threshold", "focus"]].isna().all(axis=None)
+
+
+def test_the_area_that_autofluorescence_explains_is_counted_at_any_threshold(config_of, record_of, row_of):
+    record = record_of({"FN": [0, 30, 90]}, [-10, -10, 100], um_per_px=0.5)
+    record.autofluorescent = {"FN": np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64)}
+    for distance, before, after, n in ((-10, 60, 5, 8), (-10, 25, 15, 4), (120, 80, 30, 12)):
+        place = np.searchsorted(JOINT_DISTANCE_EDGES_UM, distance, side="right")
+        for value, sign in ((before, 1), (after, -1)):
+            record.autofluorescent["FN"][1, place, np.searchsorted(INTENSITY_EDGES, value, side="right")] += sign * n
+    for threshold, core, ring in ((20, 12, 0), (40, 8, 12), (100, 0, 0)):
+        table = section_rows(row_of(record), at(FN=threshold), config_of(("FN",)))
+        found = [pick(table, z)["autofluorescent_um2"] for z in ("core", "0-250", "250-500", "all")]
+        assert found == [core * 0.25, ring * 0.25, 0, (core + ring) * 0.25]
+    record.autofluorescent = {}
+    assert section_rows(row_of(record), at(FN=20), config_of(("FN",)))["autofluorescent_um2"].isna().all()

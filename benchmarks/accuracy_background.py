@@ -1,0 +1,212 @@
+"""What is light, but not signal: is it taken away, is it told, and does nothing else go with it?
+
+Synthetic sections of seeds that no test uses, with control slides of their own, are measured by the function that `sevhisto run` calls:
+
+autofluorescence   CD206 and CD68 area with macrophages whose autofluorescence is 50 % of the CD206 signal: against the noise-free stain at
+                   the same threshold; with the blank channel and, as baseline, without one; and what the audit says was taken away
+share              of the blank channel in the others, as estimated from controls against the one that is true
+
+Of each case a montage is written to benchmarks/out/.
+
+    .venv/bin/python benchmarks/accuracy_background.py            # three seeds: minutes of one CPU
+    .venv/bin/python benchmarks/accuracy_background.py --quick    # one seed
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from phantoms import CONTROLS, without_blank
+
+from sevhisto.io.records import load_record
+from sevhisto.io.store import read_table
+from sevhisto.phantom import MARKERS, PANEL_A, SectionSpec, StudySpec, load_truth, make_section, truth_histograms, write_slide
+from sevhisto.phantom.motor import DAYS
+from sevhisto.phantom.spec import stream
+from sevhisto.phantom.study import declared
+from sevhisto.phantom.study_files import CHANNEL_OF, facts, outlines, write_sheets, write_truth
+from sevhisto.phantom.study_spec import Animal, Piece, SlidePlan
+from sevhisto.pipeline import run
+from sevhisto.schema import ANIMALS, RECORDS, SECTIONS
+from sevhisto.types import decode_thumbnail
+
+OUT = Path(__file__).parent / "out"
+KEYS = ["animal", "section", "panel"]
+SEEDS = (7301, 7302, 7303)
+UM = 1.3
+HALF = 0.5 * MARKERS["CD206"].signal / MARKERS["CD206"].af_share
+"""Glow of a cell that adds half of the full CD206 signal to the CD206 channel."""
+
+
+def section_spec(seed: int, i: int, **changes: Any) -> SectionSpec:
+    """Return one section of panel A; what differs between sections is drawn from the seed."""
+    rng = stream(seed, "background", i)
+    spec = SectionSpec(
+        markers=PANEL_A,
+        um_per_px=UM,
+        cord_um=(1300.0, 1000.0),
+        lesion_scale=float(rng.uniform(0.8, 1.4)),
+        lesion_position=(float(rng.uniform(-0.1, 0.1)), float(rng.uniform(-0.3, -0.1))),
+        coverage={m: MARKERS[m].coverage * float(np.exp(rng.normal(0, 0.2))) for m in ("CD68", "CD206")},
+        rotation_deg=float(rng.uniform(-30, 30)),
+    )
+    return replace(spec, **changes)
+
+
+def write_study(folder: Path, seeds: Sequence[int], slides: Mapping[int, Sequence[tuple[str, str, SectionSpec]]]) -> None:
+    """Write an open study of panel A: every seed is an animal and a stain batch of its own.
+
+    `slides` : {seed: (section, role, spec) of each piece}
+    """
+    (folder / "slides").mkdir(parents=True)
+    plans, made = [], []
+    for k, seed in enumerate(seeds, 1):
+        for kind in ("sample", "control"):
+            chosen = [s for s in slides[seed] if (s[1] == "sample") == (kind == "sample")]
+            animal = f"{kind[0].upper()}{seed}"
+            pieces = tuple(Piece(animal, n, r, 10_000 + 400 * i, s, 100 * seed + 10 * k + i) for i, (n, r, s) in enumerate(chosen))  # type: ignore[arg-type]
+            plan = SlidePlan(f"{seed}_{kind}.ome.tif", "A", f"batch{k}", pieces)
+            plans.append(plan)
+            made.append(_write_slide(folder, plan))
+    spec = StudySpec(seed=seeds[0], name="background", um_per_px=UM, n_batches=len(seeds))
+    people = [
+        Animal(f"{c}{s}", "vehicle", f"batch{k}", 1.0, 0.3, 1.0, 10.0, 8.0, (0.0,) * len(DAYS))
+        for k, s in enumerate(seeds, 1)
+        for c in "SC"
+    ]
+    write_sheets(folder, spec, people, plans)
+    write_truth(folder, spec, people, plans, made, declared(spec))
+    path = folder / "study.toml"
+    text = path.read_text("utf-8").replace("[study]\n", "[study]\nblind = false\n")
+    kept = [line for line in text.split("\n") if not line.startswith("bleed_through")]
+    path.write_text("\n".join(kept), "utf-8", newline="\n")
+
+
+def _write_slide(folder: Path, plan: SlidePlan) -> list[dict[str, Any]]:
+    sections, rows = [], []
+    for piece in plan.pieces:
+        section = make_section(piece.spec, piece.seed)
+        counts, structure = truth_histograms(section.truth)
+        rows.append({"counts": counts.astype(np.int32), "structure_px": structure, **facts(section)})
+        section.truth.images.clear()
+        sections.append(section)
+    corners = write_slide(folder / "slides" / plan.file, sections, channel_names=[CHANNEL_OF[m] for m in PANEL_A])
+    for k, (row, section, corner) in enumerate(zip(rows, sections, corners, strict=True)):
+        row.update(file=plan.file, piece=k + 1, outlines=outlines(section, corner))
+    return rows
+
+
+def areas(study: Path) -> pd.DataFrame:
+    """Return, per sample section, macrophage marker and zone, the positive share that was measured and the true one."""
+    truth, sections = load_truth(study), read_table(study / "results" / "sections.csv", SECTIONS)
+    used = sections.drop_duplicates(["marker", "batch"])
+    table = truth.table({(r["marker"], r["batch"]): float(r["threshold"]) for r in used.to_dict("records")})
+    both = table[table["role"] == "sample"].merge(sections, on=[*KEYS, "zone", "marker"], suffixes=("_true", ""))
+    both["measured_pct"] = 100 * both["positive_um2"] / both["zone_um2"].clip(lower=1)
+    both["true_pct"] = 100 * both["positive_um2_true"] / both["zone_um2_true"].clip(lower=1)
+    return both[both["marker"].isin(["CD68", "CD206"]) & both["zone"].isin(["core", "0-250", "all"])]
+
+
+def autofluorescence(folder: Path, seeds: Sequence[int], af_cell: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the errors of area with and without a blank channel, and the shares."""
+    slides = {}
+    for seed in seeds:
+        samples = [(f"s{i}", "sample", section_spec(seed, i, af_cell=af_cell)) for i in range(2)]
+        full = {"lesion_scale": 2.0, "lesion_position": (0.0, -0.2), "coverage": {"CD68": 0.5}}
+        controls = [
+            (r, r, section_spec(seed, 10 + i, af_cell=af_cell, role=r, **(full if r != "uninjured" else {"lesion_scale": 0.0})))
+            for i, r in enumerate(CONTROLS)
+        ]
+        slides[seed] = [*samples, *controls]
+    write_study(folder / "with", seeds, slides)
+    without_blank(folder / "without", folder / "with")
+    rows = []
+    for name in ("with", "without"):
+        run(folder / name, jobs=1)
+        both = areas(folder / name)
+        for (marker, zone), part in both.groupby(["marker", "zone"], sort=False):
+            points = part["measured_pct"] - part["true_pct"]
+            worst = points.loc[points.abs().idxmax()]
+            gone, left = part["autofluorescent_um2"].sum(), part["positive_um2"].sum()
+            rows.append(
+                {
+                    "blank channel": name,
+                    "marker": marker,
+                    "zone": zone,
+                    "n": len(part),
+                    "threshold": f"{part['threshold'].mean():.0f}",
+                    "true %": f"{part['true_pct'].mean():.1f}",
+                    "error, points: mean (worst)": f"{points.mean():+.2f} ({worst:+.2f})",
+                    "audit: explained, %": f"{100 * gone / (gone + left):.0f}" if name == "with" else "",
+                    "explained, points": f"{100 * gone / part['zone_um2'].sum():.1f}" if name == "with" else "",
+                }
+            )
+    picture(folder / "with", f"af_{af_cell:.0f}")
+    return pd.DataFrame(rows), shares(folder / "with")
+
+
+def shares(study: Path) -> pd.DataFrame:
+    """Return the share of the blank channel in each marker."""
+    records = read_table(study / "results" / "records.csv", RECORDS)
+    found = [load_record(study / "results" / "records" / str(r)).meta["autofluorescence"] for r in records["record"]]
+    rows = []
+    for marker in PANEL_A[:-1]:
+        mine = np.unique([f[marker] for f in found])
+        true = MARKERS[marker].af_share / MARKERS["AF"].af_share
+        rows.append(
+            {
+                "marker": marker,
+                "true": f"{true:.3f}",
+                "found": f"{mine.mean():.3f}",
+                "worst, %": f"{100 * (np.abs(mine / true - 1)).max():.1f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def picture(study: Path, name: str) -> None:
+    """Write each sample section's CD68, CD206 and blank channel as measured (thumbnails), one row per section."""
+    records = read_table(study / "results" / "records.csv", RECORDS)
+    rows = []
+    for line in records[records["role"] == "sample"].to_dict("records"):
+        record = load_record(study / "results" / "records" / str(line["record"]))
+        shown = [decode_thumbnail(record.masks["thumbnail"][..., record.marker_index(m)]) for m in ("CD68", "CD206", "AF")]
+        rows.append(np.concatenate([cv2.resize(np.clip(v / 600 * 255, 0, 255).astype(np.uint8), (380, 300)) for v in shown], axis=1))
+    OUT.mkdir(exist_ok=True)
+    cv2.imwrite(str(OUT / f"background_{name}.png"), np.concatenate(rows, axis=0))
+
+
+def show(title: str, table: pd.DataFrame) -> None:
+    """Print a table as markdown."""
+    print(f"\n### {title}\n")
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
+    print("\n".join("| " + " | ".join(line) + " |" for line in lines), flush=True)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one seed")
+    seeds = SEEDS[:1] if parser.parse_args().quick else SEEDS
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for af_cell, said in ((HALF, "50 % of the CD206 signal"), (40.0, "the default of the phantom")):
+            table, share = autofluorescence(folder / f"af{af_cell:.0f}", seeds, af_cell)
+            show(f"Area, autofluorescence of cells {said}", table)
+            show("Share of the blank channel", share)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(f"\n{used.ru_utime + used.ru_stime:.0f} s of CPU")
+
+
+if __name__ == "__main__":
+    main()

@@ -36,7 +36,7 @@ from sevhisto.phantom.study import declared
 from sevhisto.phantom.study_files import CHANNEL_OF, facts, outlines, write_sheets, write_truth
 from sevhisto.phantom.study_spec import Animal, Piece, SlidePlan
 from sevhisto.pipeline import run
-from sevhisto.schema import ANIMALS, RECORDS, SECTIONS
+from sevhisto.schema import RECORDS, SECTIONS
 from sevhisto.types import decode_thumbnail
 
 OUT = Path(__file__).parent / "out"

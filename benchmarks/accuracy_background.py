@@ -5,6 +5,8 @@ Synthetic sections of seeds that no test uses, with control slides of their own,
 autofluorescence   CD206 and CD68 area with macrophages whose autofluorescence is 50 % of the CD206 signal: against the noise-free stain at
                    the same threshold; with the blank channel and, as baseline, without one; and what the audit says was taken away
 share              of the blank channel in the others, as estimated from controls against the one that is true
+bleed-through      leaks as single stains show them, against those that were painted; CD206 area with them taken away, and without single
+                   stains (the baseline)
 
 Of each case a montage is written to benchmarks/out/.
 
@@ -15,6 +17,7 @@ Of each case a montage is written to benchmarks/out/.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -154,6 +157,43 @@ def autofluorescence(folder: Path, seeds: Sequence[int], af_cell: float) -> tupl
     return pd.DataFrame(rows), shares(folder / "with")
 
 
+LEAKS = {"CD206": {"CD68": 0.08}, "GFAP": {"DAPI": 0.03}, "CD68": {"GFAP": 0.05}}
+"""What each channel shows of another stain."""
+
+
+def bleed_through(folder: Path, seeds: Sequence[int]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return leaks found and true, and the errors of area with single stains and without."""
+    slides = {}
+    for seed in seeds:
+        full = {"lesion_scale": 2.0, "lesion_position": (0.0, -0.2), "coverage": {"CD68": 0.5}, "bleed_through": LEAKS}
+        samples = [(f"s{i}", "sample", section_spec(seed, i, bleed_through=LEAKS)) for i in range(2)]
+        controls = [(r, r, section_spec(seed, 10 + i, role=r, **full)) for i, r in enumerate(("no_primary", "unstained"))]
+        own = [
+            (m, "single_stain", section_spec(seed, 20 + i, role="single_stain", single_stain=m, **full)) for i, m in enumerate(PANEL_A[:-1])
+        ]
+        slides[seed] = [*samples, *controls, *own]
+    write_study(folder / "with", seeds, slides)
+    write_study(folder / "without", seeds, {s: [p for p in slides[s] if p[1] != "single_stain"] for s in seeds})
+    areas_of = []
+    for name in ("with", "without"):
+        run(folder / name, jobs=1)
+        both = areas(folder / name)
+        for (marker, zone), part in both.groupby(["marker", "zone"], sort=False):
+            points = part["measured_pct"] - part["true_pct"]
+            worst = points.loc[points.abs().idxmax()]
+            row = {"single stains": name, "marker": marker, "zone": zone, "n": len(part), "true %": f"{part['true_pct'].mean():.1f}"}
+            areas_of.append(row | {"error, points: mean (worst)": f"{points.mean():+.2f} ({worst:+.2f})"})
+    background = json.loads((folder / "with" / "results" / "run.json").read_text("utf-8"))["background"].values()
+    found = pd.DataFrame([leak for b in background for leak in b["bleed_through"]])
+    rows = []
+    for (into, origin), part in found.groupby(["into", "from"], sort=True):
+        true = LEAKS.get(str(into), {}).get(str(origin), 0.0)
+        worst = float((part["share"] - true).abs().max())
+        row = {"from": origin, "into": into, "true": f"{true:.3f}", "found": ", ".join(f"{v:.4f}" for v in part["share"])}
+        rows.append(row | {"worst": f"{100 * worst / true:.1f} %" if true else f"{worst:.4f}"})
+    return pd.DataFrame(rows), pd.DataFrame(areas_of)
+
+
 def shares(study: Path) -> pd.DataFrame:
     """Return the share of the blank channel in each marker."""
     records = read_table(study / "results" / "records.csv", RECORDS)
@@ -204,6 +244,9 @@ def main() -> None:
             table, share = autofluorescence(folder / f"af{af_cell:.0f}", seeds, af_cell)
             show(f"Area, autofluorescence of cells {said}", table)
             show("Share of the blank channel", share)
+        leaks, table = bleed_through(folder / "leaks", seeds)
+        show("Leaks", leaks)
+        show("Area, with leaks", table)
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(f"\n{used.ru_utime + used.ru_stime:.0f} s of CPU")
 

@@ -15,8 +15,10 @@ from sevhisto.registry import did_you_mean
 from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]
-SlideRole = Literal["sample", "unstained", "no_primary", "uninjured", "bridge"]
-SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "uninjured", "bridge")
+SlideRole = Literal["sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge"]
+SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge")
+WITHOUT_LESION = ("unstained", "no_primary", "single_stain")
+"""Roles of tissue in which no lesion is sought, since its landmark need not be stained."""
 MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "tracer", "autofluorescence", "other"]
 
 

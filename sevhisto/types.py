@@ -131,6 +131,22 @@ def decode_thumbnail(code: npt.NDArray[np.uint8]) -> FloatArray:
 # ---------------------------------------------------------------- records
 
 
+@dataclass(frozen=True)
+class Leak:
+    """What one marker's stain shows in the channel of another, as a share of what it shows in its own.
+
+    Attributes
+    ----------
+    share : what is subtracted
+    source : ``declared`` or ``single_stain``
+    measured : what single stains of the batch show; None without them
+    """
+
+    share: float
+    source: str
+    measured: float | None
+
+
 @dataclass
 class Correction:
     """How raw intensity becomes comparable: fixed for one panel and batch.
@@ -143,12 +159,16 @@ class Correction:
     unmix : (n_markers, n_markers) float64, inverse of what each stain adds to every channel
     source : where each offset came from, one word per marker
     autofluorescence : {marker: what it shows of one grey level in the autofluorescence channel}, where a control told it
+    leaks : {(into, origin): Leak}
+    notes : what a person should know of how it was made
     """
 
     offset: DoubleArray
     unmix: DoubleArray
     source: tuple[str, ...]
     autofluorescence: dict[str, float] = field(default_factory=dict)
+    leaks: dict[tuple[str, str], Leak] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass

@@ -58,6 +58,7 @@ class SectionSpec:
     ----------
     markers : channels, in file order; any of `MARKERS`
     cord_um : width and height of the cord; None takes `CORD_UM` of the orientation
+    single_stain : the only marker that is stained, where the role is single_stain
     lesion_scale : area of the core relative to the default (16 % of a transverse cord); 0 = no lesion
     lesion_position : centre of the core, as a share of the half width and half height; y grows ventrally
     cavity_fraction : share of the core's outline that is cavity
@@ -79,6 +80,7 @@ class SectionSpec:
     um_per_px: float = 1.3
     cord_um: tuple[float, float] | None = None
     role: SlideRole = "sample"
+    single_stain: str = ""
     lesion_scale: float = 1.0
     lesion_position: tuple[float, float] = (0.03, -0.32)
     cavity_fraction: float = 0.18
@@ -121,6 +123,10 @@ class SectionSpec:
             found.append((f"orientation {self.orientation!r}", did_you_mean(str(self.orientation), list(CORD_UM))))
         if self.role not in SLIDE_ROLES:
             found.append((f"role {self.role!r}", did_you_mean(str(self.role), list(SLIDE_ROLES))))
+        if (self.role == "single_stain") != (self.single_stain in self.markers):
+            found.append(
+                (f"single_stain {self.single_stain!r} with role {self.role!r}", "give a marker to a single stain, and to no other")
+            )
         if any(not 0 <= c <= 0.8 for c in self.coverage.values()):
             found.append(("coverage must lie in 0..0.8", "correct `coverage`"))
         if not 0 <= self.cavity_fraction <= 0.6:
@@ -154,8 +160,8 @@ class SectionSpec:
 
     def stained(self, marker: str) -> bool:
         """Return whether the marker's stain is on the section: DAPI needs no primary antibody."""
-        if self.role == "unstained":
-            return False
+        if self.role in ("unstained", "single_stain"):
+            return marker == self.single_stain
         return self.role != "no_primary" or MARKERS[marker].kind == "nuclei"
 
     def full_signal(self, marker: str) -> float:

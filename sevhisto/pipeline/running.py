@@ -184,7 +184,10 @@ def slide_tasks(study: Study) -> list[SlideTask]:
                 str(batch),
                 study.config.imaging,
                 study.config.study.orientation != "transverse",
-                tuple(PieceTask(int(str(i)), int(r["piece"]), str(r["role"]), bool(r["flipped"])) for i, r in rows.iterrows()),
+                tuple(
+                    PieceTask(int(str(i)), int(r["piece"]), str(r["role"]), bool(r["flipped"]), str(r["marker"]))
+                    for i, r in rows.iterrows()
+                ),
                 study.corrections(str(file), int(str(scene))),
                 study.results_dir / "records",
             )

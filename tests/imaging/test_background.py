@@ -107,6 +107,56 @@ def test_channels_that_cannot_be_told_apart_are_refused():
         estimate_correction([], NO_BLANK, BatchSettings(bleed_through={"CD206": {"CD68": 1.0}, "CD68": {"CD206": 1.0}}))
 
 
+def single(marker, leaks, seed=1, glow=True, noise=3.0, n=180):
+    """A slide on which one marker is stained, on cells that fluoresce themselves; `leaks` is what others show of it."""
+    rng = np.random.default_rng(seed)
+    cells = np.kron(rng.random((n // 3, n // 3)) < 0.1, np.ones((3, 3)))
+    stain = cells * np.kron(rng.uniform(100, 600, (n // 3, n // 3)), np.ones((3, 3)))
+    af = cells * 80 * glow + np.kron(rng.normal(0, 5, (n // 10, n // 10)), np.ones((10, 10)))
+    shares = {**SHARES, "AF": 1.0}
+    planes = [OFFSETS[m] + shares[m] * af + {**leaks, marker: 1.0}.get(m, 0.0) * stain + rng.normal(0, noise, (n, n)) for m in OFFSETS]
+    inside = np.ones((n, n), bool)
+    return BackgroundSample("single_stain", np.stack(planes).astype(np.float32), inside, ~inside, marker)
+
+
+def test_leaks_are_those_that_single_stains_show():
+    """Within 10 % of the truth, on cells whose own autofluorescence would look like a leak of 13 % and more."""
+    slides = [sample("unstained", 1), single("CD68", {"CD206": 0.08, "DAPI": 0.02}), single("CD206", {"CD68": 0.03})]
+    found = estimate_correction(slides, PANEL, BatchSettings())
+    shares = {pair: leak.share for pair, leak in found.leaks.items()}
+    assert shares["CD206", "CD68"] == pytest.approx(0.08, rel=0.1)
+    assert shares["DAPI", "CD68"] == pytest.approx(0.02, abs=0.005)
+    assert shares["CD68", "CD206"] == pytest.approx(0.03, rel=0.1)
+    assert shares["DAPI", "CD206"] == 0  # less than can be told from none
+    assert {leak.source for leak in found.leaks.values()} == {"single_stain"}
+    cleaned = apply_correction(slides[1].values, found)
+    assert np.abs(cleaned[2][cleaned[1] > 100].mean()) < 1.5  # of some 25 grey levels of leak, and more of autofluorescence
+
+
+def test_a_declared_leak_wins_and_a_single_stain_that_differs_is_told():
+    slides = [sample("unstained", 1), single("CD68", {"CD206": 0.08})]
+    declared = BatchSettings(bleed_through={"CD206": {"CD68": 0.03}})
+    found = estimate_correction(slides, PANEL, declared)
+    leak = found.leaks["CD206", "CD68"]
+    assert (leak.share, leak.source, leak.measured) == (0.03, "declared", pytest.approx(0.08, rel=0.1))
+    assert len(found.notes) == 1 and "CD68 into CD206 is declared as 0.03; single stains show 0.0" in found.notes[0]
+    agreeing = estimate_correction(slides, PANEL, BatchSettings(bleed_through={"CD206": {"CD68": 0.08}}))
+    assert agreeing.notes == () and agreeing.leaks["CD206", "CD68"].source == "declared"
+
+
+def test_a_leak_into_the_blank_channel_counts_when_it_is_declared():
+    slides = [sample("unstained", 1), single("CD68", {"CD206": 0.08, "AF": 0.05})]
+    found = estimate_correction(slides, PANEL, BatchSettings(bleed_through={"AF": {"CD68": 0.05}}))
+    assert found.leaks["CD206", "CD68"].share == pytest.approx(0.08, rel=0.1)
+
+
+def test_a_single_stain_without_signal_tells_nothing():
+    control = sample("unstained", 1)
+    control.role, control.marker = "single_stain", "CD206"
+    found = estimate_correction([control, sample("unstained", 2)], PANEL, BatchSettings())
+    assert found.leaks == {} and "single stain of CD206: shows no signal" in found.notes[0]
+
+
 def test_bright_spots_do_not_decide_the_autofluorescence():
     control = sample("unstained", 4)
     control.values[1, 25:28, 30:40] += 5000  # a fluorescent crumb in one channel only

@@ -123,6 +123,7 @@ class ProtocolSettings(Settings):
     vehicle: str = _s("", "the solution that carries the treatment")
     total_dose: float = Field(description="dose delivered in total; 0 for a vehicle group", ge=0)
     dose_unit: Literal["particles", "ug"] = Field(description="unit of the dose")
+    dye_only: bool = _s(False, "the group got the tracer's dye without vesicles: the control that a claim of uptake needs")
     injections_h: list[float] = _s([], "times of the injections after injury", "h")
     infusion: InfusionSettings | None = _s(None, "continuous delivery")
 

@@ -123,6 +123,7 @@ _FLAGS = [
     Flag("no_variation", "result", "all values are equal: no test is possible"),
     Flag("no_spread", "result", "the groups differ but no value differs within a group: no interval can be given"),
     Flag("no_covariates", "result", "no measure of severity was known or affordable: the adjusted model was not made"),
+    Flag("no_dye_control", "result", "no group got the dye without vesicles: what the tracer shows may be dye that left them"),
     Flag("batch_confounded", "result", "a stain batch holds animals of one group only"),
     Flag("missing_animals", "result", "animals of the group have no value for this endpoint"),
     Flag("censored_values", "result", "some onset days are later than the last visit; the last visit stands in for them"),

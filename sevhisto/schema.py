@@ -218,6 +218,15 @@ SECTIONS = Table(
         _n("fibre_xy", "structure-tensor sum of fx fy over positive area", "", True, required=False),
         _n("n_puncta", "spots of a tracer whose contrast is at or above puncta_threshold", "", True, required=False),
         _n("puncta_threshold", "threshold on the contrast of spots; empty where no control gives one", "grey", required=False),
+        *(
+            _n(f"{group}_{part}", doc.format(f"CD68+ {sign} cells"), "", True, required=False)
+            for group, sign in (("cd206_pos", "CD206+"), ("cd206_neg", "CD206-"))
+            for part, doc in (
+                ("cells", "tracer: {}"),
+                ("puncta", "spots of the tracer in nucleus and ring of {}"),
+                ("expected", "the same for spots as dense as in the whole zone: random placement; {}"),
+            )
+        ),
         _n(
             "autofluorescent_um2",
             "area that is at or above the threshold before autofluorescence is subtracted and not after, net (from every fourth row)",

@@ -184,12 +184,14 @@ class SectionRecord:
     cavity_px, masked_px : (2, N_DISTANCE) int64, pixels of cavity and of excluded or damaged area
     joint : {(marker_a, marker_b): (2, n_joint_distance, 64, 64) int64}
     fibres : {marker: (2, N_DISTANCE, n_coarse, 3) int64}, sums of fx2, fy2, fxfy
-    cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring (median intensities)
+    cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring (median intensities); with
+        a tracer footprint_um2, nucleus and ring together
     masks : at overview resolution: tissue, cavity, masked, core (uint8, 0 or 1), distance (int16, um), thumbnail (h, w, n_markers) uint8 as
         `encode_thumbnail` made it, and for colour images thumbnail_rgb (h, w, 3) uint8
     puncta : {marker: (2, N_DISTANCE, N_INTENSITY) int64}, spots of a tracer by their contrast
     autofluorescent : {marker: (2, N_JOINT_DISTANCE, N_INTENSITY) int64}, pixels by intensity before autofluorescence was subtracted, minus
         pixels by intensity after
+    cell_spots : {marker: (n, 3) int64}, spots of a tracer in cells: row in `cells`, coarse contrast bin, how many
     """
 
     meta: dict[str, Any]
@@ -204,6 +206,7 @@ class SectionRecord:
     masks: dict[str, AnyArray] = field(default_factory=dict)
     puncta: dict[str, IntArray] = field(default_factory=dict)
     autofluorescent: dict[str, IntArray] = field(default_factory=dict)
+    cell_spots: dict[str, IntArray] = field(default_factory=dict)
 
     @property
     def px_um2(self) -> float:

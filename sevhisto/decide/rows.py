@@ -22,6 +22,8 @@ from sevhisto.types import (
 
 REFERENCE = "CD68"
 """Marker to which the other macrophage markers, double positives and colocalisation refer."""
+SUBSET = "CD206"
+"""Marker that divides the macrophages whose uptake of a tracer is compared."""
 MEASURED = ("ok", "flagged")
 STUDIED_ROLES = ("sample", "uninjured")
 """Slide roles whose sections make animals; the others are controls."""
@@ -72,6 +74,8 @@ class SectionSummary:
     puncta : {marker: (n_zones, N_INTENSITY) int64}, spots by contrast
     autofluorescent : {marker: (n_zones, N_INTENSITY) int64}, pixels before autofluorescence was subtracted, minus after
     focus : {marker: focus of the whole section}
+    cell_spots : {marker: (n, 3) int64}, cell, coarse contrast bin, number of spots
+    footprint_um2 : (n_cells,) float32, nucleus and ring; empty without a tracer
     in_zone : (n_zones, n_cells) bool
     cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
     """
@@ -94,6 +98,8 @@ class SectionSummary:
     fibres: dict[str, IntArray] = field(default_factory=dict)
     puncta: dict[str, IntArray] = field(default_factory=dict)
     autofluorescent: dict[str, IntArray] = field(default_factory=dict)
+    cell_spots: dict[str, IntArray] = field(default_factory=dict)
+    footprint_um2: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
     focus: dict[str, float] = field(default_factory=dict)
 
 
@@ -141,6 +147,8 @@ def summarise(row: SectionRow, config: StudyConfig) -> SectionSummary:
     _add_joint(summary, record)
     summary.fibres = {m: _by_zone(f, zones) for m, f in record.fibres.items()}
     summary.puncta = {m: _by_zone(p, zones) for m, p in record.puncta.items()}
+    summary.cell_spots = dict(record.cell_spots)
+    summary.footprint_um2 = columns.get("footprint_um2", summary.footprint_um2)
     summary.autofluorescent = {m: _by_zone(a, zones, joint=True) for m, a in record.autofluorescent.items()}
     summary.focus = {m: float(v) for m, v in record.meta.get("focus", {}).items() if v is not None}
     return summary

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sevhisto.imaging.kernels import compiled
-from sevhisto.imaging.tally import HIGHEST_QUANTUM, JOINT_OF_DISTANCE, LOWEST_QUANTUM, intensity_bin, quantise
+from sevhisto.imaging.tally import BIN_OF_QUANTUM, HIGHEST_QUANTUM, JOINT_OF_DISTANCE, LOWEST_QUANTUM, intensity_bin, quantise
 from sevhisto.types import N_DISTANCE, N_INTENSITY, N_JOINT_DISTANCE, QUANTUM, AnyArray, FloatArray, IntArray
 
 ROW_STEP = 4
@@ -36,6 +36,11 @@ def moved_into(
                 far = JOINT_OF_DISTANCE[here - side * N_DISTANCE]
                 counts[side, far, at] += ROW_STEP
                 counts[side, far, bins[y, x]] -= ROW_STEP
+
+
+def audit_block(counts: IntArray, after: FloatArray, bins: AnyArray, blank: FloatArray, share: float, place: AnyArray, top: int) -> None:
+    """Add a block whose first row is row `top` of the section to counts (2, N_JOINT_DISTANCE, N_INTENSITY); see `moved`."""
+    moved_into(after, bins, blank, np.float32(share), place, -top % ROW_STEP, BIN_OF_QUANTUM, counts)
 
 
 def moved(after: FloatArray, blank: FloatArray, share: float, place: AnyArray, first: int = 0) -> IntArray:

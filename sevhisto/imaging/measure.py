@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 
 from sevhisto.config import ImagingSettings, PanelSettings
-from sevhisto.imaging import kernels, puncta
-from sevhisto.imaging.autofluorescence import ROW_STEP as AUDIT_STEP
-from sevhisto.imaging.autofluorescence import moved_into
+from sevhisto.imaging import kernels, puncta, uptake
+from sevhisto.imaging.autofluorescence import audit_block
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.focus import ROW_STEP, focus_sums
 from sevhisto.imaging.geometry import Layout, neighbours, upsample_at
@@ -73,6 +72,7 @@ class Sums:
     saturated_px: IntArray
     focus: AnyArray
     cells: list[dict[str, FloatArray]] = field(default_factory=list)
+    cell_spots: dict[str, list[IntArray]] = field(default_factory=dict)
 
     @property
     def counts(self) -> IntArray:
@@ -243,9 +243,9 @@ def measure(
             raw = job.read(block)
             for i, plane in enumerate(raw):
                 totals.saturated_px[i] += _saturated(plane[block.inner], place, reader)
-            small = _tally_block(totals, job, reader.convert(raw), block, place, np.isfinite(threshold))
+            small, spots = _tally_block(totals, job, reader.convert(raw), block, place, np.isfinite(threshold))
             if small is not None:
-                _cells_block(totals, job, small, block, place, threshold)
+                _cells_block(totals, job, small, spots, block, place, threshold)
     return totals
 
 
@@ -278,12 +278,15 @@ def _saturated(plane: AnyArray, place: AnyArray, reader: MarkerReader) -> int:
     return kernels.saturated(plane, place, np.float32(reader.top), np.float32(reader.bottom))
 
 
-def _tally_block(totals: Sums, job: _Pass, values: AnyArray, block: Block, place: AnyArray, cells: bool) -> FloatArray | None:
-    """Add a block to the tallies; return every marker on the grid of the cells (n_markers, h, w), None where no cells are sought."""
+def _tally_block(
+    totals: Sums, job: _Pass, values: AnyArray, block: Block, place: AnyArray, cells: bool
+) -> tuple[FloatArray | None, dict[str, uptake.Contrast]]:
+    """Add a block to the tallies; return every marker on the grid of the cells, None where none are sought, and each tracer's contrast."""
     paired = {m for pair in job.panel.pairs for m in pair}
     bins = {m: np.empty(place.shape, np.int16) for m in paired}
     spare = np.empty(place.shape, np.int16)
     small: dict[int, FloatArray] = {}
+    spots: dict[str, uptake.Contrast] = {}
     blank: FloatArray | None = None
     for i in job.order:
         channel = job.panel.channels[i]
@@ -294,28 +297,30 @@ def _tally_block(totals: Sums, job: _Pass, values: AnyArray, block: Block, place
         if channel.role == "autofluorescence":
             blank = soft
         elif blank is not None and channel.marker in totals.autofluorescent:
-            share = np.float32(job.correction.autofluorescence[channel.marker])
-            first, moved = -block.y0 % AUDIT_STEP, totals.autofluorescent[channel.marker]
-            moved_into(soft, here, blank, share, place, first, BIN_OF_QUANTUM, moved)
+            share = job.correction.autofluorescence[channel.marker]
+            audit_block(totals.autofluorescent[channel.marker], soft, here, blank, share, place, block.y0)
         if channel.role == "ecm":
             smooth, y, x = _blurred_inner(corrected, block, max(job.settings.fibre_sigma_um / job.um, 0.5), 1)
             kernels.fibres_into(smooth, y, x, place, here, totals.fibres[channel.marker].reshape(2 * N_DISTANCE, N_COARSE, 3))
         if channel.marker in totals.puncta:
             counts = totals.puncta[channel.marker].reshape(2 * N_DISTANCE, N_INTENSITY)
-            _spots_block(counts, corrected, block, place, job.um, job.settings.puncta_diameter_um)
+            spots[channel.marker] = _spots_block(counts, corrected, block, place, job)
         y, x = block.y0 - block.ry0, block.x0 - block.rx0
         totals.focus[i] += focus_sums(corrected, y, x, place, -block.y0 % ROW_STEP).astype(object)
         if cells:
             small[i] = kernels.reduced(corrected, job.step)
     for a, b in job.panel.pairs:
         kernels.joint_into(place, bins[a], bins[b], totals.joint[a, b])
-    return np.stack([small[i] for i in sorted(small)]) if small else None
+    return np.stack([small[i] for i in sorted(small)]) if small else None, spots
 
 
-def _spots_block(counts: IntArray, image: FloatArray, block: Block, place: AnyArray, um: float, diameter_um: float) -> None:
-    wide = block.around(int(np.ceil(puncta.reach_um(diameter_um) / um)) + 2)
+def _spots_block(counts: IntArray, image: FloatArray, block: Block, place: AnyArray, job: _Pass) -> uptake.Contrast:
+    diameter_um = job.settings.puncta_diameter_um
+    wide = block.around(int(np.ceil(puncta.reach_um(diameter_um) / job.um)) + 2 + uptake.reach_px(job.settings, job.um))
     y, x = block.inner[0].start - wide[0].start, block.inner[1].start - wide[1].start
-    puncta.spots_into(puncta.contrast(image[wide], um, diameter_um), y, x, place, BIN_OF_QUANTUM, counts)
+    contrast = puncta.contrast(image[wide], job.um, diameter_um)
+    puncta.spots_into(contrast, y, x, place, BIN_OF_QUANTUM, counts)
+    return contrast, (wide[0].start, wide[1].start)
 
 
 def _blurred_inner(image: FloatArray, block: Block, sigma_px: float, margin: int) -> tuple[FloatArray, int, int]:
@@ -358,7 +363,9 @@ def _in_frame(examined: BoolArray, block: Block, step: int) -> BoolArray:
     return owned
 
 
-def _cells_block(totals: Sums, job: _Pass, small: FloatArray, block: Block, place: AnyArray, threshold: float) -> None:
+def _cells_block(
+    totals: Sums, job: _Pass, small: FloatArray, spots: dict[str, uptake.Contrast], block: Block, place: AnyArray, threshold: float
+) -> None:
     um, step, settings = job.um, job.step, job.settings
     nuclear = job.panel.markers.index(str(job.panel.marker_of_role("nuclei")))
     labels = segmenters[settings.segmenter](small[nuclear], um * step, threshold, settings)
@@ -377,4 +384,11 @@ def _cells_block(totals: Sums, job: _Pass, small: FloatArray, block: Block, plac
     for i, marker in enumerate(job.panel.markers):
         columns[f"{marker}_nucleus"] = cells.nucleus[i]
         columns[f"{marker}_ring"] = cells.ring[i]
+    if spots:
+        owner, area_px = uptake.footprints(labels, cells.labels, max(settings.ring_um / (um * step), 1.0))
+        columns["footprint_um2"] = (area_px * (um * step) ** 2).astype(np.float32)
+        near, before = block.around(uptake.reach_px(settings, um)), sum(len(c["y_um"]) for c in totals.cells)
+        for marker, contrast in spots.items():
+            found = uptake.sparse_spots(contrast, near, owner, step, len(cells.y))
+            totals.cell_spots.setdefault(marker, []).append(found + np.array([before, 0, 0]))
     totals.cells.append(columns)

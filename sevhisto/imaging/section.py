@@ -276,6 +276,7 @@ def measure_section(
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "flags": sorted(set(flags)),
     }
+    cells, spots = _cell_columns(sums, panel)
     return SectionRecord(
         meta,
         panel.markers,
@@ -285,10 +286,11 @@ def measure_section(
         sums.masked_px,
         sums.joint,
         sums.fibres,
-        _cell_columns(sums, panel),
+        cells,
         _masks(overview, layout, box, correction, panel),
         sums.puncta,
         sums.autofluorescent,
+        spots,
     )
 
 
@@ -319,14 +321,23 @@ def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correctio
     return flags
 
 
-def _cell_columns(sums: Sums, panel: PanelSettings) -> dict[str, FloatArray]:
-    names = ["y_um", "x_um", "distance_um", "side", "area_um2"]
+def _cell_columns(sums: Sums, panel: PanelSettings) -> tuple[dict[str, FloatArray], dict[str, IntArray]]:
+    """Return the columns of the cells, in order of their place, and the spots in them."""
+    names = ["y_um", "x_um", "distance_um", "side", "area_um2"] + ["footprint_um2"] * bool(sums.puncta)
     names += [f"{m}_{part}" for m in panel.markers for part in ("nucleus", "ring")]
+    counted = list(sums.puncta) if panel.marker_of_role("nuclei") else []
     if not sums.cells:
-        return {name: np.zeros(0, np.float32) for name in names} if panel.marker_of_role("nuclei") else {}
+        empty = {name: np.zeros(0, np.float32) for name in names} if panel.marker_of_role("nuclei") else {}
+        return empty, {m: np.zeros((0, 3), np.int64) for m in counted}
     columns = {name: np.concatenate([c[name] for c in sums.cells]) for name in names}
     order = np.lexsort((columns["x_um"], columns["y_um"]))
-    return {name: values[order] for name, values in columns.items()}
+    place = np.argsort(order)
+    spots = {}
+    for marker in counted:
+        rows = np.concatenate(sums.cell_spots[marker])
+        rows[:, 0] = place[rows[:, 0]]
+        spots[marker] = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    return {name: values[order] for name, values in columns.items()}, spots
 
 
 def _masks(

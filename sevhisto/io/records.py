@@ -93,6 +93,7 @@ def _record_bytes(record: SectionRecord) -> bytes:
         "fibres": list(record.fibres),
         "puncta": list(record.puncta),
         "autofluorescent": list(record.autofluorescent),
+        "cell_spots": list(record.cell_spots),
         "cells": list(record.cells),
         "masks": list(record.masks),
     }
@@ -104,6 +105,7 @@ def _record_bytes(record: SectionRecord) -> bytes:
     sparse |= {f"fibres{i}": a for i, a in enumerate(record.fibres.values())}
     sparse |= {f"puncta{i}": a for i, a in enumerate(record.puncta.values())}
     sparse |= {f"autofluorescent{i}": a for i, a in enumerate(record.autofluorescent.values())}
+    sparse |= {f"cell_spots{i}": a for i, a in enumerate(record.cell_spots.values())}
     for name, array in sparse.items():
         arrays |= _pack(name, array)
     arrays |= {f"cells{i}": a for i, a in enumerate(record.cells.values())}
@@ -180,5 +182,6 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
         cells={name: arrays[f"cells{i}"] for i, name in enumerate(head["cells"])},
         masks={n: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for n, m in zip(head["masks"], masks, strict=True)},
         puncta={name: dense(f"puncta{i}") for i, name in enumerate(head["puncta"])},
+        cell_spots={name: dense(f"cell_spots{i}") for i, name in enumerate(head["cell_spots"])},
         autofluorescent={name: dense(f"autofluorescent{i}") for i, name in enumerate(head["autofluorescent"])},
     )

@@ -70,6 +70,7 @@ class SectionSpec:
     shading, seam : half range of the vignette of a camera field; sd of the gain between fields
     electrons_per_grey, read_noise : shot noise has variance grey / electrons_per_grey
     psf_um : sigma of the blur; saturation : highest grey level; texture : unevenness within structure
+    uptake : mean number of sEV puncta on a CD68+ CD206+ cell, and on any other; loose_per_mm2 : puncta elsewhere, in the core and outside
     haze : diffuse extracellular matrix without structure in and around the core, as a share of full brightness
     fibre_deg, fibre_concentration : mean direction from the cord's x axis; kappa of the von Mises law of the doubled angle
     rotation_deg : the section on its canvas; margin_um : glass around it
@@ -101,6 +102,8 @@ class SectionSpec:
     saturation: int = 4095
     texture: float = 0.12
     haze: float = 0.0
+    uptake: tuple[float, float] = (6.0, 0.7)
+    loose_per_mm2: tuple[float, float] = (350.0, 15.0)
     nuclei_density: float = 1.0
     fibre_deg: float = 25.0
     fibre_concentration: float = 1.0

@@ -26,8 +26,16 @@ CHANNEL_OF: Mapping[str, str] = {
     "fibronectin": "AF568",
     "collagen_I": "AF647",
     "AF": "blank",
+    "sEV": "AF750",
 }
-_ROLE_OF_KIND = {"nuclei": "nuclei", "glia": "landmark", "macrophage": "macrophage", "m2": "macrophage", "fibres": "ecm"}
+_ROLE_OF_KIND = {
+    "nuclei": "nuclei",
+    "glia": "landmark",
+    "macrophage": "macrophage",
+    "m2": "macrophage",
+    "fibres": "ecm",
+    "puncta": "tracer",
+}
 _PROTOCOLS = """
 [protocols.vehicle]
 route = "intravenous"

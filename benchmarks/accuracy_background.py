@@ -8,6 +8,9 @@ share              of the blank channel in the others, as estimated from control
 bleed-through      leaks as single stains show them, against those that were painted; CD206 area with them taken away, and without single
                    stains (the baseline)
 
+uptake             tracer spots per CD68+ CD206+ and CD206- cell, and over random placement, against the spots painted on the same cells;
+                   beside it spots that were strewn at random
+
 Of each case a montage is written to benchmarks/out/.
 
     .venv/bin/python benchmarks/accuracy_background.py            # three seeds: minutes of one CPU
@@ -29,6 +32,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from phantoms import CONTROLS, without_blank
+from scipy.spatial import cKDTree
 
 from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table
@@ -66,7 +70,7 @@ def section_spec(seed: int, i: int, **changes: Any) -> SectionSpec:
 
 
 def write_study(folder: Path, seeds: Sequence[int], slides: Mapping[int, Sequence[tuple[str, str, SectionSpec]]]) -> None:
-    """Write an open study of panel A: every seed is an animal and a stain batch of its own.
+    """Write an open study of one panel: every seed is an animal and a stain batch of its own.
 
     `slides` : {seed: (section, role, spec) of each piece}
     """
@@ -90,6 +94,9 @@ def write_study(folder: Path, seeds: Sequence[int], slides: Mapping[int, Sequenc
     write_truth(folder, spec, people, plans, made, declared(spec))
     path = folder / "study.toml"
     text = path.read_text("utf-8").replace("[study]\n", "[study]\nblind = false\n")
+    if slides[seeds[0]][0][2].markers == TRACER_PANEL:
+        extra = '[[panels.A.channels]]\nchannel = "AF750"\nmarker = "sEV"\nrole = "tracer"\n\n[panels.B]'
+        text = text.replace("[panels.B]", extra, 1) + f"\n[imaging]\npuncta_diameter_um = {SPOT_UM}\n"
     kept = [line for line in text.split("\n") if not line.startswith("bleed_through")]
     path.write_text("\n".join(kept), "utf-8", newline="\n")
 
@@ -102,7 +109,8 @@ def _write_slide(folder: Path, plan: SlidePlan) -> list[dict[str, Any]]:
         rows.append({"counts": counts.astype(np.int32), "structure_px": structure, **facts(section)})
         section.truth.images.clear()
         sections.append(section)
-    corners = write_slide(folder / "slides" / plan.file, sections, channel_names=[CHANNEL_OF[m] for m in PANEL_A])
+    names = [CHANNEL_OF[m] for m in plan.pieces[0].spec.markers]
+    corners = write_slide(folder / "slides" / plan.file, sections, channel_names=names)
     for k, (row, section, corner) in enumerate(zip(rows, sections, corners, strict=True)):
         row.update(file=plan.file, piece=k + 1, outlines=outlines(section, corner))
     return rows
@@ -155,6 +163,91 @@ def autofluorescence(folder: Path, seeds: Sequence[int], af_cell: float) -> tupl
             )
     picture(folder / "with", f"af_{af_cell:.0f}")
     return pd.DataFrame(rows), shares(folder / "with")
+
+
+TRACER_PANEL = ("DAPI", "GFAP", "CD68", "CD206", "sEV", "AF")
+TRACER_UM = 0.4
+SPOT_UM = 2.0
+"""What a painted spot of 1 to 2.2 um is under a blur of sigma 0.8 um."""
+
+
+def uptake(folder: Path, seeds: Sequence[int]) -> pd.DataFrame:
+    """Return spots per cell and over random placement in the core, measured and true."""
+    cases = {"taken up": (6.0, 0.7), "at random": (0.0, 0.0)}
+    small: dict[str, Any] = {"markers": TRACER_PANEL, "um_per_px": TRACER_UM, "cord_um": (700.0, 560.0)}
+    slides: dict[int, list[tuple[str, str, SectionSpec]]] = {}
+    for seed in seeds:
+        slides[seed] = []
+        for i, (case, rates) in enumerate(cases.items()):
+            changes = small | {"uptake": rates, "loose_per_mm2": (350.0, 15.0) if rates[0] else (8000.0, 8000.0), "lesion_scale": 1.5}
+            slides[seed].append((case, "sample", section_spec(seed, 30 + i, **changes)))
+        full = small | {"lesion_scale": 2.0, "lesion_position": (0.0, -0.2), "coverage": {"CD68": 0.5}}
+        slides[seed] += [(r, r, section_spec(seed, 40 + i, role=r, **full)) for i, r in enumerate(("no_primary", "unstained"))]
+    write_study(folder, seeds, slides)
+    run(folder, jobs=1)
+    sections = read_table(folder / "results" / "sections.csv", SECTIONS)
+    sections = sections[(sections["zone"] == "core") & (sections["marker"] == "sEV")].set_index(["animal", "section"])
+    records = read_table(folder / "results" / "records.csv", RECORDS).set_index(["animal", "section"])
+    levels = (
+        read_table(folder / "results" / "sections.csv", SECTIONS)
+        .drop_duplicates(["batch", "marker"])
+        .set_index(["batch", "marker"])["threshold"]
+    )
+    rows = []
+    for case in cases:
+        sums: dict[str, float] = {}
+        for k, seed in enumerate(seeds, 1):
+            name = (f"S{seed}", case)
+            piece = list(cases).index(case)
+            section = make_section(slides[seed][piece][2], 100 * seed + 10 * k + piece)
+            record = load_record(folder / "results" / "records" / str(records.loc[name, "record"]))
+            corner = json.loads((folder / "truth" / "outlines.json").read_text("utf-8"))[f"{seed}_sample.ome.tif#{piece + 1}"][
+                "box_y0_x0_y1_x1"
+            ]
+            true = _true_uptake(section, record, corner, {m: float(levels[f"batch{k}", m]) for m in ("CD68", "CD206")})
+            found = {c: float(sections.loc[name, c]) for c in sections.columns if str(c).startswith("cd206_")}
+            found |= {"n_puncta": float(sections.loc[name, "n_puncta"])} | {f"true_{c}": v for c, v in true.items()}
+            sums = {c: sums.get(c, 0.0) + v for c, v in found.items()}
+        for group in ("cd206_pos", "cd206_neg"):
+            rows.append(
+                {
+                    "spots": case,
+                    "macrophages": group.replace("cd206_pos", "CD206+").replace("cd206_neg", "CD206-"),
+                    "cells": f"{sums[f'{group}_cells']:.0f}",
+                    "per cell: true": f"{sums[f'true_{group}_puncta'] / sums[f'{group}_cells']:.2f}",
+                    "found": f"{sums[f'{group}_puncta'] / sums[f'{group}_cells']:.2f}",
+                    "over random: true": f"{sums[f'true_{group}_puncta'] / sums[f'true_{group}_expected']:.2f}",
+                    "ratio found": f"{sums[f'{group}_puncta'] / sums[f'{group}_expected']:.2f}",
+                    "spots in the core: true": f"{sums['true_n_puncta']:.0f}",
+                    "spots found": f"{sums['n_puncta']:.0f}",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _true_uptake(section: Any, record: Any, box: list[int], levels: dict[str, float]) -> dict[str, float]:
+    """Return painted spots within the footprints (as discs) of the measured cells of the core, and what random placement would give."""
+    cells, truth, um = record.cells, section.truth, record.px_um2**0.5
+    y, x = (cells[c] / um + record.meta["corner_px"][i] - box[i] for i, c in enumerate(("y_um", "x_um")))
+    core = truth.core_mask()
+    iy, ix = (np.clip(np.rint(v).astype(int), 0, n - 1) for v, n in zip((y, x), core.shape, strict=True))
+    macrophage = (cells["distance_um"] < 0) & core[iy, ix] & (cells["CD68_ring"] >= levels["CD68"])
+    spots = truth.puncta
+    here = spots[core[np.rint(spots[:, 1]).astype(int), np.rint(spots[:, 0]).astype(int)]]
+    tree = cKDTree(np.stack([y, x], 1))
+    far, nearest = tree.query(here[:, ::-1])
+    radius = np.sqrt(cells["footprint_um2"] / np.pi) / um
+    inside = nearest[far <= radius[nearest]]
+    per_cell = np.bincount(inside, minlength=len(y))
+    density = len(here) / (np.count_nonzero(core) * um**2)
+    out = {"n_puncta": float(len(here))}
+    for group, chosen in (
+        ("cd206_pos", macrophage & (cells["CD206_ring"] >= levels["CD206"])),
+        ("cd206_neg", macrophage & (cells["CD206_ring"] < levels["CD206"])),
+    ):
+        out[f"{group}_puncta"] = float(per_cell[chosen].sum())
+        out[f"{group}_expected"] = density * float(cells["footprint_um2"][chosen].sum())
+    return out
 
 
 LEAKS = {"CD206": {"CD68": 0.08}, "GFAP": {"DAPI": 0.03}, "CD68": {"GFAP": 0.05}}
@@ -244,6 +337,7 @@ def main() -> None:
             table, share = autofluorescence(folder / f"af{af_cell:.0f}", seeds, af_cell)
             show(f"Area, autofluorescence of cells {said}", table)
             show("Share of the blank channel", share)
+        show("Uptake in the core", uptake(folder / "uptake", seeds))
         leaks, table = bleed_through(folder / "leaks", seeds)
         show("Leaks", leaks)
         show("Area, with leaks", table)

@@ -182,6 +182,9 @@ class ThresholdSettings(Settings):
         "rungs, best first; a marker's own `threshold` comes before all",
     )
     percentile: float = _s(99.5, "percentile of the no_primary or unstained tissue", "pct", gt=50, lt=100)
+    false_puncta_per_mm2: float = _s(
+        20.0, "spots per area of no_primary or unstained tissue that pass the threshold of a tracer's spots", "per_mm2", gt=0
+    )
     k_mad: float = _s(5.0, "uninjured and batch rungs: median + k x 1.4826 MAD", "", gt=0, le=50)
 
 

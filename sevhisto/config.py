@@ -15,8 +15,10 @@ from sevhisto.registry import did_you_mean
 from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]
-SlideRole = Literal["sample", "unstained", "no_primary", "uninjured", "bridge"]
-SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "uninjured", "bridge")
+SlideRole = Literal["sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge"]
+SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge")
+WITHOUT_LESION = ("unstained", "no_primary", "single_stain")
+"""Roles of tissue in which no lesion is sought, since its landmark need not be stained."""
 MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "tracer", "autofluorescence", "other"]
 
 
@@ -121,6 +123,7 @@ class ProtocolSettings(Settings):
     vehicle: str = _s("", "the solution that carries the treatment")
     total_dose: float = Field(description="dose delivered in total; 0 for a vehicle group", ge=0)
     dose_unit: Literal["particles", "ug"] = Field(description="unit of the dose")
+    dye_only: bool = _s(False, "the group got the tracer's dye without vesicles: the control that a claim of uptake needs")
     injections_h: list[float] = _s([], "times of the injections after injury", "h")
     infusion: InfusionSettings | None = _s(None, "continuous delivery")
 
@@ -179,6 +182,9 @@ class ThresholdSettings(Settings):
         "rungs, best first; a marker's own `threshold` comes before all",
     )
     percentile: float = _s(99.5, "percentile of the no_primary or unstained tissue", "pct", gt=50, lt=100)
+    false_puncta_per_mm2: float = _s(
+        20.0, "spots per area of no_primary or unstained tissue that pass the threshold of a tracer's spots", "per_mm2", gt=0
+    )
     k_mad: float = _s(5.0, "uninjured and batch rungs: median + k x 1.4826 MAD", "", gt=0, le=50)
 
 

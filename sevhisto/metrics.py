@@ -5,6 +5,7 @@ from __future__ import annotations
 METRIC_UNITS: dict[str, str] = {
     "area_um2": "um2",
     "fraction_pct": "pct",
+    "autofluorescent_pct": "pct",
     "integrated_density": "grey um2",
     "mean_intensity": "grey",
     "positive_volume_mm3": "mm3",
@@ -15,6 +16,10 @@ METRIC_UNITS: dict[str, str] = {
     "fraction_of_cd68_pct": "pct",
     "puncta_count": "spots",
     "puncta_per_mm2": "per_mm2",
+    "puncta_per_cd206_pos_cell": "spots",
+    "puncta_per_cd206_neg_cell": "spots",
+    "cd206_pos_uptake_over_random": "ratio",
+    "cd206_neg_uptake_over_random": "ratio",
     "manders": "ratio",
     "manders_over_chance": "ratio",
     "alignment": "ratio",

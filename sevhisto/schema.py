@@ -114,11 +114,12 @@ SLIDES = Table(
         ),
         _t("panel", "marker panel, as in study.toml"),
         _t("batch", "stain batch"),
-        _t("role", "sample, unstained, no_primary, uninjured or bridge"),
+        _t("role", "sample, unstained, no_primary, single_stain, uninjured or bridge"),
         _n("position_um", "place along the cord, growing caudally", "um"),
         _t("scene", "scene of a file that holds several, from 1", False),
         _n("um_per_px", "pixel size, where the file has none", "um", required=False),
         _t("flipped", "yes where the section lies mirrored on the slide", False),
+        _t("marker", "role single_stain: the one marker that is stained, as in study.toml", False),
         _t("notes", "free text", False),
     ),
     key=("animal", "section", "panel"),
@@ -217,6 +218,22 @@ SECTIONS = Table(
         _n("fibre_xy", "structure-tensor sum of fx fy over positive area", "", True, required=False),
         _n("n_puncta", "spots of a tracer whose contrast is at or above puncta_threshold", "", True, required=False),
         _n("puncta_threshold", "threshold on the contrast of spots; empty where no control gives one", "grey", required=False),
+        *(
+            _n(f"{group}_{part}", doc.format(f"CD68+ {sign} cells"), "", True, required=False)
+            for group, sign in (("cd206_pos", "CD206+"), ("cd206_neg", "CD206-"))
+            for part, doc in (
+                ("cells", "tracer: {}"),
+                ("puncta", "spots of the tracer in nucleus and ring of {}"),
+                ("expected", "the same for spots as dense as in the whole zone: random placement; {}"),
+            )
+        ),
+        _n(
+            "autofluorescent_um2",
+            "area that is at or above the threshold before autofluorescence is subtracted and not after, net (from every fourth row)",
+            "um2",
+            True,
+            required=False,
+        ),
         _n("focus", "fine detail in the section, to compare for one marker and scanner only", required=False),
     ),
     key=("animal", "section", "panel", "zone", "marker"),

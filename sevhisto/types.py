@@ -131,6 +131,22 @@ def decode_thumbnail(code: npt.NDArray[np.uint8]) -> FloatArray:
 # ---------------------------------------------------------------- records
 
 
+@dataclass(frozen=True)
+class Leak:
+    """What one marker's stain shows in the channel of another, as a share of what it shows in its own.
+
+    Attributes
+    ----------
+    share : what is subtracted
+    source : ``declared`` or ``single_stain``
+    measured : what single stains of the batch show; None without them
+    """
+
+    share: float
+    source: str
+    measured: float | None
+
+
 @dataclass
 class Correction:
     """How raw intensity becomes comparable: fixed for one panel and batch.
@@ -140,13 +156,19 @@ class Correction:
     Attributes
     ----------
     offset : (n_markers,) float64, grey levels
-    unmix : (n_markers, n_markers) float64, ones on the diagonal; minus the share of another channel elsewhere
+    unmix : (n_markers, n_markers) float64, inverse of what each stain adds to every channel
     source : where each offset came from, one word per marker
+    autofluorescence : {marker: what it shows of one grey level in the autofluorescence channel}, where a control told it
+    leaks : {(into, origin): Leak}
+    notes : what a person should know of how it was made
     """
 
     offset: DoubleArray
     unmix: DoubleArray
     source: tuple[str, ...]
+    autofluorescence: dict[str, float] = field(default_factory=dict)
+    leaks: dict[tuple[str, str], Leak] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -162,10 +184,14 @@ class SectionRecord:
     cavity_px, masked_px : (2, N_DISTANCE) int64, pixels of cavity and of excluded or damaged area
     joint : {(marker_a, marker_b): (2, n_joint_distance, 64, 64) int64}
     fibres : {marker: (2, N_DISTANCE, n_coarse, 3) int64}, sums of fx2, fy2, fxfy
-    cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring (median intensities)
+    cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring (median intensities); with
+        a tracer footprint_um2, nucleus and ring together
     masks : at overview resolution: tissue, cavity, masked, core (uint8, 0 or 1), distance (int16, um), thumbnail (h, w, n_markers) uint8 as
         `encode_thumbnail` made it, and for colour images thumbnail_rgb (h, w, 3) uint8
     puncta : {marker: (2, N_DISTANCE, N_INTENSITY) int64}, spots of a tracer by their contrast
+    autofluorescent : {marker: (2, N_JOINT_DISTANCE, N_INTENSITY) int64}, pixels by intensity before autofluorescence was subtracted, minus
+        pixels by intensity after
+    cell_spots : {marker: (n, 3) int64}, spots of a tracer in cells: row in `cells`, coarse contrast bin, how many
     """
 
     meta: dict[str, Any]
@@ -179,6 +205,8 @@ class SectionRecord:
     cells: dict[str, FloatArray] = field(default_factory=dict)
     masks: dict[str, AnyArray] = field(default_factory=dict)
     puncta: dict[str, IntArray] = field(default_factory=dict)
+    autofluorescent: dict[str, IntArray] = field(default_factory=dict)
+    cell_spots: dict[str, IntArray] = field(default_factory=dict)
 
     @property
     def px_um2(self) -> float:

@@ -42,7 +42,7 @@ def test_a_number_with_a_unit_in_its_name_states_the_same_unit(generator: Module
     wrong = []
     for model in generator.all_models(generator.StudyConfig):
         for name, field in model.model_fields.items():
-            suffix = re.search(r"_(um2|um|mm2|pct|h)$", name)
+            suffix = re.search(r"_(per_mm2|um2|um|mm2|pct|h)$", name)
             unit = (field.json_schema_extra or {}).get("unit", "")
             if suffix and unit not in (suffix[1], f"ul/{suffix[1]}"):
                 wrong.append(f"{model.__name__}.{name}: {unit!r}")

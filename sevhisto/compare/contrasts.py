@@ -10,7 +10,7 @@ import pandas as pd
 
 from sevhisto.compare.effects import NAN, Effect, benjamini_hochberg, contrast, holm, welch_interval
 from sevhisto.compare.endpoints import choose_endpoints, widen, with_endpoints
-from sevhisto.compare.protocols import study_contrasts
+from sevhisto.compare.protocols import dye_groups, study_contrasts, tracers
 from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import COMPARISONS
@@ -107,7 +107,7 @@ def _study(
 ) -> _Study:
     table = with_endpoints(animals)
     kept = groups[~groups.index.isin(list(excluded))].astype(str)
-    facts = table.drop_duplicates("endpoint").set_index("endpoint")[["panel", "zone", "unit"]]
+    facts = table.drop_duplicates("endpoint").set_index("endpoint")[["panel", "zone", "marker", "unit"]]
     return _Study(widen(table, "value"), widen(table, "flags"), facts, kept, _usable_blocks(blocks, kept), batches, dpi, config)
 
 
@@ -178,6 +178,9 @@ def _flags(study: _Study, endpoint: str, c: ContrastSettings, members: dict[str,
     if int(study.groups.isin([*c.a, *c.b]).sum()) > len(involved):
         flags.add("missing_animals")
     flags |= carried_flags(study.flags, endpoint, involved)
+    fact = study.facts.loc[endpoint]
+    if fact["marker"] in tracers(study.config, str(fact["panel"])) and not dye_groups(study.config) & set(study.groups):
+        flags.add("no_dye_control")
     if study.dpi is not None and len(set(study.dpi.reindex(involved).dropna())) > 1:
         flags.add("dpi_mixed")
     if study.facts.loc[endpoint, "zone"] and study.batches is not None:

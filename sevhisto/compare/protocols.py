@@ -100,4 +100,21 @@ def design_notes(config: StudyConfig) -> list[str]:
                 f"No vehicle group was given by {route} {how}: effects of {', '.join(names)} are confounded with "
                 f"{'surgery and pump' if how == 'infusion' else 'the injections themselves'}."
             )
-    return notes
+    return notes + dye_notes(config)
+
+
+def dye_notes(config: StudyConfig) -> list[str]:
+    """Return a sentence where a tracer is measured and no group got its dye without vesicles."""
+    if not config.protocols or dye_groups(config) or not any(tracers(config, panel) for panel in config.panels):
+        return []
+    return ["No group got the tracer's dye without vesicles (dye_only): spots may be dye that left them, not uptake."]
+
+
+def tracers(config: StudyConfig, panel: str) -> set[str]:
+    """Return the tracers of a panel; none of a name that is no panel."""
+    return {c.marker for c in config.panels[panel].channels if c.role == "tracer"} if panel in config.panels else set()
+
+
+def dye_groups(config: StudyConfig) -> set[str]:
+    """Return the protocols whose animals got the dye without vesicles."""
+    return {name for name, p in config.protocols.items() if p.dye_only}

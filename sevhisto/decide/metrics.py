@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from sevhisto.config import ChannelSettings, PanelSettings
-from sevhisto.decide.rows import REFERENCE
+from sevhisto.decide.rows import REFERENCE, SUBSET
 
 Measured = tuple[str, float, set[str]]
 """Metric, value, and the flags that belong to this value alone."""
@@ -18,7 +18,10 @@ FEW, TOO_FEW = 5, 3
 
 def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
     """Return the metrics that a marker has, in table order."""
-    names = ["area_um2", "fraction_pct", "integrated_density", "mean_intensity", "positive_volume_mm3"]
+    names = ["area_um2", "fraction_pct"]
+    if panel.marker_of_role("autofluorescence") not in (None, channel.marker):
+        names.append("autofluorescent_pct")
+    names += ["integrated_density", "mean_intensity", "positive_volume_mm3"]
     if channel.role in CELL_ROLES and panel.marker_of_role("nuclei"):
         names += ["count", "density_per_mm2"]
         if channel.role == "macrophage" and channel.marker != REFERENCE and REFERENCE in panel.markers:
@@ -29,6 +32,9 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
         names.append("alignment")
     if channel.role == "tracer":
         names += ["puncta_count", "puncta_per_mm2"]
+        if panel.marker_of_role("nuclei") and {REFERENCE, SUBSET} <= set(panel.markers):
+            names += ["puncta_per_cd206_pos_cell", "puncta_per_cd206_neg_cell"]
+            names += ["cd206_pos_uptake_over_random", "cd206_neg_uptake_over_random"]
     return names
 
 
@@ -76,6 +82,7 @@ def marker_metrics(
     values = {
         "area_um2": sums["positive_um2"],
         "fraction_pct": 100 * _over(sums["positive_um2"], tissue),
+        "autofluorescent_pct": 100 * _over(sums["autofluorescent_um2"], sums["positive_um2"] + sums["autofluorescent_um2"]),
         "integrated_density": sums["signal_sum"],
         "mean_intensity": _over(sums["signal_sum"], tissue),
         "count": sums["n_cells"],
@@ -86,6 +93,8 @@ def marker_metrics(
         "alignment": fibres,
         "puncta_count": sums["n_puncta"],
         "puncta_per_mm2": 1e6 * _over(sums["n_puncta"], tissue),
+        **{f"puncta_per_{g}_cell": _over(sums[f"{g}_puncta"], sums[f"{g}_cells"]) for g in ("cd206_pos", "cd206_neg")},
+        **{f"{g}_uptake_over_random": _over(sums[f"{g}_puncta"], sums[f"{g}_expected"]) for g in ("cd206_pos", "cd206_neg")},
     }
     for name in names:
         if name == "positive_volume_mm3":
@@ -108,7 +117,12 @@ def _why(name: str, value: float, sums: dict[str, float], section_flags: set[str
         return {"no_signal"} if sums["signal_joint"] == 0 else {"empty_denominator"}
     if name == "alignment":
         return {"not_tallied"} if math.isnan(sums["fibre_xx"]) else {"no_signal"}
-    puncta = name.startswith("puncta")
+    if name == "autofluorescent_pct" and math.isnan(sums["autofluorescent_um2"]) and not math.isnan(sums["positive_um2"]):
+        return {"not_tallied"}
+    puncta = "puncta" in name or "uptake" in name
+    in_cells = "cd206_pos" in name or "cd206_neg" in name
+    if in_cells and math.isnan(sums["cd206_pos_cells"]) and not math.isnan(sums["n_puncta"]):
+        return {"not_tallied"}
     if math.isnan(sums["n_puncta"] if puncta else sums["positive_um2"]):
         return (section_flags & {"puncta_unresolved"} if puncta else set()) or {"no_threshold"}
     return {"empty_denominator"}

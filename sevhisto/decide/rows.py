@@ -25,6 +25,8 @@ from sevhisto.types import (
 
 REFERENCE = "CD68"
 """Marker to which the other macrophage markers, double positives and colocalisation refer."""
+SUBSET = "CD206"
+"""Marker that divides the macrophages whose uptake of a tracer is compared."""
 MEASURED = ("ok", "flagged")
 STUDIED_ROLES = ("sample", "uninjured")
 """Slide roles whose sections make animals; the others are controls."""
@@ -73,7 +75,10 @@ class SectionSummary:
     positive_part : {marker: (n_zones, 64) int64}, sum in quanta of the intensity above zero, by coarse bin
     fibres : {marker: (n_zones, 64, 3) int64}
     puncta : {marker: (n_zones, N_INTENSITY) int64}, spots by contrast
+    autofluorescent : {marker: (n_zones, N_INTENSITY) int64}, pixels before autofluorescence was subtracted, minus after
     focus : {marker: focus of the whole section}
+    cell_spots : {marker: (n, 3) int64}, cell, coarse contrast bin, number of spots
+    footprint_um2 : (n_cells,) float32, nucleus and ring; empty without a tracer
     in_zone : (n_zones, n_cells) bool
     cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
     """
@@ -95,6 +100,9 @@ class SectionSummary:
     positive_part: dict[str, IntArray] = field(default_factory=dict)
     fibres: dict[str, IntArray] = field(default_factory=dict)
     puncta: dict[str, IntArray] = field(default_factory=dict)
+    autofluorescent: dict[str, IntArray] = field(default_factory=dict)
+    cell_spots: dict[str, IntArray] = field(default_factory=dict)
+    footprint_um2: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
     focus: dict[str, float] = field(default_factory=dict)
 
 
@@ -152,12 +160,15 @@ def _summary(row: SectionRow, record: SectionRecord, zones: tuple[Zone, ...], pa
     _add_joint(summary, record)
     summary.fibres = {m: _by_zone(f, zones) for m, f in record.fibres.items()}
     summary.puncta = {m: _by_zone(p, zones) for m, p in record.puncta.items()}
+    summary.cell_spots = dict(record.cell_spots)
+    summary.footprint_um2 = columns.get("footprint_um2", summary.footprint_um2)
+    summary.autofluorescent = {m: _by_zone(a, zones, joint=True) for m, a in record.autofluorescent.items()}
     summary.focus = {m: float(v) for m, v in record.meta.get("focus", {}).items() if v is not None}
     return summary
 
 
 _BY_ZONE = ("zones", "known", "counts", "signal", "cavity_px", "masked_px", "in_zone")
-_BY_MARKER_AND_ZONE = ("joint", "positive_part", "fibres", "puncta")
+_BY_MARKER_AND_ZONE = ("joint", "positive_part", "fibres", "puncta", "autofluorescent")
 
 
 def _of_zones(summary: SectionSummary, chosen: slice) -> SectionSummary:

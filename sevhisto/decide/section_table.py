@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.config import ChannelSettings, StudyConfig
-from sevhisto.decide.rows import COARSE_OF_FINE, REFERENCE, SectionRow, SectionSummary, panel_settings, summarise
+from sevhisto.decide.rows import COARSE_OF_FINE, REFERENCE, SUBSET, SectionRow, SectionSummary, panel_settings, summarise
 from sevhisto.decide.thresholds import Threshold, ThresholdKey
 from sevhisto.registry import join_flags
 from sevhisto.schema import SECTIONS
@@ -108,6 +108,8 @@ def _marker_rows(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdK
         **_joint(summary, i, thresholds),
         **_fibres(summary, marker, threshold),
         "n_puncta": _puncta(summary, marker, threshold),
+        **_uptake(summary, marker, thresholds),
+        "autofluorescent_um2": _autofluorescent(summary, marker, threshold),
     }
     measures = {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}
     words = {
@@ -170,6 +172,44 @@ def _puncta(summary: SectionSummary, marker: str, threshold: Threshold) -> Doubl
     if marker not in summary.puncta or np.isnan(threshold.puncta):
         return np.full(len(summary.zones), np.nan)
     return np.asarray(summary.puncta[marker][:, threshold_bin(threshold.puncta) :].sum(axis=1), np.float64)
+
+
+def _uptake(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
+    """Return cells, spots in them and spots that random placement would give, for macrophages with CD206 and without."""
+    groups = ("cd206_pos", "cd206_neg")
+    unknown = np.full(len(summary.zones), np.nan)
+    out = {f"{g}_{part}": unknown for g in groups for part in ("cells", "puncta", "expected")}
+    cells, applied = summary.cells, _threshold(summary, marker, thresholds).puncta
+    if cells is None or marker not in summary.cell_spots or np.isnan(applied) or not {REFERENCE, SUBSET} <= set(cells):
+        return out
+    macrophage = cells[REFERENCE] >= _threshold(summary, REFERENCE, thresholds).value
+    with_subset = cells[SUBSET] >= _threshold(summary, SUBSET, thresholds).value
+    owner, contrast_bin, number = summary.cell_spots[marker].T
+    counted = number * _share_above(summary.puncta[marker][[z.name for z in summary.zones].index("all")], applied)[contrast_bin]
+    pixels = summary.counts[:, summary.markers.index(marker)].sum(axis=1)
+    density = _puncta(summary, marker, _threshold(summary, marker, thresholds)) / np.maximum(pixels * summary.px_um2, summary.px_um2)
+    for group, chosen in zip(groups, (macrophage & with_subset, macrophage & ~with_subset), strict=True):
+        here = summary.in_zone & chosen
+        out[f"{group}_cells"] = here.sum(axis=1).astype(np.float64)
+        out[f"{group}_puncta"] = np.array([counted[h[owner]].sum() for h in here], np.float64)
+        out[f"{group}_expected"] = density * (here * summary.footprint_um2.astype(np.float64)).sum(axis=1)
+    return out
+
+
+def _share_above(spots: IntArray, threshold: float) -> DoubleArray:
+    """Return how much of each coarse bin counts, (64,): of the one that the threshold cuts, the share of the section's spots above it."""
+    first = threshold_bin(threshold)
+    cut = int(COARSE_OF_FINE[first])
+    share = (np.arange(_N_COARSE) > cut).astype(np.float64)
+    inside = np.equal(COARSE_OF_FINE, cut)
+    share[cut] = spots[first:][inside[first:]].sum() / max(int(spots[inside].sum()), 1)
+    return share
+
+
+def _autofluorescent(summary: SectionSummary, marker: str, threshold: Threshold) -> DoubleArray:
+    if marker not in summary.autofluorescent or np.isnan(threshold.value):
+        return np.full(len(summary.zones), np.nan)
+    return np.asarray(summary.autofluorescent[marker][:, threshold_bin(threshold.value) :].sum(axis=1) * summary.px_um2, np.float64)
 
 
 def _fibres(summary: SectionSummary, marker: str, threshold: Threshold) -> dict[str, DoubleArray]:

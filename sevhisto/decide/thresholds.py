@@ -26,6 +26,7 @@ from sevhisto.types import (
 ThresholdKey = tuple[str, str, str]
 """Panel, batch, marker."""
 _Pools = dict[ThresholdKey, dict[str, tuple[IntArray, int]]]
+_Areas = dict[ThresholdKey, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
     """
     found: dict[ThresholdKey, Threshold] = {}
     problems: list[Problem] = []
-    pooled, spots = _pool(sections, config)
+    pooled, spots, areas = _pool(sections, config)
     for key, pools in sorted(pooled.items()):
         threshold = _climb(key, pools, config)
         if threshold is None:
@@ -74,7 +75,7 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
             remedy = "add control slides, a rung to thresholds.ladder, or a threshold to the channel"
             problems.append(Problem(where, f"no threshold: no section of {', '.join(config.thresholds.ladder)} has tissue", remedy))
         else:
-            found[key] = replace(threshold, puncta=_puncta_threshold(pools, spots.get(key, {}), config))
+            found[key] = replace(threshold, puncta=_puncta_threshold(spots.get(key, {}), areas.get(key, {}), config))
     if problems:
         raise SevhistoError(problems)
     return found
@@ -121,10 +122,11 @@ def histogram_median_mad(counts: IntArray) -> tuple[float, float]:
     return median, float(reach[i - 1] + part * (reach[i] - reach[i - 1]))
 
 
-def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> tuple[_Pools, _Pools]:
-    """Return pixels of tissue by intensity, and spots in it by contrast, of every slide role."""
+def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> tuple[_Pools, _Pools, _Areas]:
+    """Return pixels of tissue by intensity, spots in it by contrast, and the tissue searched for spots (mm2), of every slide role."""
     pools: _Pools = {}
     spots: _Pools = {}
+    areas: _Areas = {}
     for section in sections:
         if isinstance(section, SectionRow) and section.record is None:
             continue  # failed: it stands in status.csv
@@ -136,7 +138,9 @@ def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) 
             _add(pools.setdefault(key, {}), row.role, summary.counts[zone, i])
             if marker in summary.puncta:
                 _add(spots.setdefault(key, {}), row.role, summary.puncta[marker][zone])
-    return pools, spots
+                of_key = areas.setdefault(key, {})
+                of_key[row.role] = of_key.get(row.role, 0.0) + int(summary.counts[zone, i].sum()) * summary.px_um2 * 1e-6
+    return pools, spots, areas
 
 
 def _add(by_role: dict[str, tuple[IntArray, int]], role: str, counts: IntArray) -> None:
@@ -144,13 +148,15 @@ def _add(by_role: dict[str, tuple[IntArray, int]], role: str, counts: IntArray) 
     by_role[role] = (pooled + counts, n + 1)
 
 
-def _puncta_threshold(pools: dict[str, tuple[IntArray, int]], spots: dict[str, tuple[IntArray, int]], config: StudyConfig) -> float:
-    """Return the percentile of the contrast of spots in tissue without the label; NaN where no such tissue was searched for spots."""
+def _puncta_threshold(spots: dict[str, tuple[IntArray, int]], mm2: dict[str, float], config: StudyConfig) -> float:
+    """Return the lowest contrast that at most `false_puncta_per_mm2` spots reach in tissue without the label; NaN without such."""
     for rung in config.thresholds.ladder:
-        if rung in ("no_primary", "unstained") and rung in spots and pools[rung][0].sum():
-            counts = spots[rung][0]
-            # tissue without any spot: every spot of a sample counts
-            return snap_threshold(histogram_quantile(counts, config.thresholds.percentile / 100)) if counts.sum() else 0.0
+        if rung in ("no_primary", "unstained") and mm2.get(rung, 0):
+            at_or_above = np.cumsum(spots[rung][0][::-1])[::-1]  # of each bin and those above it
+            enough = at_or_above <= config.thresholds.false_puncta_per_mm2 * mm2[rung]
+            lowest = int(np.searchsorted(INTENSITY_EDGES, 0.0)) + 1
+            first = max(int(np.argmax(enough)) if enough.any() else N_INTENSITY, lowest)
+            return float(INTENSITY_EDGES[min(first, len(INTENSITY_EDGES)) - 1])
     return np.nan
 
 

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from sevhisto.config import ImagingSettings, PanelSettings
-from sevhisto.imaging import kernels, puncta
+from sevhisto.imaging import kernels, puncta, uptake
+from sevhisto.imaging.autofluorescence import audit_block
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.focus import ROW_STEP, focus_sums
 from sevhisto.imaging.geometry import Layout, neighbours, upsample_at
@@ -67,9 +68,11 @@ class Sums:
     joint: dict[tuple[str, str], IntArray]
     fibres: dict[str, IntArray]
     puncta: dict[str, IntArray]
+    autofluorescent: dict[str, IntArray]
     saturated_px: IntArray
     focus: AnyArray
     cells: list[dict[str, FloatArray]] = field(default_factory=list)
+    cell_spots: dict[str, list[IntArray]] = field(default_factory=dict)
 
     @property
     def counts(self) -> IntArray:
@@ -162,6 +165,11 @@ class _Pass:
     def step(self) -> int:
         return cell_step(self.um, self.settings.nucleus_diameter_um)
 
+    @property
+    def order(self) -> list[int]:
+        """Markers by number, the autofluorescence first: it tells what is subtracted from the others."""
+        return sorted(range(len(self.panel.channels)), key=lambda i: self.panel.channels[i].role != "autofluorescence")
+
     def read(self, block: Block) -> AnyArray:
         """Raw pixels of a block with its halo."""
         return self.source.read(self.reader.channels, block.ry0, block.ry1, block.rx0, block.rx1)
@@ -211,7 +219,7 @@ def measure(
     """
     give_back_memory()
     job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction)
-    totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um))
+    totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um), correction)
     threshold = _nuclear_threshold(job) if panel.marker_of_role("nuclei") else float("inf")
     halo = halo_px(settings, job.um)
     for number, block in enumerate(blocks(source.shape, halo, job.step)):
@@ -224,9 +232,9 @@ def measure(
             raw = job.read(block)
             for i, plane in enumerate(raw):
                 totals.saturated_px[i] += _saturated(plane[block.inner], place, reader)
-            small = _tally_block(totals, job, reader.convert(raw), block, place, np.isfinite(threshold))
+            small, spots = _tally_block(totals, job, reader.convert(raw), block, place, np.isfinite(threshold))
             if small is not None:
-                _cells_block(totals, job, small, block, place, threshold)
+                _cells_block(totals, job, small, spots, block, place, threshold)
     return totals
 
 
@@ -236,7 +244,7 @@ def class_codes(layout: Layout) -> AnyArray:
     return np.asarray(codes + layout.masked * np.uint8(kernels.MASKED) + (layout.side > 0) * np.uint8(kernels.SECOND), np.uint8)
 
 
-def _empty(panel: PanelSettings, n_channels: int, spots: bool) -> Sums:
+def _empty(panel: PanelSettings, n_channels: int, spots: bool, correction: Correction) -> Sums:
     n = len(panel.markers)
     places = np.zeros((2, N_DISTANCE), np.int64)
     # no tissue is a measurement: zeros
@@ -247,6 +255,7 @@ def _empty(panel: PanelSettings, n_channels: int, spots: bool) -> Sums:
         joint={pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in panel.pairs},
         fibres={c.marker: np.zeros((2, N_DISTANCE, N_COARSE, 3), np.int64) for c in panel.channels if c.role == "ecm"},
         puncta={c.marker: np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64) for c in panel.channels if c.role == "tracer" and spots},
+        autofluorescent={m: np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64) for m in correction.autofluorescence},
         saturated_px=np.zeros(n_channels, np.int64),
         focus=np.zeros((n, 4), object),  # Python's own numbers: squares over a large section can pass 2**63
     )
@@ -258,36 +267,49 @@ def _saturated(plane: AnyArray, place: AnyArray, reader: MarkerReader) -> int:
     return kernels.saturated(plane, place, np.float32(reader.top), np.float32(reader.bottom))
 
 
-def _tally_block(totals: Sums, job: _Pass, values: AnyArray, block: Block, place: AnyArray, cells: bool) -> FloatArray | None:
-    """Add a block to the tallies; return every marker on the grid of the cells (n_markers, h, w), None where no cells are sought."""
+def _tally_block(
+    totals: Sums, job: _Pass, values: AnyArray, block: Block, place: AnyArray, cells: bool
+) -> tuple[FloatArray | None, dict[str, uptake.Contrast]]:
+    """Add a block to the tallies; return every marker on the grid of the cells, None where none are sought, and each tracer's contrast."""
     paired = {m for pair in job.panel.pairs for m in pair}
     bins = {m: np.empty(place.shape, np.int16) for m in paired}
     spare = np.empty(place.shape, np.int16)
-    small: list[FloatArray] = []
-    for i, channel in enumerate(job.panel.channels):
+    small: dict[int, FloatArray] = {}
+    spots: dict[str, uptake.Contrast] = {}
+    blank: FloatArray | None = None
+    for i in job.order:
+        channel = job.panel.channels[i]
         corrected = corrected_marker(values, job.correction, i)
         soft = _blurred_inner(corrected, block, job.settings.blur_um / job.um, 0)[0]
         here = bins.get(channel.marker, spare)
         kernels.tally_into(soft, place, BIN_OF_QUANTUM, totals.tally[i], here)
+        if channel.role == "autofluorescence":
+            blank = soft
+        elif blank is not None and channel.marker in totals.autofluorescent:
+            share = job.correction.autofluorescence[channel.marker]
+            audit_block(totals.autofluorescent[channel.marker], soft, here, blank, share, place, block.y0)
         if channel.role == "ecm":
             smooth, y, x = _blurred_inner(corrected, block, max(job.settings.fibre_sigma_um / job.um, 0.5), 1)
             kernels.fibres_into(smooth, y, x, place, here, totals.fibres[channel.marker].reshape(2 * N_DISTANCE, N_COARSE, 3))
         if channel.marker in totals.puncta:
             counts = totals.puncta[channel.marker].reshape(2 * N_DISTANCE, N_INTENSITY)
-            _spots_block(counts, corrected, block, place, job.um, job.settings.puncta_diameter_um)
+            spots[channel.marker] = _spots_block(counts, corrected, block, place, job)
         y, x = block.y0 - block.ry0, block.x0 - block.rx0
         totals.focus[i] += focus_sums(corrected, y, x, place, -block.y0 % ROW_STEP).astype(object)
         if cells:
-            small.append(kernels.reduced(corrected, job.step))
+            small[i] = kernels.reduced(corrected, job.step)
     for a, b in job.panel.pairs:
         kernels.joint_into(place, bins[a], bins[b], totals.joint[a, b])
-    return np.stack(small) if small else None
+    return np.stack([small[i] for i in sorted(small)]) if small else None, spots
 
 
-def _spots_block(counts: IntArray, image: FloatArray, block: Block, place: AnyArray, um: float, diameter_um: float) -> None:
-    wide = block.around(int(np.ceil(puncta.reach_um(diameter_um) / um)) + 2)
+def _spots_block(counts: IntArray, image: FloatArray, block: Block, place: AnyArray, job: _Pass) -> uptake.Contrast:
+    diameter_um = job.settings.puncta_diameter_um
+    wide = block.around(int(np.ceil(puncta.reach_um(diameter_um) / job.um)) + 2 + uptake.reach_px(job.settings, job.um))
     y, x = block.inner[0].start - wide[0].start, block.inner[1].start - wide[1].start
-    puncta.spots_into(puncta.contrast(image[wide], um, diameter_um), y, x, place, BIN_OF_QUANTUM, counts)
+    contrast = puncta.contrast(image[wide], job.um, diameter_um)
+    puncta.spots_into(contrast, y, x, place, BIN_OF_QUANTUM, counts)
+    return contrast, (wide[0].start, wide[1].start)
 
 
 def _blurred_inner(image: FloatArray, block: Block, sigma_px: float, margin: int) -> tuple[FloatArray, int, int]:
@@ -330,7 +352,9 @@ def _in_frame(examined: BoolArray, block: Block, step: int) -> BoolArray:
     return owned
 
 
-def _cells_block(totals: Sums, job: _Pass, small: FloatArray, block: Block, place: AnyArray, threshold: float) -> None:
+def _cells_block(
+    totals: Sums, job: _Pass, small: FloatArray, spots: dict[str, uptake.Contrast], block: Block, place: AnyArray, threshold: float
+) -> None:
     um, step, settings = job.um, job.step, job.settings
     nuclear = job.panel.markers.index(str(job.panel.marker_of_role("nuclei")))
     labels = segmenters[settings.segmenter](small[nuclear], um * step, threshold, settings)
@@ -349,4 +373,11 @@ def _cells_block(totals: Sums, job: _Pass, small: FloatArray, block: Block, plac
     for i, marker in enumerate(job.panel.markers):
         columns[f"{marker}_nucleus"] = cells.nucleus[i]
         columns[f"{marker}_ring"] = cells.ring[i]
+    if spots:
+        owner, area_px = uptake.footprints(labels, cells.labels, max(settings.ring_um / (um * step), 1.0))
+        columns["footprint_um2"] = (area_px * (um * step) ** 2).astype(np.float32)
+        near, before = block.around(uptake.reach_px(settings, um)), sum(len(c["y_um"]) for c in totals.cells)
+        for marker, contrast in spots.items():
+            found = uptake.sparse_spots(contrast, near, owner, step, len(cells.y))
+            totals.cell_spots.setdefault(marker, []).append(found + np.array([before, 0, 0]))
     totals.cells.append(columns)

@@ -73,13 +73,14 @@ def segment_watershed(image: FloatArray, um: float, threshold: float, settings: 
 
 @dataclass
 class CellBlock:
-    """Cells of one block: columns of equal length, positions in pixels of the block."""
+    """Cells of one block: columns of equal length, positions in pixels of the block; `labels` are their numbers in the segmentation."""
 
     y: DoubleArray
     x: DoubleArray
     area_px: FloatArray
     nucleus: FloatArray
     ring: FloatArray
+    labels: IntArray
 
 
 def measure_cells(labels: IntArray, channels: FloatArray, um: float, ring_um: float, owned: BoolArray, step: int = 1) -> CellBlock:
@@ -105,7 +106,7 @@ def measure_cells(labels: IntArray, channels: FloatArray, um: float, ring_um: fl
     nucleus_level = _medians(labels, channels, chosen, n)
     ring_level = _medians(rings(labels, max(ring_um / um, 1.0)), channels, chosen, n)
     ring_level = np.where(np.isnan(ring_level), nucleus_level, ring_level)
-    return CellBlock(cy[chosen], cx[chosen], area[chosen].astype(np.float32), nucleus_level, ring_level)
+    return CellBlock(cy[chosen], cx[chosen], area[chosen].astype(np.float32), nucleus_level, ring_level, chosen)
 
 
 def _medians(labels: IntArray, channels: FloatArray, chosen: IntArray, n: int) -> FloatArray:

@@ -309,10 +309,12 @@ def measure_section(
         "side_axis": "rostral_caudal" if longitudinal else "left_right",
         "offsets": {m: float(o) for m, o in zip(panel.markers, correction.offset, strict=True)},
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
+        "autofluorescence": dict(correction.autofluorescence),
         "saturated_px": [int(v) for v in sums.saturated_px],
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "flags": sorted(set(flags)),
     }
+    cells, spots = _cell_columns(sums, panel)
     return SectionRecord(
         meta,
         panel.markers,
@@ -322,9 +324,11 @@ def measure_section(
         sums.masked_px,
         sums.joint,
         sums.fibres,
-        _cell_columns(sums, panel),
+        cells,
         plan.masks,
         sums.puncta,
+        sums.autofluorescent,
+        spots,
     )
 
 
@@ -344,6 +348,8 @@ def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correctio
         flags.append("offset_from_samples")
     if "assumed_zero" in correction.source:
         flags.append("offset_assumed_zero")
+    if panel.marker_of_role("autofluorescence") and not correction.autofluorescence:
+        flags.append("autofluorescence_not_subtracted")
     if panel.kind == "brightfield":
         flags.append("stain_vectors_assumed")
     if panel.marker_of_role("nuclei") is None:
@@ -353,15 +359,24 @@ def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correctio
     return flags
 
 
-def _cell_columns(sums: Sums, panel: PanelSettings) -> dict[str, FloatArray]:
-    names = ["y_um", "x_um", "distance_um", "side", "area_um2"]
+def _cell_columns(sums: Sums, panel: PanelSettings) -> tuple[dict[str, FloatArray], dict[str, IntArray]]:
+    """Return the columns of the cells, in order of their place, and the spots in them."""
+    names = ["y_um", "x_um", "distance_um", "side", "area_um2"] + ["footprint_um2"] * bool(sums.puncta)
     names += [f"{m}_{part}" for m in panel.markers for part in ("nucleus", "ring")]
+    counted = list(sums.puncta) if panel.marker_of_role("nuclei") else []
     if not sums.cells:
-        return {name: np.zeros(0, np.float32) for name in names} if panel.marker_of_role("nuclei") else {}
+        empty = {name: np.zeros(0, np.float32) for name in names} if panel.marker_of_role("nuclei") else {}
+        return empty, {m: np.zeros((0, 3), np.int64) for m in counted}
     y, x = (np.concatenate([c[name] for c in sums.cells]) for name in ("y_um", "x_um"))
     order = np.lexsort((x, y))
+    place = np.argsort(order)
+    spots = {}
+    for marker in counted:
+        rows = np.concatenate(sums.cell_spots[marker])
+        rows[:, 0] = place[rows[:, 0]]
+        spots[marker] = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
     # a very large section has millions of cells: one column after the other, and what is copied is let go of
-    return {name: np.concatenate([c.pop(name) for c in sums.cells])[order] for name in names}
+    return {name: np.concatenate([c.pop(name) for c in sums.cells])[order] for name in names}, spots
 
 
 def _masks(

@@ -70,6 +70,7 @@ def slide_problems(slides: pd.DataFrame, config: StudyConfig | None, animals: pd
     found += _each(slides, "role", name, _among(list(SLIDE_ROLES), "role", "the roles"))
     for column in ("animal", "section", "panel", "batch", "role"):
         found += _each(slides, column, name, lambda cell: None if cell.strip() else ("is empty", "every row needs it"))
+    found += _single_stains(slides, config)
     samples = slides[slides["role"] == "sample"]
     known = [a.strip() for a in animals["animal"]]
     for where, cell in _cells(samples, "animal", name):
@@ -85,6 +86,29 @@ def slide_problems(slides: pd.DataFrame, config: StudyConfig | None, animals: pd
     found += _each(slides, "um_per_px", name, lambda c: (f"{c!r} is not above 0", "give um per pixel") if _not_positive(c) else None)
     found += twice(slides, ("animal", "section", "panel"), name, "give each its own section id")
     return found + _pieces_twice(slides)
+
+
+def _single_stains(slides: pd.DataFrame, config: StudyConfig | None) -> list[Problem]:
+    """A single stain must name its marker, which its panel must have; no other slide has one."""
+    found = []
+    named = slides["marker"] if "marker" in slides else pd.Series("", index=slides.index)
+    for row, role, panel, marker in zip(slides.index, slides["role"], slides["panel"], named, strict=True):
+        where = f"slides.csv, row {row}, column marker"
+        if role != "single_stain":
+            if marker not in ("", PENDING):
+                found.append(Problem(where, f"{marker!r} stands on a slide of role {role!r}", "only a single_stain slide names its marker"))
+        elif marker == "":
+            found.append(Problem(where, "is empty", "name the one marker that is stained on this slide"))
+        elif config is not None and panel in config.panels and marker != PENDING:
+            settings = config.panels[panel]
+            known = [c.marker for c in settings.channels if c.role != "autofluorescence"]
+            if settings.kind == "brightfield":
+                found.append(
+                    Problem(where, "single stains tell the leaks of fluorescence", f"panel {panel!r} is brightfield: take the slide out")
+                )
+            elif marker not in known:
+                found.append(Problem(where, f"{marker!r} is no stain of panel {panel!r}", did_you_mean(marker, known)))
+    return found
 
 
 def _not_whole(cell: str) -> tuple[str, str] | None:

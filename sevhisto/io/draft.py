@@ -158,6 +158,7 @@ def _slide_row(image: _Image) -> dict[str, str]:
         "role": tokens.role,
         "position_um": PENDING if tokens.role == "sample" else "",
         "scene": str(image.info.scene) if image.n_scenes > 1 else "",
+        "marker": PENDING if tokens.role == "single_stain" else "",
         "um_per_px": "" if image.info.um_per_px is not None else PENDING,
         "notes": tokens.doubtful,
     }

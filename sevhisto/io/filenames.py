@@ -18,6 +18,7 @@ _NOT_ANIMAL = re.compile(r"(?:b|s|sl|c|ch|z|t|x|d|p|cd|w|wk|n|t\d|l\d)-?\d+", re
 _ROLES = (
     ("no_primary", r"no[ _-]?prim(?:ary)?(?:[ _-]?ab)?|(?:secondary|sec|2nd)[ _-]?only|2ndary[ _-]?only"),
     ("unstained", r"unstained|no[ _-]?stain"),
+    ("single_stain", r"single[ _-]?stain(?:ed)?"),
     ("uninjured", r"uninjured|naive|intact|sham"),
     ("bridge", r"bridge"),
 )

@@ -16,7 +16,7 @@ import numpy as np
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SevhistoError
 
-RECORD_FORMAT = 2
+RECORD_FORMAT = 3
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.npz")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -96,6 +96,8 @@ def _record_bytes(record: SectionRecord) -> bytes:
         "joint": [list(pair) for pair in record.joint],
         "fibres": list(record.fibres),
         "puncta": list(record.puncta),
+        "autofluorescent": list(record.autofluorescent),
+        "cell_spots": list(record.cell_spots),
         "cells": list(record.cells),
         "masks": list(record.masks),
     }
@@ -106,6 +108,8 @@ def _record_bytes(record: SectionRecord) -> bytes:
     sparse |= {f"joint{i}": a for i, a in enumerate(record.joint.values())}
     sparse |= {f"fibres{i}": a for i, a in enumerate(record.fibres.values())}
     sparse |= {f"puncta{i}": a for i, a in enumerate(record.puncta.values())}
+    sparse |= {f"autofluorescent{i}": a for i, a in enumerate(record.autofluorescent.values())}
+    sparse |= {f"cell_spots{i}": a for i, a in enumerate(record.cell_spots.values())}
     for name, array in sparse.items():
         arrays |= _pack(name, array)
     arrays |= {f"cells{i}": a for i, a in enumerate(record.cells.values())}
@@ -184,4 +188,6 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
         cells={name: arrays[f"cells{i}"] for i, name in enumerate(head["cells"])},
         masks={n: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for n, m in zip(head["masks"], masks, strict=True)},
         puncta={name: dense(f"puncta{i}") for i, name in enumerate(head["puncta"])},
+        cell_spots={name: dense(f"cell_spots{i}") for i, name in enumerate(head["cell_spots"])},
+        autofluorescent={name: dense(f"autofluorescent{i}") for i, name in enumerate(head["autofluorescent"])},
     )

@@ -154,9 +154,9 @@ def astrocytes(painter: Painter, paint: Mask) -> None:
 def puncta(painter: Painter, paint: Mask, cells: Cells) -> DoubleArray:
     """Paint sEV puncta, mostly on CD206+ cells; return their centres (px)."""
     rng, anatomy, px = painter.rng("puncta"), painter.anatomy, painter.px
-    taken = np.repeat(cells.xy, rng.poisson(np.where(cells.cd206 & cells.cd68, 6.0, 0.7)), axis=0)
+    taken = np.repeat(cells.xy, rng.poisson(np.where(cells.cd206 & cells.cd68, *painter.spec.uptake)), axis=0)
     taken = taken + rng.normal(0, 3.5 * px, taken.shape)
-    loose: FloatArray = (np.where(anatomy.distance < 0, 350, 15) * anatomy.map_tissue).astype(np.float32)
+    loose: FloatArray = (np.where(anatomy.distance < 0, *painter.spec.loose_per_mm2) * anatomy.map_tissue).astype(np.float32)
     if painter.core_px == 0:
         loose *= 0
         taken = taken[:0]

@@ -58,6 +58,7 @@ class SectionSpec:
     ----------
     markers : channels, in file order; any of `MARKERS`
     cord_um : width and height of the cord; None takes `CORD_UM` of the orientation
+    single_stain : the only marker that is stained, where the role is single_stain
     lesion_scale : area of the core relative to the default (16 % of a transverse cord); 0 = no lesion
     lesion_position : centre of the core, as a share of the half width and half height; y grows ventrally
     cavity_fraction : share of the core's outline that is cavity
@@ -69,6 +70,7 @@ class SectionSpec:
     shading, seam : half range of the vignette of a camera field; sd of the gain between fields
     electrons_per_grey, read_noise : shot noise has variance grey / electrons_per_grey
     psf_um : sigma of the blur; saturation : highest grey level; texture : unevenness within structure
+    uptake : mean number of sEV puncta on a CD68+ CD206+ cell, and on any other; loose_per_mm2 : puncta elsewhere, in the core and outside
     haze : diffuse extracellular matrix without structure in and around the core, as a share of full brightness
     fibre_deg, fibre_concentration : mean direction from the cord's x axis; kappa of the von Mises law of the doubled angle
     rotation_deg : the section on its canvas; margin_um : glass around it
@@ -79,6 +81,7 @@ class SectionSpec:
     um_per_px: float = 1.3
     cord_um: tuple[float, float] | None = None
     role: SlideRole = "sample"
+    single_stain: str = ""
     lesion_scale: float = 1.0
     lesion_position: tuple[float, float] = (0.03, -0.32)
     cavity_fraction: float = 0.18
@@ -99,6 +102,8 @@ class SectionSpec:
     saturation: int = 4095
     texture: float = 0.12
     haze: float = 0.0
+    uptake: tuple[float, float] = (6.0, 0.7)
+    loose_per_mm2: tuple[float, float] = (350.0, 15.0)
     nuclei_density: float = 1.0
     fibre_deg: float = 25.0
     fibre_concentration: float = 1.0
@@ -121,6 +126,10 @@ class SectionSpec:
             found.append((f"orientation {self.orientation!r}", did_you_mean(str(self.orientation), list(CORD_UM))))
         if self.role not in SLIDE_ROLES:
             found.append((f"role {self.role!r}", did_you_mean(str(self.role), list(SLIDE_ROLES))))
+        if (self.role == "single_stain") != (self.single_stain in self.markers):
+            found.append(
+                (f"single_stain {self.single_stain!r} with role {self.role!r}", "give a marker to a single stain, and to no other")
+            )
         if any(not 0 <= c <= 0.8 for c in self.coverage.values()):
             found.append(("coverage must lie in 0..0.8", "correct `coverage`"))
         if not 0 <= self.cavity_fraction <= 0.6:
@@ -154,8 +163,8 @@ class SectionSpec:
 
     def stained(self, marker: str) -> bool:
         """Return whether the marker's stain is on the section: DAPI needs no primary antibody."""
-        if self.role == "unstained":
-            return False
+        if self.role in ("unstained", "single_stain"):
+            return marker == self.single_stain
         return self.role != "no_primary" or MARKERS[marker].kind == "nuclei"
 
     def full_signal(self, marker: str) -> float:

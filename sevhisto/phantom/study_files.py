@@ -26,8 +26,16 @@ CHANNEL_OF: Mapping[str, str] = {
     "fibronectin": "AF568",
     "collagen_I": "AF647",
     "AF": "blank",
+    "sEV": "AF750",
 }
-_ROLE_OF_KIND = {"nuclei": "nuclei", "glia": "landmark", "macrophage": "macrophage", "m2": "macrophage", "fibres": "ecm"}
+_ROLE_OF_KIND = {
+    "nuclei": "nuclei",
+    "glia": "landmark",
+    "macrophage": "macrophage",
+    "m2": "macrophage",
+    "fibres": "ecm",
+    "puncta": "tracer",
+}
 _PROTOCOLS = """
 [protocols.vehicle]
 route = "intravenous"
@@ -142,6 +150,7 @@ def write_sheets(folder: Path, spec: StudySpec, animals: Sequence[Animal], plans
     """Write study.toml, slides.csv, animals.csv, motor.csv."""
     (folder / "study.toml").write_text(study_toml(spec), encoding="utf-8", newline="\n")
     _csv(folder / "animals.csv", [_animal_row(animal, spec.seed) for animal in animals])
+    single = any(piece.role == "single_stain" for plan in plans for piece in plan.pieces)
     slides = [
         {
             "file": plan.file,
@@ -152,6 +161,7 @@ def write_sheets(folder: Path, spec: StudySpec, animals: Sequence[Animal], plans
             "batch": plan.batch,
             "role": piece.role,
             "position_um": piece.position_um,
+            **({"marker": piece.spec.single_stain} if single else {}),
         }
         for plan in sorted(plans, key=lambda p: p.file)
         for k, piece in enumerate(plan.pieces)

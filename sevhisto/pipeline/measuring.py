@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sevhisto import __version__
-from sevhisto.config import BatchSettings, ImagingSettings, PanelSettings, settings_hash
+from sevhisto.config import WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, settings_hash
 from sevhisto.imaging.background import BackgroundSample, estimate_correction, glass_mask
 from sevhisto.imaging.measure import MarkerReader
 from sevhisto.imaging.section import (
@@ -50,6 +50,7 @@ class PieceTask:
     piece: int
     role: str
     flipped: bool
+    marker: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,11 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         _what_is_read(task.panel),
         task.imaging,
         task.longitudinal,
-        [piece.piece, piece.role in ("unstained", "no_primary"), piece.flipped],
+        [piece.piece, piece.role in WITHOUT_LESION, piece.flipped],
         None if task.drawn is None else file_sha256(task.drawn),
-        None if correction is None else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source)],
+        None
+        if correction is None
+        else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
     )
 
 
@@ -228,7 +231,7 @@ def _plan(slide: Slide, task: SlideTask, piece: PieceTask, overview: SlideOvervi
             longitudinal=task.longitudinal,
             flipped=piece.flipped,
             drawn=_drawn(task.drawn, overview),
-            find_lesion=piece.role not in ("unstained", "no_primary"),
+            find_lesion=piece.role not in WITHOUT_LESION,
         )
     except Exception as error:
         return reason_of(error)
@@ -293,7 +296,8 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
             samples += _background_samples(task, overview)
         except Exception as error:
             notes.append(reason_of(error))
-    return estimate_correction(samples, tasks[0].panel, tasks[0].batch), notes
+    correction = estimate_correction(samples, tasks[0].panel, tasks[0].batch)
+    return correction, notes + [f"panel {tasks[0].panel_name}, batch {tasks[0].batch_name}: {n}" for n in correction.notes]
 
 
 def _background_samples(task: SlideTask, overview: SlideOverview) -> list[BackgroundSample]:
@@ -310,7 +314,7 @@ def _background_samples(task: SlideTask, overview: SlideOverview) -> list[Backgr
         if row.piece > len(outlines):
             continue  # told when the section itself is measured
         tissue = outlines[row.piece - 1] if row.piece else whole
-        samples.append(BackgroundSample(row.role, overview.values, tissue, glass))
+        samples.append(BackgroundSample(row.role, overview.values, tissue, glass, row.marker))
     return samples
 
 
@@ -321,7 +325,7 @@ def background_tasks(tasks: Sequence[SlideTask]) -> dict[tuple[str, str], list[S
         groups.setdefault((task.panel_name, task.batch_name), []).append(task)
     chosen: dict[tuple[str, str], list[SlideTask]] = {}
     for key, members in groups.items():
-        controls = [t for t in members if any(p.role in ("unstained", "no_primary", "uninjured") for p in t.pieces)]
+        controls = [t for t in members if any(p.role in (*WITHOUT_LESION, "uninjured") for p in t.pieces)]
         chosen[key] = controls or members[:MAX_BACKGROUND_SLIDES]
     return chosen
 
@@ -332,4 +336,9 @@ def correction_facts(correction: Correction, panel: PanelSettings) -> dict[str, 
         "offset": {m: round(float(o), 4) for m, o in zip(panel.markers, correction.offset, strict=True)},
         "source": dict(zip(panel.markers, correction.source, strict=True)),
         "unmix": [[round(float(v), 6) for v in row] for row in correction.unmix],
+        "autofluorescence": {m: round(v, 6) for m, v in correction.autofluorescence.items()},
+        "bleed_through": [
+            {"into": into, "from": origin, "share": round(k.share, 6), "source": k.source, "single_stain": k.measured}
+            for (into, origin), k in sorted(correction.leaks.items())
+        ],
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sevhisto import __version__
-from sevhisto.compare.protocols import dose_problems
+from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import BatchSettings, settings_hash
 from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.imaging.nuclei import segmenters
@@ -70,7 +70,7 @@ def check(root: Path) -> tuple[list[Problem], list[str]]:
     study = load_study(root)
     problems, notes = inspect_files(study)
     problems = registry_problems(study) + problems
-    return problems, [*notes, *(f"{p.where}: {p.what}" for p in dose_problems(study.config))]
+    return problems, [*notes, *(f"{p.where}: {p.what}" for p in dose_problems(study.config)), *dye_notes(study.config)]
 
 
 def registry_problems(study: Study) -> list[Problem]:
@@ -184,7 +184,10 @@ def slide_tasks(study: Study) -> list[SlideTask]:
                 str(batch),
                 study.config.imaging,
                 study.config.study.orientation != "transverse",
-                tuple(PieceTask(int(str(i)), int(r["piece"]), str(r["role"]), bool(r["flipped"])) for i, r in rows.iterrows()),
+                tuple(
+                    PieceTask(int(str(i)), int(r["piece"]), str(r["role"]), bool(r["flipped"]), str(r["marker"]))
+                    for i, r in rows.iterrows()
+                ),
                 study.corrections(str(file), int(str(scene))),
                 study.results_dir / "records",
             )

@@ -27,6 +27,7 @@ UNITS = {
 METRICS = {
     "area_um2": "area",
     "fraction_pct": "area fraction",
+    "autofluorescent_pct": "area explained by autofluorescence",
     "integrated_density": "integrated density",
     "mean_intensity": "mean intensity",
     "positive_volume_mm3": "volume",
@@ -36,6 +37,10 @@ METRICS = {
     "density_per_mm2": "cell density",
     "puncta_count": "vesicle spots",
     "puncta_per_mm2": "density of vesicle spots",
+    "puncta_per_cd206_pos_cell": "vesicle spots per CD68+ CD206+ cell",
+    "puncta_per_cd206_neg_cell": "vesicle spots per CD68+ CD206- cell",
+    "cd206_pos_uptake_over_random": "vesicle spots in CD68+ CD206+ cells over random placement",
+    "cd206_neg_uptake_over_random": "vesicle spots in CD68+ CD206- cells over random placement",
     "fraction_of_cd68_pct": "share of CD68+ cells",
     "manders": "colocalisation (Manders)",
     "manders_over_chance": "colocalisation over chance (Manders)",

@@ -170,3 +170,18 @@ def test_nan_never_stands_without_a_flag(animals, config):
     for table in (compare(animals, few, config), compare(flat, GROUPS, config), compare(animals, GROUPS, config)):
         incomplete = table[table.drop(columns="flags").isna().any(axis=1)]
         assert (incomplete["flags"] != "").all()
+
+
+def test_a_tracer_without_a_dye_only_group_is_flagged(make_rows, make_study, animals):
+    config = make_study()
+    spots = config.panels["A"].channels[3].model_copy(update={"role": "tracer", "marker": "sEV"})
+    panel = config.panels["A"].model_copy(update={"channels": [*config.panels["A"].channels[:3], spots]})
+    config = config.model_copy(update={"panels": {**config.panels, "A": panel}})
+    wanted = {"secondary": ["A_core_sEV_puncta_per_mm2", CD68]}
+    config = config.model_copy(update={"endpoints": config.endpoints.model_copy(update=wanted)})
+    table = pd.concat([animals, make_rows(numbers(4), panel="A", marker="sEV", metric="puncta_per_mm2")], ignore_index=True)
+    told = compare(table, GROUPS, config)
+    assert ["no_dye_control" in f for f in told["flags"]] == [e == "A_core_sEV_puncta_per_mm2" for e in told["endpoint"]]
+    protocols = {**config.protocols, "V": config.protocols["V"].model_copy(update={"dye_only": True})}
+    told = compare(table, GROUPS, config.model_copy(update={"protocols": protocols}))
+    assert not told["flags"].str.contains("no_dye_control").any()

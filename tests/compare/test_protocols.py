@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sevhisto.compare.protocols import default_contrasts, design_notes, dose_problems, duration_h
+from sevhisto.compare.protocols import default_contrasts, design_notes, dose_problems, duration_h, dye_notes
 
 
 def shape(contrasts):
@@ -54,3 +54,18 @@ def test_notes_name_what_is_confounded(make_study):
     assert [n for n in notes if "P6-D3" in n] == ["Contrast P6-D3 confounds the mode of delivery with its duration: exploratory only."]
     assert any("No vehicle group was given by intravenous infusion" in n and "P3, P6" in n and "surgery and pump" in n for n in notes)
     assert not any("injection:" in n for n in notes)
+
+
+def with_tracer(config):
+    channel = config.panels["A"].channels[3].model_copy(update={"role": "tracer", "marker": "sEV"})
+    panel = config.panels["A"].model_copy(update={"channels": [*config.panels["A"].channels[:3], channel]})
+    return config.model_copy(update={"panels": {**config.panels, "A": panel}})
+
+
+def test_a_tracer_asks_for_a_group_that_got_its_dye_only(make_study):
+    config = make_study()
+    assert dye_notes(config) == []
+    (note,) = dye_notes(with_tracer(config))
+    assert "dye_only" in note and note in design_notes(with_tracer(config))
+    assert dye_notes(with_tracer(changed(make_study, "V", dye_only=True))) == []
+    assert dye_notes(with_tracer(config).model_copy(update={"protocols": {}})) == []

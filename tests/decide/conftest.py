@@ -30,6 +30,7 @@ CHANNELS = [
     {"channel": 3, "marker": "CD68", "role": "macrophage"},
     {"channel": 4, "marker": "CD206", "role": "macrophage"},
     {"channel": 5, "marker": "FN", "role": "ecm"},
+    {"channel": 6, "marker": "AF", "role": "autofluorescence"},
 ]
 
 

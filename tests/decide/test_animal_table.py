@@ -255,3 +255,48 @@ def test_spots_of_a_tracer_are_counted_per_animal_and_mm2(config_of):
         assert value(table, "area_um2").value == 0 and said not in value(table, "area_um2").flags
     plain = animal_table(sections, listed(sections), config_of(FN))
     assert not plain["metric"].str.startswith("puncta").any()
+
+
+def test_the_share_that_autofluorescence_explains_is_a_ratio_of_sums(config_of):
+    with_blank = config_of(("FN", "AF"))
+    sections = pd.concat(
+        [
+            section(f"s{i}", 200.0 * i, 100, p, markers=("FN", "AF"), autofluorescent_um2=a)
+            for i, (p, a) in enumerate([(10, 30), (50, 10), (0, 0)])
+        ]
+    )
+    table = animal_table(sections, listed(sections), with_blank)
+    assert value(table, "autofluorescent_pct").value == pytest.approx(100 * 40 / (60 + 40))
+    assert value(table, "autofluorescent_pct").unit == "pct"
+    assert "autofluorescent_pct" not in set(table.loc[table["marker"] == "AF", "metric"])
+    nothing = sections.assign(positive_um2=0.0, autofluorescent_um2=0.0)
+    told = value(animal_table(nothing, listed(nothing), with_blank), "autofluorescent_pct")
+    assert math.isnan(told.value) and "empty_denominator" in told.flags
+    unknown = sections.assign(autofluorescent_um2=np.nan)
+    told = value(animal_table(unknown, listed(unknown), with_blank), "autofluorescent_pct")
+    assert math.isnan(told.value) and "not_tallied" in told.flags
+    plain = sections[sections["marker"] == "FN"]
+    assert not animal_table(plain, listed(plain), config_of(FN))["metric"].eq("autofluorescent_pct").any()
+
+
+def test_uptake_of_an_animal_is_a_ratio_of_sums(config_of):
+    names = ("DAPI", "CD68", "CD206", "FN")
+    config = config_of(names, channels={"FN": {"role": "tracer"}})
+    groups = {"cd206_pos_cells": (2, 8), "cd206_pos_puncta": (12, 28), "cd206_pos_expected": (4, 6)}
+    groups |= {"cd206_neg_cells": (0, 5), "cd206_neg_puncta": (0, 5), "cd206_neg_expected": (0, 10)}
+    sections = pd.concat(
+        [section(f"s{i}", 200.0 * i, 100, markers=names, n_puncta=9, **{k: v[i] for k, v in groups.items()}) for i in (0, 1)]
+    )
+    table = animal_table(sections, listed(sections), config)
+    assert value(table, "puncta_per_cd206_pos_cell")[6:8] == (4.0, "spots")
+    assert value(table, "puncta_per_cd206_neg_cell").value == 1.0
+    assert value(table, "cd206_pos_uptake_over_random")[6:8] == (4.0, "ratio")
+    assert value(table, "cd206_neg_uptake_over_random").value == 0.5
+    none = sections.assign(cd206_neg_cells=0.0, cd206_neg_puncta=0.0, cd206_neg_expected=0.0)
+    told = value(animal_table(none, listed(none), config), "puncta_per_cd206_neg_cell")
+    assert math.isnan(told.value) and "empty_denominator" in told.flags
+    for gone, flag in (({"n_puncta": np.nan}, "no_threshold"), ({}, "not_tallied")):
+        unknown = sections.assign(**dict.fromkeys(groups, np.nan), **gone)
+        told = value(animal_table(unknown, listed(unknown), config), "cd206_pos_uptake_over_random")
+        assert math.isnan(told.value) and flag in told.flags
+    assert not animal_table(sections, listed(sections), config_of(names))["metric"].str.contains("cd206_pos").any()

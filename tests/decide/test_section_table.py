@@ -9,7 +9,17 @@ from sevhisto.config import ZoneSettings
 from sevhisto.decide.section_table import section_rows, section_table, threshold_bin
 from sevhisto.decide.thresholds import Threshold
 from sevhisto.schema import SECTIONS
-from sevhisto.types import DISTANCE_EDGES_UM, INTENSITY_EDGES, N_DISTANCE, N_INTENSITY, SevhistoError, snap_threshold
+from sevhisto.types import (
+    DISTANCE_EDGES_UM,
+    INTENSITY_EDGES,
+    JOINT_DISTANCE_EDGES_UM,
+    JOINT_EDGES,
+    N_DISTANCE,
+    N_INTENSITY,
+    N_JOINT_DISTANCE,
+    SevhistoError,
+    snap_threshold,
+)
 
 A = np.array([0, 10, 20, 30, 40, 50, 60, 70, 80.0])
 B = np.array([5, 0, 25, 20, 60, 10, 90, 0, 70.0])  # science.md section 4
@@ -175,3 +185,48 @@ def test_without_a_threshold_or_a_search_the_number_of_spots_is_not_known(config
     record.puncta = {"FN": np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64)}
     table = section_rows(row_of(record), at(FN=20), config)
     assert table[["n_puncta", "puncta_threshold", "focus"]].isna().all(axis=None)
+
+
+def test_the_area_that_autofluorescence_explains_is_counted_at_any_threshold(config_of, record_of, row_of):
+    record = record_of({"FN": [0, 30, 90]}, [-10, -10, 100], um_per_px=0.5)
+    record.autofluorescent = {"FN": np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64)}
+    for distance, before, after, n in ((-10, 60, 5, 8), (-10, 25, 15, 4), (120, 80, 30, 12)):
+        place = np.searchsorted(JOINT_DISTANCE_EDGES_UM, distance, side="right")
+        for value, sign in ((before, 1), (after, -1)):
+            record.autofluorescent["FN"][1, place, np.searchsorted(INTENSITY_EDGES, value, side="right")] += sign * n
+    for threshold, core, ring in ((20, 12, 0), (40, 8, 12), (100, 0, 0)):
+        table = section_rows(row_of(record), at(FN=threshold), config_of(("FN",)))
+        found = [pick(table, z)["autofluorescent_um2"] for z in ("core", "0-250", "250-500", "all")]
+        assert found == [core * 0.25, ring * 0.25, 0, (core + ring) * 0.25]
+    record.autofluorescent = {}
+    assert section_rows(row_of(record), at(FN=20), config_of(("FN",)))["autofluorescent_um2"].isna().all()
+
+
+def test_uptake_is_told_beside_what_random_placement_would_give(config_of, record_of, row_of):
+    """Four cells: CD68+ CD206+ and CD68+ CD206- in the core, CD206+ outside, and one that is no macrophage."""
+    names = ("DAPI", "CD68", "CD206", "FN")
+    config = config_of(names, channels={"FN": {"role": "tracer"}})
+    bright, dark = np.array([50.0] * 4), np.array([0.0] * 4)
+    cells = {"y_um": range(4), "x_um": range(4), "distance_um": [-100, -50, 100, -20], "side": [0] * 4, "area_um2": [9] * 4}
+    levels = {"DAPI": bright, "CD68": [50, 50, 50, 0], "CD206": [50, 0, 50, 50], "FN": dark}
+    cells |= {f"{m}_{part}": v for m, v in levels.items() for part in ("nucleus", "ring")} | {"footprint_um2": [20, 30, 40, 50]}
+    record = record_of({m: np.zeros(1000) for m in names}, [-50] * 600 + [100] * 400, um_per_px=2.0, cells=cells)
+    edge = float(JOINT_EDGES[40])
+    record.puncta = {"FN": np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64)}
+    for far, n in ((-50, 12), (100, 8)):
+        place = np.searchsorted(DISTANCE_EDGES_UM, far, side="right")
+        for value, times in ((edge, 1), (float(JOINT_EDGES[35]), 10)):  # those at the edge count, the others are noise
+            record.puncta["FN"][0, place, np.searchsorted(INTENSITY_EDGES, value, side="right")] += n * times
+    record.cell_spots = {"FN": np.array([[0, 36, 9], [0, 41, 5], [1, 41, 1], [2, 41, 3], [2, 50, 1], [3, 41, 7]])}
+    thresholds = at(DAPI=20, CD68=20, CD206=20) | {("A", "b1", "FN"): Threshold(snap_threshold(20), "fixed", 20, 0, puncta=edge)}
+    table = section_rows(row_of(record), thresholds, config)
+    core, ring, whole = (pick(table, zone) for zone in ("core", "0-250", "all"))
+    assert core[["cd206_pos_cells", "cd206_pos_puncta", "cd206_neg_cells", "cd206_neg_puncta"]].tolist() == [1, 5, 1, 1]
+    assert ring[["cd206_pos_cells", "cd206_pos_puncta", "cd206_neg_cells", "cd206_neg_puncta"]].tolist() == [1, 4, 0, 0]
+    assert core["cd206_pos_expected"] == pytest.approx(12 / (600 * 4) * 20)
+    assert core["cd206_neg_expected"] == pytest.approx(12 / (600 * 4) * 30)
+    assert whole["cd206_pos_expected"] == pytest.approx(20 / (1000 * 4) * (20 + 40))
+    columns = [f"cd206_{sign}_{part}" for sign in ("pos", "neg") for part in ("cells", "puncta", "expected")]
+    assert pick(table, "core", "CD68")[columns].isna().all()
+    record.cell_spots = {}
+    assert section_rows(row_of(record), thresholds, config)[columns].isna().all(axis=None)

@@ -30,6 +30,7 @@ Write = Callable[..., None]
         ("R05_no_primary_B2.tif", "R05", "", "2", "no_primary"),
         ("secondary-only.tif", "", "", "", "no_primary"),
         ("uninjured_R9_s1.tif", "R9", "1", "", "uninjured"),
+        ("B2_CD68 single-stain.tif", "", "", "2", "single_stain"),
         ("bridge_B3.tif", "", "", "3", "bridge"),
         ("scan 0001.tif", "", "", "", "sample"),
         ("stained_x20.tif", "", "", "", "sample"),

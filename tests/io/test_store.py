@@ -43,6 +43,8 @@ def drawn_records(draw: st.DrawFn) -> SectionRecord:
         cells=draw(st.dictionaries(_WORDS, _FLOATS, max_size=3)),
         masks=draw(st.dictionaries(_WORDS, _MASKS, max_size=2)),
         puncta=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
+        autofluorescent=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
+        cell_spots=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
     )  # fmt: skip
 
 
@@ -64,7 +66,19 @@ def test_record_round_trip(tmp_path: Path, record: SectionRecord) -> None:
     again = records.load_record(path)
     meta, cells = again.meta, again.cells
     assert meta == record.meta
-    for name in ("markers", "counts", "sums", "cavity_px", "masked_px", "joint", "fibres", "masks", "puncta"):
+    for name in (
+        "markers",
+        "counts",
+        "sums",
+        "cavity_px",
+        "masked_px",
+        "joint",
+        "fibres",
+        "masks",
+        "puncta",
+        "autofluorescent",
+        "cell_spots",
+    ):
         same(getattr(record, name), getattr(again, name))
     same(record.cells, cells)
     assert records.save_record(tmp_path / "again", KEY, again).name == path.name

@@ -40,6 +40,25 @@ def test_a_good_study(study_dir: Path) -> None:
     assert inspect_files(study) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("role", "marker", "told"),
+    [
+        ("single_stain", "CD68", None),
+        ("single_stain", "", "row 6, column marker: is empty"),
+        ("single_stain", "CD86", "row 6, column marker: 'CD86' is no stain of panel 'A'\n    -> did you mean 'CD68'?"),
+        ("no_primary", "CD68", "row 6, column marker: 'CD68' stands on a slide of role 'no_primary'"),
+    ],
+)
+def test_a_single_stain_names_its_marker(study_dir: Path, role: str, marker: str, told: str | None) -> None:
+    lines = (study_dir / "slides.csv").read_text("utf-8").splitlines()
+    lines = [lines[0] + ",marker", *(line + "," for line in lines[1:-1]), lines[-1].replace("no_primary", role) + f",{marker}"]
+    (study_dir / "slides.csv").write_text("\n".join(lines), "utf-8")
+    if told is None:
+        assert load_study(study_dir).slides["marker"].tolist() == ["", "", "", "", marker]
+    else:
+        only(study_dir, told)
+
+
 def test_motor_is_optional(study_dir: Path) -> None:
     (study_dir / "motor.csv").unlink()
     study = load_study(study_dir)

@@ -164,6 +164,16 @@ def test_controls_lack_the_stain_but_not_the_autofluorescence():
     assert unstained.image[4][foamy].mean() > unstained.image[4][tissue].mean() + 30
 
 
+def test_a_single_stain_shows_one_marker_and_its_leaks():
+    spec = replace(SPEC, markers=PANEL_A, role="single_stain", single_stain="CD68", bleed_through={"CD206": {"CD68": 0.1, "DAPI": 0.1}})
+    section = make_section(spec, 6)
+    assert [m for m in PANEL_A if section.truth.optical(m).any()] == ["CD68"]
+    bare = make_section(replace(spec, bleed_through={}), 6)
+    leaked = section.image[3].astype(float) - bare.image[3]
+    on = section.truth.optical("CD68") > 200
+    assert leaked[on].mean() == pytest.approx(0.1 * section.truth.optical("CD68")[on].mean(), rel=0.05)
+
+
 def test_noise_has_the_mean_and_the_variance_of_its_model():
     from sevhisto.phantom.optics import camera
 
@@ -218,6 +228,8 @@ def test_longitudinal_sections_are_bands_with_a_lesion(orientation):
         ({"markers": ("DAPI", "fibronektin")}, "did you mean 'fibronectin'"),
         ({"coverage": {"CD68": 1.2}}, "coverage must lie in"),
         ({"orientation": "coronal"}, "coronal"),
+        ({"role": "single_stain"}, "give a marker to a single stain"),
+        ({"single_stain": "CD68"}, "give a marker to a single stain"),
         ({"role": "samples"}, "did you mean 'sample'"),
         ({"cavity_fraction": 0.9}, "cavity_fraction 0.9"),
         ({"lesion_position": (0, 1.2)}, "outside the cord"),

@@ -66,6 +66,10 @@ class PanelSettings(Settings):
 
     kind: Literal["fluorescence", "brightfield"] = _s("fluorescence", "fluorescence channels, or stains in a colour image")
     stain: str = _s("", "brightfield stain: a name from the stain registry, such as hematoxylin_dab or picrosirius")
+    stain_vectors: dict[str, tuple[float, float, float]] = _s(
+        {},
+        "optical density of a stain in red, green and blue, where it was measured: {collagen = [0.80, 0.59, 0.11]}; else it is estimated",
+    )
     pairs: list[tuple[str, str]] = _s([], "marker pairs that get a joint tally, for colocalisation")
     channels: list[ChannelSettings] = Field(description="channel to marker, in the order of the tables", min_length=1)
 
@@ -84,6 +88,9 @@ class PanelSettings(Settings):
                 raise ValueError(f"more than one channel has role {role!r}")
         if self.kind == "brightfield" and not self.stain:
             raise ValueError("a brightfield panel needs `stain`")
+        for name, vector in self.stain_vectors.items():
+            if min(vector) < 0 or max(vector) <= 0 or not all(map(math.isfinite, vector)):
+                raise ValueError(f"stain_vectors.{name} must be three optical densities, none negative and not all 0")
         return self
 
     @property
@@ -179,6 +186,13 @@ class ThresholdSettings(Settings):
         "rungs, best first; a marker's own `threshold` comes before all",
     )
     percentile: float = _s(99.5, "percentile of the no_primary or unstained tissue", "pct", gt=50, lt=100)
+    dye_excess: float = _s(
+        100.0,
+        "dyes of matrix (masson, picrosirius): excess over the counterstain that is positive",
+        "milli OD",
+        gt=0,
+        le=2000,
+    )
     k_mad: float = _s(5.0, "uninjured and batch rungs: median + k x 1.4826 MAD", "", gt=0, le=50)
 
 

@@ -83,7 +83,7 @@ _FLAGS = [
     ),
     Flag("no_tissue", "section", "no tissue was found: all areas are 0"),
     Flag("edited_by_hand", "section", "a person excluded part of the section"),
-    Flag("stain_vectors_assumed", "section", "colour deconvolution used published stain vectors, not this batch's own"),
+    Flag("stain_vectors_assumed", "section", "colour deconvolution used the published vector of at least one stain, not this batch's own"),
     Flag(
         "threshold_fallback",
         "section",

@@ -142,11 +142,15 @@ class Correction:
     offset : (n_markers,) float64, grey levels
     unmix : (n_markers, n_markers) float64, ones on the diagonal; minus the share of another channel elsewhere
     source : where each offset came from, one word per marker
+    stain_vectors : (3, 3) float64, the brightfield stain's colours (imaging.stains.Stain); None where published, and in fluorescence
+    stain_source : where the vector of each of its components is from: ``given``, ``estimated`` or ``published``
     """
 
     offset: DoubleArray
     unmix: DoubleArray
     source: tuple[str, ...]
+    stain_vectors: DoubleArray | None = None
+    stain_source: tuple[str, ...] = ()
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Thresholds from controls: one per panel, batch and marker, from the best rung of the ladder that the study can offer.
 
 Every rung works on the pooled histogram of corrected intensity over tissue, so no pixel is read. Inside a bin the intensity is taken as
-uniformly spread. The counterstain (role ``nuclei``) is on the no_primary slides too, so it skips that rung.
+uniformly spread. The counterstain (role ``nuclei``) is on the no_primary slides too, so it skips that rung. A brightfield dye of matrix has
+no control without it and stands on no rung: it is positive where it exceeds its counterstain by `thresholds.dye_excess`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Threshold:
     Attributes
     ----------
     value : applied to corrected intensity, an edge of the intensity bins; NaN where nothing can give one and no animal's tissue needs one
-    source : ``fixed``, a rung of the ladder (``batch`` pools samples and bridge sections), or ``none``
+    source : ``fixed``, ``dye``, a rung of the ladder (``batch`` pools samples and bridge sections), or ``none``
     raw : before snapping to an edge
     n_controls : sections pooled
     flags : ``threshold_fixed``, ``threshold_fallback`` or ``no_threshold``
@@ -65,9 +66,9 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
     """
     found: dict[ThresholdKey, Threshold] = {}
     problems: list[Problem] = []
-    pooled, spots = _pool(sections, config)
+    pooled, spots, dyes = _pool(sections, config)
     for key, pools in sorted(pooled.items()):
-        threshold = _climb(key, pools, config)
+        threshold = _climb(key, pools, config, key in dyes)
         if threshold is None:
             panel, batch, marker = key
             where = f"panel {panel}, batch {batch}, marker {marker}"
@@ -121,10 +122,11 @@ def histogram_median_mad(counts: IntArray) -> tuple[float, float]:
     return median, float(reach[i - 1] + part * (reach[i] - reach[i - 1]))
 
 
-def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> tuple[_Pools, _Pools]:
-    """Return pixels of tissue by intensity, and spots in it by contrast, of every slide role."""
+def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> tuple[_Pools, _Pools, set[ThresholdKey]]:
+    """Return pixels of tissue by intensity, and spots in it by contrast, of every slide role; and which markers are a brightfield dye."""
     pools: _Pools = {}
     spots: _Pools = {}
+    dyes: set[ThresholdKey] = set()
     for section in sections:
         if isinstance(section, SectionRow) and section.record is None:
             continue  # failed: it stands in status.csv
@@ -136,7 +138,9 @@ def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) 
             _add(pools.setdefault(key, {}), row.role, summary.counts[zone, i])
             if marker in summary.puncta:
                 _add(spots.setdefault(key, {}), row.role, summary.puncta[marker][zone])
-    return pools, spots
+            if marker in summary.dyes:
+                dyes.add(key)
+    return pools, spots, dyes
 
 
 def _add(by_role: dict[str, tuple[IntArray, int]], role: str, counts: IntArray) -> None:
@@ -154,11 +158,13 @@ def _puncta_threshold(pools: dict[str, tuple[IntArray, int]], spots: dict[str, t
     return np.nan
 
 
-def _climb(key: ThresholdKey, pools: dict[str, tuple[IntArray, int]], config: StudyConfig) -> Threshold | None:
+def _climb(key: ThresholdKey, pools: dict[str, tuple[IntArray, int]], config: StudyConfig, dye: bool) -> Threshold | None:
     panel, _, marker = key
     channel = next(c for c in panel_settings(config, panel).channels if c.marker == marker)
     if channel.threshold is not None:
         return Threshold(snap_threshold(channel.threshold), "fixed", channel.threshold, 0, frozenset({"threshold_fixed"}))
+    if dye:
+        return Threshold(snap_threshold(config.thresholds.dye_excess), "dye", config.thresholds.dye_excess, 0)
     for rung in config.thresholds.ladder:
         if rung == "no_primary" and channel.role == "nuclei":
             continue

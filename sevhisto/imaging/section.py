@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -21,6 +21,7 @@ from sevhisto.types import (
     AnyArray,
     BoolArray,
     Correction,
+    DoubleArray,
     FloatArray,
     IntArray,
     PixelSource,
@@ -89,18 +90,28 @@ class Drawn:
     excluded: BoolArray | None
 
 
-def marker_reader(panel: PanelSettings, channels: Sequence[int], bit_max: float) -> MarkerReader:
-    """Return how this panel's markers are read; `channels` are the file's channel numbers in the panel's order (fluorescence only)."""
+def marker_reader(panel: PanelSettings, channels: Sequence[int], bit_max: float, vectors: DoubleArray | None = None) -> MarkerReader:
+    """Return how this panel's markers are read.
+
+    `channels` : the file's channel numbers in the panel's order (fluorescence only); `vectors` : (3, 3), of the batch's stain instead of
+    the published ones (brightfield only)
+    """
     if panel.kind == "fluorescence":
         return MarkerReader(tuple(channels), lambda raw: raw, bit_max, -np.inf)
-    stain = stains[panel.stain]
+    stain = stains[panel.stain] if vectors is None else replace(stains[panel.stain], vectors=vectors)
     wanted = []
     for channel in panel.channels:
         if channel.channel not in stain.components:
             known = ", ".join(stain.components)
             raise SlideError(Problem(f"panel stain {panel.stain}", f"has no component {channel.channel!r}", f"known: {known}"))
         wanted.append(str(channel.channel))
-    return MarkerReader((0, 1, 2), lambda raw: unmix_stains(raw, stain, tuple(wanted)), np.inf, 0, True)
+    return MarkerReader((0, 1, 2), lambda raw: unmix_stains(raw, stain, tuple(wanted), excess=True), np.inf, 0, True)
+
+
+def dye_markers(panel: PanelSettings) -> list[str]:
+    """Return the markers that are a dye of matrix, without an antibody: no control tells what is positive, the counterstain does."""
+    dyes = stains[panel.stain].dyes if panel.kind == "brightfield" else ()
+    return [c.marker for c in panel.channels if c.channel in dyes]
 
 
 def slide_overview(raw: FloatArray, factor: int, um: float, reader: MarkerReader, settings: ImagingSettings) -> SlideOverview:
@@ -273,6 +284,7 @@ def measure_section(
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
         "saturated_px": [int(v) for v in sums.saturated_px],
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
+        "dyes": dye_markers(panel),
         "flags": sorted(set(flags)),
     }
     return SectionRecord(
@@ -306,7 +318,7 @@ def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correctio
         flags.append("offset_from_samples")
     if "assumed_zero" in correction.source:
         flags.append("offset_assumed_zero")
-    if panel.kind == "brightfield":
+    if panel.kind == "brightfield" and (not correction.stain_source or "published" in correction.stain_source):
         flags.append("stain_vectors_assumed")
     if panel.marker_of_role("nuclei") is None:
         flags.append("no_nuclear_channel")

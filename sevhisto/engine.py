@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sevhisto.imaging.measure import single_threaded
+from sevhisto.imaging.process import prepare_worker
 from sevhisto.types import Problem, SevhistoError, StudyError
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
 
 
 def _start_worker(parent: int) -> None:
-    single_threaded()
+    prepare_worker()
     if os.name == "posix":
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 

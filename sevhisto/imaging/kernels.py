@@ -20,6 +20,7 @@ from sevhisto.types import DISTANCE_EDGES_UM, DISTANCE_STEP_UM, N_DISTANCE, NO_D
 F = TypeVar("F", bound=Callable[..., object])
 TISSUE, CAVITY, MASKED, SECOND = 1, 2, 4, 8
 """Bits of the class map of a layout."""
+MIXED = 255
 OUTSIDE, IN_CAVITY, IN_MASKED = -1, -2, -3
 """Places of pixels that are not examined are below zero: -1 outside, else -2 or -3 minus twice the place."""
 _FIRST_BIN = 1 - int(DISTANCE_EDGES_UM[0]) // DISTANCE_STEP_UM
@@ -37,15 +38,14 @@ def compiled(function: F) -> F:
 @compiled
 def correct(raw: AnyArray, row: int, shares: AnyArray, offset: np.float32) -> FloatArray:
     """Return one marker's corrected intensity (h, w) from `raw` (c, h, w); see background.apply_correction."""
-    h, w = raw.shape[1], raw.shape[2]
+    n, h, w = raw.shape
     out = np.empty((h, w), np.float32)
-    for y in range(h):
+    for y in range(h):  # all of a row before the next: it is still in the fast memory
         for x in range(w):
             out[y, x] = np.float32(raw[row, y, x]) - offset
-    for c in range(raw.shape[0]):
-        share = np.float32(shares[c])
-        if c != row and share != 0:
-            for y in range(h):
+        for c in range(n):
+            share = np.float32(shares[c])
+            if c != row and share != 0:
                 for x in range(w):
                     out[y, x] += share * np.float32(raw[c, y, x])
     return out
@@ -76,7 +76,7 @@ def places(
     right: IntArray,
     across: FloatArray,
 ) -> AnyArray:
-    """Return where each pixel of a block counts, (h, w) int32: side * N_DISTANCE + distance bin where it is examined tissue.
+    """Return where each pixel of a block counts, (h, w) int16: side * N_DISTANCE + distance bin where it is examined tissue.
 
     Elsewhere OUTSIDE, or IN_CAVITY or IN_MASKED minus twice its place. As geometry.upsample of every map, and geometry.distance_bin.
 
@@ -87,29 +87,38 @@ def places(
     top, bottom, down, left, right, across : neighbours and weights of each row and column, as geometry gives them
     """
     h, w = len(top), len(left)
-    out = np.empty((h, w), np.int32)
+    out = np.empty((h, w), np.int16)
+    common = np.empty(w, np.uint8)  # what the four neighbours are, or MIXED: the same for all rows between two overview rows
+    upper, lower = np.empty(w, np.float32), np.empty(w, np.float32)
+    last = -1
     for y in range(h):
         y0, y1, dy = top[y], bottom[y], down[y]
+        if y0 != last:
+            last = y0
+            for x in range(w):
+                x0, x1 = left[x], right[x]
+                code = codes[y0, x0]
+                alike = codes[y0, x1] == code and codes[y1, x0] == code and codes[y1, x1] == code
+                common[x] = code if alike else MIXED
+                if has_core:
+                    upper[x] = _lerp(distance[y0, x0], distance[y0, x1], across[x])
+                    lower[x] = _lerp(distance[y1, x0], distance[y1, x1], across[x])
         for x in range(w):
-            x0, x1, dx = left[x], right[x], across[x]
-            code = codes[y0, x0]
-            if codes[y0, x1] != code or codes[y1, x0] != code or codes[y1, x1] != code:
-                code = 0
-                for bit in (TISSUE, CAVITY, MASKED, SECOND):
-                    if _bit(codes, bit, y0, y1, x0, x1, dy, dx):
-                        code += bit
-            if not code & TISSUE:
-                out[y, x] = OUTSIDE
-                continue
             place = NO_DISTANCE
             if has_core:
-                upper = _lerp(distance[y0, x0], distance[y0, x1], dx)
-                lower = _lerp(distance[y1, x0], distance[y1, x1], dx)
-                place = int(np.floor(np.float64(_lerp(upper, lower, dy)) / DISTANCE_STEP_UM)) + _FIRST_BIN
+                place = int(np.floor(np.float64(_lerp(upper[x], lower[x], dy)) / DISTANCE_STEP_UM)) + _FIRST_BIN
                 place = min(max(place, 0), _LAST_BIN)
+            code = common[x]
+            if code == MIXED:
+                code = 0
+                for bit in (TISSUE, CAVITY, MASKED, SECOND):
+                    if _bit(codes, bit, y0, y1, left[x], right[x], dy, across[x]):
+                        code += bit
             if code & SECOND:
                 place += N_DISTANCE
-            if code & MASKED:
+            if not code & TISSUE:
+                place = OUTSIDE
+            elif code & MASKED:
                 place = IN_MASKED - 2 * place
             elif code & CAVITY:
                 place = IN_CAVITY - 2 * place
@@ -220,6 +229,10 @@ def reduced(plane: FloatArray, step: int) -> FloatArray:
         for i in range(1, step):
             for x in range(w * step):
                 line[x] += plane[y * step + i, x]
+        if step == 2:  # the usual one; a loop of unknown length cannot be done for several pixels at once
+            for x in range(w):
+                out[y, x] = (line[2 * x] + line[2 * x + 1]) * share
+            continue
         for x in range(w):
             total = line[x * step]
             for j in range(1, step):
@@ -301,11 +314,37 @@ def group_by_label(labels: IntArray, n: int) -> tuple[IntArray, IntArray]:
 def medians(channel: FloatArray, start: IntArray, pixels: IntArray, chosen: IntArray) -> FloatArray:
     """Return the upper median of `channel` (flat) over the pixels of each chosen label; NaN for a label without pixels."""
     out = np.full(len(chosen), np.nan, np.float32)
+    longest = 0
+    for k in chosen:
+        longest = max(longest, start[k + 1] - start[k])
+    values = np.empty(longest, np.float32)
     for k in range(len(chosen)):
         first, last = start[chosen[k]], start[chosen[k] + 1]
         if last > first:
-            values = np.empty(last - first, np.float32)
             for i in range(first, last):
                 values[i - first] = channel[pixels[i]]
-            out[k] = np.partition(values, (last - first) // 2)[(last - first) // 2]
+            out[k] = _select(values, last - first, (last - first) // 2)
     return out
+
+
+@compiled
+def _select(values: FloatArray, n: int, k: int) -> np.float32:
+    """Return the k-th smallest of the first n values, which are put in another order: Hoare's Find, CACM 4:321, 1961."""
+    low, high = 0, n - 1
+    while low < high:
+        pivot = values[k]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while pivot < values[j]:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if j < k:
+            low = i
+        if k < i:
+            high = j
+    return np.float32(values[k])

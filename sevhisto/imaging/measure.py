@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +15,7 @@ from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.focus import ROW_STEP, focus_sums
 from sevhisto.imaging.geometry import Layout, neighbours, upsample_at
 from sevhisto.imaging.nuclei import REACH, cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells, segmenters
+from sevhisto.imaging.process import give_back_memory
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, N_COARSE
 from sevhisto.types import (
     N_DISTANCE,
@@ -80,19 +79,6 @@ class Sums:
     def sums(self) -> IntArray:
         """Sums of intensity, as `counts`."""
         return np.ascontiguousarray(self.tally[..., 1]).reshape(-1, 2, N_DISTANCE, N_INTENSITY)
-
-
-def single_threaded() -> None:
-    """Keep OpenCV to one thread, for a process that is one of many."""
-    cv2.setNumThreads(1)
-
-
-def give_back_memory() -> None:
-    """Return freed memory to the system where the C library can: after large arrays glibc keeps some 150 MB for itself."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 @dataclass(frozen=True)

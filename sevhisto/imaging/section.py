@@ -119,7 +119,8 @@ def slide_overview(raw: FloatArray, factor: int, um: float, reader: MarkerReader
 
     `raw` : (n_file_channels, h, w) float32; `um` : size of an overview pixel.
     """
-    chosen = np.ascontiguousarray(raw[list(reader.channels)], np.float32)
+    in_order = reader.channels == tuple(range(len(raw)))  # then no copy of what may be the largest array of all
+    chosen = np.ascontiguousarray(raw if in_order else raw[list(reader.channels)], np.float32)
     values = reader.convert(chosen)
     # in brightfield tissue is what absorbs any colour, whichever of its stains are measured
     shown = optical_density(chosen).max(axis=0, keepdims=True) if reader.brightfield else values
@@ -235,10 +236,31 @@ def _core(
     return find_core(corrected_marker(values, correction, panel.markers.index(landmark)), dapi, tissue, cavity, um, settings)
 
 
-def measure_section(
-    slide: PixelSource,
+@dataclass(frozen=True)
+class Plan:
+    """A section laid out and ready to be measured. It holds nothing of the overview but masks and thumbnails.
+
+    Attributes
+    ----------
+    layout : where each overview pixel lies
+    corner : (y, x), full-resolution pixel of the slide where the section starts
+    shape : (height, width) in full-resolution pixels
+    flags : what the layout has to tell
+    contrast : of the lesion core against its surroundings, NaN where not measured
+    masks : as in SectionRecord
+    """
+
+    layout: Layout
+    corner: tuple[int, int]
+    shape: tuple[int, int]
+    flags: tuple[str, ...]
+    contrast: float
+    masks: dict[str, AnyArray]
+
+
+def plan_section(
     overview: SlideOverview,
-    reader: MarkerReader,
+    slide_shape: tuple[int, int],
     panel: PanelSettings,
     correction: Correction,
     settings: ImagingSettings,
@@ -248,14 +270,14 @@ def measure_section(
     flipped: bool = False,
     drawn: Drawn = Drawn(None, None),
     find_lesion: bool = True,
-    tick: Callable[[int], Any] = lambda px: None,
-) -> SectionRecord:
-    """Return the record of one section of a slide.
+) -> Plan:
+    """Return the plan of one section of a slide.
 
     Parameters
     ----------
-    slide : full-resolution pixels
-    overview : from `slide_overview` of the same slide
+    overview : from `slide_overview`
+    slide_shape : (height, width) of the slide in full-resolution pixels
+    piece : from 1; None takes all tissue of the slide as one section
     find_lesion : False for controls, which are measured over all their tissue
     """
     whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_landmark(c) for c in panel.channels]})
@@ -264,21 +286,37 @@ def measure_section(
         flags = [f for f in flags if f != "no_landmark"]
     y0, x0 = overview.corner[0] + box[0] * overview.factor, overview.corner[1] + box[2] * overview.factor
     y1, x1 = overview.corner[0] + box[1] * overview.factor, overview.corner[1] + box[3] * overview.factor
-    shape = (min(y1, slide.shape[0]) - y0, min(x1, slide.shape[1]) - x0)
-    sums = measure(Crop(slide, y0, x0, shape), reader, layout, panel, settings, correction, tick)
+    shape = (min(y1, slide_shape[0]) - y0, min(x1, slide_shape[1]) - x0)
+    return Plan(layout, (y0, x0), shape, tuple(flags), contrast, _masks(overview, layout, box, correction, panel))
+
+
+def measure_section(
+    slide: PixelSource,
+    plan: Plan,
+    reader: MarkerReader,
+    panel: PanelSettings,
+    correction: Correction,
+    settings: ImagingSettings,
+    *,
+    longitudinal: bool = False,
+    tick: Callable[[int], Any] = lambda px: None,
+) -> SectionRecord:
+    """Return the record of one planned section of a slide, reading each of its full-resolution pixels once."""
+    layout = plan.layout
+    sums = measure(Crop(slide, *plan.corner, plan.shape), reader, layout, panel, settings, correction, tick)
     counts = sums.counts
-    flags += _quality_flags(sums, counts, panel, correction)
+    flags = [*plan.flags, *_quality_flags(sums, counts, panel, correction)]
     if any(c.role == "tracer" and c.marker not in sums.puncta for c in panel.channels):
         flags.append("puncta_unresolved")
     meta = {
         "kind": panel.kind,
         "um_per_px": slide.um_per_px,
-        "overview_um": overview.um,
-        "overview_factor": overview.factor,
-        "corner_px": [y0, x0],
-        "shape_px": list(shape),
+        "overview_um": layout.um,
+        "overview_factor": layout.factor,
+        "corner_px": list(plan.corner),
+        "shape_px": list(plan.shape),
         "has_core": layout.has_core,
-        "core_contrast": None if np.isnan(contrast) else round(contrast, 4),
+        "core_contrast": None if np.isnan(plan.contrast) else round(plan.contrast, 4),
         "side_axis": "rostral_caudal" if longitudinal else "left_right",
         "offsets": {m: float(o) for m, o in zip(panel.markers, correction.offset, strict=True)},
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
@@ -297,7 +335,7 @@ def measure_section(
         sums.joint,
         sums.fibres,
         _cell_columns(sums, panel),
-        _masks(overview, layout, box, correction, panel),
+        plan.masks,
         sums.puncta,
     )
 

@@ -27,11 +27,14 @@ class SegmentCache:
         self._held: OrderedDict[tuple[int, int], AnyArray] = OrderedDict()
         self._bytes = 0
 
-    def get(self, key: tuple[int, int]) -> AnyArray | None:
-        """The tile, if it is held."""
-        if key in self._held:
-            self._held.move_to_end(key)
-        return self._held.get(key)
+    def get(self, key: tuple[int, int], keep: bool = True) -> AnyArray | None:
+        """The tile, if it is held; it is let go of unless it is to be kept."""
+        tile = self._held.pop(key, None)
+        if tile is not None and keep:
+            self._held[key] = tile  # as the one used last
+        elif tile is not None:
+            self._bytes -= tile.nbytes
+        return tile
 
     def put(self, key: tuple[int, int], tile: AnyArray) -> None:
         """Hold the tile; let go of the oldest ones."""
@@ -89,14 +92,15 @@ class TiffPlane:
                 top, left = iy * th, ix * tw
                 a, b = max(y0, top), min(y1, top + th)
                 c, d = max(x0, left), min(x1, left + tw)
-                whole = (a, c) == (top, left) and b == min(top + th, h) and d == min(left + tw, w) and self.contiguous == 1
-                tile = self._segment((part * ny + iy) * nx + ix, keep=not whole)  # what is used up is not asked for again
+                # readers go right and down: once its last corner was read, a tile is not asked for again
+                used_up = b == min(top + th, h) and d == min(left + tw, w) and self.contiguous == 1
+                tile = self._segment((part * ny + iy) * nx + ix, keep=not used_up)
                 if tile.shape[0] < b - top or tile.shape[1] < d - left:
                     raise broken(self.path, f"the tile at row {top}, column {left} is incomplete")
                 out[a - y0 : b - y0, c - x0 : d - x0] = tile[a - top : b - top, c - left : d - left, inner]
 
     def _segment(self, index: int, keep: bool) -> AnyArray:
-        held = self.cache.get((self._key, index))
+        held = self.cache.get((self._key, index), keep)
         if held is not None:
             return held
         page = self.page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,17 @@ from sevhisto import __version__
 from sevhisto.config import BatchSettings, ImagingSettings, PanelSettings, settings_hash
 from sevhisto.imaging.background import BackgroundSample, estimate_correction, glass_mask
 from sevhisto.imaging.measure import MarkerReader
-from sevhisto.imaging.section import Drawn, SlideOverview, marker_reader, measure_section, piece_box, piece_overview, slide_overview
+from sevhisto.imaging.section import (
+    Drawn,
+    Plan,
+    SlideOverview,
+    marker_reader,
+    measure_section,
+    piece_box,
+    piece_overview,
+    plan_section,
+    slide_overview,
+)
 from sevhisto.imaging.stains import fit_stain, optical_density, sample_density, stains
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
 from sevhisto.io.channel_set import slide_files
@@ -179,38 +189,61 @@ def allowed_um(box: tuple[int, int, int, int], um_per_px: float, wanted_um: floa
     return max(wanted_um, um_per_px, math.ceil(math.sqrt(area / MAX_OVERVIEW_PX)) * um_per_px)
 
 
-def _nearer(slide: Slide, task: SlideTask, sha256: str | None, reader: MarkerReader, whole: SlideOverview, piece: int) -> SlideOverview:
-    """Return the overview from which a piece is outlined: that of the slide, or one of its own on a slide too large for that."""
+def _plans(
+    slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], correction: Correction, sha256: str
+) -> tuple[MarkerReader, Iterable[tuple[PieceTask, Plan | str]]]:
+    """Return how the slide is read and, for each piece, its plan or why it has none.
+
+    Plans are small and overviews are not: all plans of a slide are made before a pass starts, and its overview is let go of. On a slide
+    too large to be outlined from one overview each piece has one of its own, made when its turn comes.
+    """
+    reader, whole = _prepare(slide, task, sha256)
+    nothing = np.zeros((len(whole.raw), 0, 0), np.float32)
+    outlines = replace(whole, raw=nothing, values=nothing)
     all_of_it = (0, slide.shape[0], 0, slide.shape[1])
     fits = allowed_um(all_of_it, slide.um_per_px, task.imaging.overview_um) <= max(task.imaging.overview_um, slide.um_per_px)
-    if fits or piece == 0 or piece > len(whole.pieces):
-        return whole
-    box = piece_box(whole, piece, slide.shape)
-    return piece_overview(_seen(slide, task, sha256, reader, box), (box[0], box[2]), whole, piece)
+    at_once = [p for p in pieces if fits or not 1 <= p.piece <= len(whole.pieces)]
+    made = {p.row: _plan(slide, task, p, whole, p.piece, correction) for p in at_once}
+    del whole
+
+    def nearer(piece: PieceTask) -> Plan | str:
+        box = piece_box(outlines, piece.piece, slide.shape)
+        near = piece_overview(_seen(slide, task, sha256, reader, box), (box[0], box[2]), outlines, piece.piece)
+        return _plan(slide, task, piece, near, 1, correction)
+
+    return reader, ((piece, made.pop(piece.row) if piece.row in made else nearer(piece)) for piece in pieces)
+
+
+def _plan(slide: Slide, task: SlideTask, piece: PieceTask, overview: SlideOverview, number: int, correction: Correction) -> Plan | str:
+    try:
+        return plan_section(
+            overview,
+            slide.shape,
+            task.panel,
+            correction,
+            task.imaging,
+            piece=number or None,
+            longitudinal=task.longitudinal,
+            flipped=piece.flipped,
+            drawn=_drawn(task.drawn, overview),
+            find_lesion=piece.role not in ("unstained", "no_primary"),
+        )
+    except Exception as error:
+        return reason_of(error)
 
 
 def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], sha256: str) -> list[PieceOutcome]:
-    if task.correction is None:
+    correction = task.correction
+    if correction is None:
         raise SlideError(Problem(task.path.name, "the background of its batch could not be measured", "see the batch's control slides"))
-    reader, whole = _prepare(slide, task, sha256)
+    reader, plans = _plans(slide, task, pieces, correction, sha256)
     outcomes = []
-    for piece in pieces:
+    for piece, plan in plans:
+        if isinstance(plan, str):
+            outcomes.append(PieceOutcome(piece.row, None, plan, sha256))
+            continue
         try:
-            overview = _nearer(slide, task, sha256, reader, whole, piece.piece)
-            drawn = _drawn(task.drawn, overview)
-            record = measure_section(
-                slide,
-                overview,
-                reader,
-                task.panel,
-                task.correction,
-                task.imaging,
-                piece=(piece.piece if overview is whole else 1) or None,
-                longitudinal=task.longitudinal,
-                flipped=piece.flipped,
-                drawn=drawn,
-                find_lesion=piece.role not in ("unstained", "no_primary"),
-            )
+            record = measure_section(slide, plan, reader, task.panel, correction, task.imaging, longitudinal=task.longitudinal)
             _describe(record, slide, sha256, task.imaging.overview_um)
             outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
         except Exception as error:
@@ -320,7 +353,8 @@ def background_tasks(tasks: Sequence[SlideTask]) -> dict[tuple[str, str], list[S
     for key, members in groups.items():
         controls = [t for t in members if any(p.role in ("unstained", "no_primary", "uninjured") for p in t.pieces)]
         if members[0].panel.kind == "brightfield":
-            chosen[key] = controls + [t for t in members if t not in controls][:MAX_STAIN_SLIDES]
+            others = [t for t in members if not any(t is c for c in controls)]
+            chosen[key] = controls + others[:MAX_STAIN_SLIDES]
         else:
             chosen[key] = controls or members[:MAX_BACKGROUND_SLIDES]
     return chosen

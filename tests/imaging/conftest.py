@@ -11,7 +11,7 @@ import pytest
 
 from sevhisto.config import ChannelSettings, ImagingSettings, PanelSettings
 from sevhisto.imaging.measure import MarkerReader
-from sevhisto.imaging.section import SlideOverview, marker_reader, measure_section, slide_overview
+from sevhisto.imaging.section import SlideOverview, marker_reader, measure_section, plan_section, slide_overview
 from sevhisto.phantom import MARKERS, PhantomSection, SectionSpec, make_section
 from sevhisto.types import AnyArray, Correction, SectionRecord
 
@@ -88,7 +88,9 @@ class Bench:
         reader = marker_reader(panel, range(len(image)), 65535)
         overview = overview_of(source, reader, settings)
         correction = correction or plain_correction(len(panel.channels), 154.0)  # camera offset and glass of the phantom
-        return measure_section(source, overview, reader, panel, correction, settings, **{"piece": None, **more})
+        plan = plan_section(overview, source.shape, panel, correction, settings, **{"piece": None, **more})
+        along = bool(more.get("longitudinal"))
+        return measure_section(source, plan, reader, panel, correction, settings, longitudinal=along)
 
 
 @pytest.fixture(scope="session")

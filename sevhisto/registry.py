@@ -70,6 +70,7 @@ _FLAGS = [
         "section",
         "the image shows no glass around the tissue: all of it was measured as tissue, and cavities could not be told from it",
     ),
+    Flag("axis_uncertain", "section", "the section is hardly longer than wide: the direction of its fibres against its axis is not known"),
     Flag("saturated", "section", "more than 0.1 % of a channel's tissue pixels are at the top of the range"),
     Flag("constant_channel", "section", "a channel holds one value only over the tissue"),
     Flag("offset_assumed_zero", "section", "no control told the background of this batch: nothing was subtracted"),

@@ -106,6 +106,9 @@ JOINT_DISTANCE_EDGES_UM: IntArray = np.arange(-1500, 3001, JOINT_DISTANCE_STEP_U
 N_JOINT_DISTANCE = len(JOINT_DISTANCE_EDGES_UM) + 2
 """Coarse distance bins; the last is for sections without a lesion core."""
 
+FIBRE_COLUMNS = ("xx", "yy", "xy", "nn", "nt", "pixels", "slope")
+"""What is summed of fibres: the structure tensor in the image and in the lesion border's frame; area and slope of the smoothed image."""
+
 SIDES = ("first", "second")
 """Left and right of the cord in transverse sections; rostral and caudal of the epicentre in longitudinal ones."""
 
@@ -165,7 +168,7 @@ class SectionRecord:
     sums : same shape, int64, sum of corrected intensity in quanta of 1/16 grey level
     cavity_px, masked_px : (2, N_DISTANCE) int64, pixels of cavity and of excluded or damaged area
     joint : {(marker_a, marker_b): (2, n_joint_distance, 64, 64) int64}
-    fibres : {marker: (2, N_DISTANCE, n_coarse, 3) int64}, sums of fx2, fy2, fxfy
+    fibres : {marker: (2, N_DISTANCE, n_coarse, 7) int64}, sums of FIBRE_COLUMNS; see imaging.tally.fibre_sums
     cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring (median intensities)
     masks : at overview resolution: tissue, cavity, masked, core (uint8, 0 or 1), distance (int16, um), thumbnail (h, w, n_markers) uint8 as
         `encode_thumbnail` made it, and for colour images thumbnail_rgb (h, w, 3) uint8

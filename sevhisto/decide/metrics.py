@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from sevhisto.config import ChannelSettings, PanelSettings
+from sevhisto.decide.fibres import coherency, fibre_angle
 from sevhisto.decide.rows import REFERENCE
 
 Measured = tuple[str, float, set[str]]
@@ -13,6 +14,14 @@ Measured = tuple[str, float, set[str]]
 
 CELL_ROLES = ("nuclei", "landmark", "macrophage", "tracer", "other")
 """Roles whose cells are counted; matrix lies between cells, and autofluorescence is not a label."""
+FIBRE_METRICS = (
+    "alignment",
+    "angle_to_axis_deg",
+    "border_alignment",
+    "angle_to_border_deg",
+    "fibre_width_um",
+    "fibre_length_mm_per_mm2",
+)
 FEW, TOO_FEW = 5, 3
 
 
@@ -26,18 +35,10 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
     if channel.marker != REFERENCE and any({channel.marker, REFERENCE} == set(pair) for pair in panel.pairs):
         names += ["manders", "manders_over_chance"]
     if channel.role == "ecm":
-        names.append("alignment")
+        names += FIBRE_METRICS
     if channel.role == "tracer":
         names += ["puncta_count", "puncta_per_mm2"]
     return names
-
-
-def coherency(xx: float, yy: float, xy: float) -> float:
-    """Return the coherency of a structure tensor, 0 (no direction) to 1 (all parallel); NaN where it has no energy.
-
-    ``sqrt((yy - xx)^2 + 4 xy^2) / (xx + yy)``, as OrientationJ defines it, of the tensor summed over the whole region.
-    """
-    return math.hypot(yy - xx, 2 * xy) / (xx + yy) if xx + yy > 0 else math.nan
 
 
 def volume(um3_over_spacing: float, spacing_um: float, n_sections: int, metric: str) -> Measured:
@@ -70,7 +71,6 @@ def marker_metrics(
     section_flags : what the sections carry
     """
     tissue = sums["zone_um2"]
-    fibres = coherency(sums["fibre_xx"], sums["fibre_yy"], sums["fibre_xy"])
     m1 = _over(sums["signal_in_cd68"], sums["signal_joint"])
     chance = _over(sums["cd68_joint_um2"], tissue)
     values = {
@@ -83,7 +83,7 @@ def marker_metrics(
         "fraction_of_cd68_pct": 100 * _over(sums["n_cells_cd68"], cd68_cells),
         "manders": m1,
         "manders_over_chance": _over(m1, chance),
-        "alignment": fibres,
+        **_fibres(sums, section_flags),
         "puncta_count": sums["n_puncta"],
         "puncta_per_mm2": 1e6 * _over(sums["n_puncta"], tissue),
     }
@@ -92,6 +92,18 @@ def marker_metrics(
             yield volume(weighted_positive_um2, spacing_um, n, name)
         else:
             yield name, values[name], _why(name, values[name], sums, section_flags)
+
+
+def _fibres(sums: dict[str, float], section_flags: set[str]) -> dict[str, float]:
+    xx, yy, xy, nn, tt, nt = (sums[f"fibre_{name}"] for name in ("xx", "yy", "xy", "nn", "tt", "nt"))
+    return {
+        "alignment": coherency(xx, yy, xy),
+        "angle_to_axis_deg": math.nan if "axis_uncertain" in section_flags else fibre_angle(xx, yy, xy),
+        "border_alignment": coherency(tt, nn, nt),
+        "angle_to_border_deg": fibre_angle(tt, nn, nt),
+        "fibre_width_um": 2 * _over(sums["fibre_um2"], sums["fibre_outline_um"]),
+        "fibre_length_mm_per_mm2": 1e3 * _over(sums["fibre_outline_um"] / 2, sums["zone_um2"]),
+    }
 
 
 def _over(a: float, b: float) -> float:
@@ -106,9 +118,18 @@ def _why(name: str, value: float, sums: dict[str, float], section_flags: set[str
         if math.isnan(sums["signal_joint"]):
             return {"not_tallied"}
         return {"no_signal"} if sums["signal_joint"] == 0 else {"empty_denominator"}
-    if name == "alignment":
-        return {"not_tallied"} if math.isnan(sums["fibre_xx"]) else {"no_signal"}
+    if name in FIBRE_METRICS:
+        return _why_no_fibres(name, sums, section_flags)
     puncta = name.startswith("puncta")
     if math.isnan(sums["n_puncta"] if puncta else sums["positive_um2"]):
         return (section_flags & {"puncta_unresolved"} if puncta else set()) or {"no_threshold"}
     return {"empty_denominator"}
+
+
+def _why_no_fibres(name: str, sums: dict[str, float], section_flags: set[str]) -> set[str]:
+    if math.isnan(sums["fibre_xx"]):
+        return {"not_tallied"}
+    if "border" in name and sums["fibre_xx"] + sums["fibre_yy"] > 0:
+        return {"no_lesion"}
+    uncertain = name == "angle_to_axis_deg" and "axis_uncertain" in section_flags
+    return {"axis_uncertain"} if uncertain else {"no_signal"}

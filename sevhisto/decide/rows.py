@@ -68,9 +68,11 @@ class SectionSummary:
     cavity_px, masked_px : (n_zones,) int64
     joint : {marker: (n_zones, 64, 64) int64}, coarse bins of the marker by coarse bins of CD68
     positive_part : {marker: (n_zones, 64) int64}, sum in quanta of the intensity above zero, by coarse bin
-    fibres : {marker: (n_zones, 64, 3) int64}
+    fibres : {marker: (n_zones, 64, 7) int64}
     puncta : {marker: (n_zones, N_INTENSITY) int64}, spots by contrast
     focus : {marker: focus of the whole section}
+    has_core : whether the section has a lesion core
+    axis_deg : direction of the section's long axis in the image, from x towards y (down); NaN where it has none
     dyes : markers that are a brightfield dye, read as its excess over the counterstain
     in_zone : (n_zones, n_cells) bool
     cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
@@ -94,6 +96,8 @@ class SectionSummary:
     fibres: dict[str, IntArray] = field(default_factory=dict)
     puncta: dict[str, IntArray] = field(default_factory=dict)
     focus: dict[str, float] = field(default_factory=dict)
+    has_core: bool = False
+    axis_deg: float = np.nan
     dyes: frozenset[str] = frozenset()
 
 
@@ -142,6 +146,9 @@ def summarise(row: SectionRow, config: StudyConfig) -> SectionSummary:
     summary.fibres = {m: _by_zone(f, zones) for m, f in record.fibres.items()}
     summary.puncta = {m: _by_zone(p, zones) for m, p in record.puncta.items()}
     summary.focus = {m: float(v) for m, v in record.meta.get("focus", {}).items() if v is not None}
+    summary.has_core = has_core
+    axis = record.meta.get("axis_deg")
+    summary.axis_deg = np.nan if axis is None else float(axis)
     summary.dyes = frozenset(record.meta.get("dyes", []))
     return summary
 

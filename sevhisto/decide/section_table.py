@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.config import ChannelSettings, StudyConfig
+from sevhisto.decide.fibres import level_set, rotated
 from sevhisto.decide.rows import COARSE_OF_FINE, REFERENCE, SectionRow, SectionSummary, panel_settings, summarise
 from sevhisto.decide.thresholds import Threshold, ThresholdKey
 from sevhisto.registry import join_flags
@@ -162,9 +164,13 @@ def _puncta(summary: SectionSummary, marker: str, threshold: Threshold) -> Doubl
 
 
 def _fibres(summary: SectionSummary, marker: str, threshold: Threshold) -> dict[str, DoubleArray]:
-    names = ("fibre_xx", "fibre_yy", "fibre_xy")
+    names = ("fibre_xx", "fibre_yy", "fibre_xy", "fibre_nn", "fibre_tt", "fibre_nt", "fibre_um2", "fibre_outline_um")
     if marker not in summary.fibres or np.isnan(threshold.value):
         return {name: np.full(len(summary.zones), np.nan) for name in names}
     first = int(np.searchsorted(JOINT_EDGES, threshold.value, side="left")) + 1
-    sums = summary.fibres[marker][:, first:_N_COARSE].sum(axis=1)
-    return {name: sums[:, k].astype(np.float64) for k, name in enumerate(names)}
+    xx, yy, xy, nn, nt = summary.fibres[marker][:, first:_N_COARSE, :5].sum(axis=1).astype(np.float64).T
+    turned = rotated(xx, yy, xy, 0.0 if np.isnan(summary.axis_deg) else summary.axis_deg)
+    border = np.array([nn, xx + yy - nn, nt]) * summary.has_core  # the trace is the same in every frame
+    pixels, outline = level_set(summary.fibres[marker][:, :, 5], summary.fibres[marker][:, :, 6], threshold.value)
+    values = (*turned, *border, pixels * summary.px_um2, outline * math.sqrt(summary.px_um2))
+    return dict(zip(names, values, strict=True))

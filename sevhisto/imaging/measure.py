@@ -13,11 +13,12 @@ from sevhisto.config import ImagingSettings, PanelSettings
 from sevhisto.imaging import kernels, puncta
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.focus import ROW_STEP, focus_sums
-from sevhisto.imaging.geometry import Layout, neighbours, upsample_at
+from sevhisto.imaging.geometry import Layout, border_turn, neighbours, upsample_at
 from sevhisto.imaging.nuclei import REACH, cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells, segmenters
 from sevhisto.imaging.process import give_back_memory
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, N_COARSE
 from sevhisto.types import (
+    FIBRE_COLUMNS,
     N_DISTANCE,
     N_INTENSITY,
     N_JOINT_DISTANCE,
@@ -152,6 +153,7 @@ class _Pass:
     panel: PanelSettings
     settings: ImagingSettings
     correction: Correction
+    turn: FloatArray
 
     @property
     def um(self) -> float:
@@ -182,6 +184,12 @@ class _Pass:
         columns = neighbours(w, self.layout.factor, np.arange(block.x0, block.x1))
         return kernels.places(self.codes, self.layout.distance, self.layout.has_core, *rows, *columns)
 
+    def cells_of(self, block: Block) -> tuple[IntArray, IntArray]:
+        """Overview column of each column, and row of each row, that a block owns."""
+        h, w = self.codes.shape
+        x, y = np.arange(block.x0, block.x1), np.arange(block.y0, block.y1)
+        return np.minimum(x // self.layout.factor, w - 1), np.minimum(y // self.layout.factor, h - 1)
+
     def share_of_tissue(self, b: Block) -> float:
         """Roughly how much of a block is tissue."""
         f = self.layout.factor
@@ -209,7 +217,7 @@ def measure(
     Memory is bounded by the block, whatever the size of the section.
     """
     give_back_memory()
-    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction)
+    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, border_turn(layout.distance, layout.um))
     totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um))
     threshold = _nuclear_threshold(job) if panel.marker_of_role("nuclei") else float("inf")
     halo = halo_px(settings, job.um)
@@ -242,7 +250,7 @@ def _empty(panel: PanelSettings, n_channels: int, spots: bool) -> Sums:
         cavity_px=places,
         masked_px=places.copy(),
         joint={pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in panel.pairs},
-        fibres={c.marker: np.zeros((2, N_DISTANCE, N_COARSE, 3), np.int64) for c in panel.channels if c.role == "ecm"},
+        fibres={c.marker: np.zeros((2, N_DISTANCE, N_COARSE, len(FIBRE_COLUMNS)), np.int64) for c in panel.channels if c.role == "ecm"},
         puncta={c.marker: np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64) for c in panel.channels if c.role == "tracer" and spots},
         saturated_px=np.zeros(n_channels, np.int64),
         focus=np.zeros((n, 4), object),  # Python's own numbers: squares over a large section can pass 2**63
@@ -268,7 +276,8 @@ def _tally_block(totals: Sums, job: _Pass, values: AnyArray, block: Block, place
         kernels.tally_into(soft, place, BIN_OF_QUANTUM, totals.tally[i], here)
         if channel.role == "ecm":
             smooth, y, x = _blurred_inner(corrected, block, max(job.settings.fibre_sigma_um / job.um, 0.5), 1)
-            kernels.fibres_into(smooth, y, x, place, here, totals.fibres[channel.marker].reshape(2 * N_DISTANCE, N_COARSE, 3))
+            sums = totals.fibres[channel.marker].reshape(2 * N_DISTANCE, N_COARSE, -1)
+            kernels.fibres_into(smooth, y, x, place, here, BIN_OF_QUANTUM, job.turn, *job.cells_of(block), sums)
         if channel.marker in totals.puncta:
             counts = totals.puncta[channel.marker].reshape(2 * N_DISTANCE, N_INTENSITY)
             _spots_block(counts, corrected, block, place, job.um, job.settings.puncta_diameter_um)

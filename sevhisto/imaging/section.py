@@ -12,10 +12,10 @@ import numpy as np
 from sevhisto.config import ImagingSettings, PanelSettings
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.focus import focus
-from sevhisto.imaging.geometry import Layout, side_map, signed_distance
+from sevhisto.imaging.geometry import Layout, long_axis_deg, side_map, signed_distance
 from sevhisto.imaging.lesion import Core, find_core
 from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
-from sevhisto.imaging.stains import optical_density, stains, unmix_stains
+from sevhisto.imaging.stains import dye_markers, optical_density, stains, unmix_stains
 from sevhisto.imaging.tissue import Piece, find_cavity, find_pieces, trim_rim
 from sevhisto.types import (
     AnyArray,
@@ -106,12 +106,6 @@ def marker_reader(panel: PanelSettings, channels: Sequence[int], bit_max: float,
             raise SlideError(Problem(f"panel stain {panel.stain}", f"has no component {channel.channel!r}", f"known: {known}"))
         wanted.append(str(channel.channel))
     return MarkerReader((0, 1, 2), lambda raw: unmix_stains(raw, stain, tuple(wanted), excess=True), np.inf, 0, True)
-
-
-def dye_markers(panel: PanelSettings) -> list[str]:
-    """Return the markers that are a dye of matrix, without an antibody: no control tells what is positive, the counterstain does."""
-    dyes = stains[panel.stain].dyes if panel.kind == "brightfield" else ()
-    return [c.marker for c in panel.channels if c.channel in dyes]
 
 
 def slide_overview(raw: FloatArray, factor: int, um: float, reader: MarkerReader, settings: ImagingSettings) -> SlideOverview:
@@ -306,6 +300,9 @@ def measure_section(
     sums = measure(Crop(slide, *plan.corner, plan.shape), reader, layout, panel, settings, correction, tick)
     counts = sums.counts
     flags = [*plan.flags, *_quality_flags(sums, counts, panel, correction)]
+    axis = long_axis_deg(layout.tissue) if sums.fibres else float("nan")
+    if sums.fibres and np.isnan(axis) and layout.tissue.any():
+        flags.append("axis_uncertain")
     if any(c.role == "tracer" and c.marker not in sums.puncta for c in panel.channels):
         flags.append("puncta_unresolved")
     meta = {
@@ -323,6 +320,7 @@ def measure_section(
         "saturated_px": [int(v) for v in sums.saturated_px],
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "dyes": dye_markers(panel),
+        "axis_deg": None if np.isnan(axis) else round(axis, 2),
         "flags": sorted(set(flags)),
     }
     return SectionRecord(

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from skimage import color
 
+from sevhisto.config import PanelSettings
 from sevhisto.registry import Registry
 from sevhisto.types import AnyArray, BoolArray, DoubleArray, FloatArray, PixelSource
 
@@ -85,6 +86,12 @@ def unmix_stains(rgb: AnyArray, stain: Stain, components: tuple[str, ...], exces
         other = inverse[:, 1 - column] if excess and name in stain.dyes else 0.0
         columns.append(inverse[:, column] - other)
     return np.asarray(np.tensordot(np.array(columns, np.float32), optical_density(rgb), axes=1), np.float32)
+
+
+def dye_markers(panel: PanelSettings) -> list[str]:
+    """Return the markers that are a dye of matrix, without an antibody: no control tells what is positive, the counterstain does."""
+    dyes = stains[panel.stain].dyes if panel.kind == "brightfield" else ()
+    return [c.marker for c in panel.channels if c.channel in dyes]
 
 
 def sample_density(source: PixelSource, tissue: BoolArray, factor: int, sigma_px: float) -> FloatArray:

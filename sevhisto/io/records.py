@@ -16,7 +16,7 @@ import numpy as np
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SevhistoError
 
-RECORD_FORMAT = 2
+RECORD_FORMAT = 3
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.npz")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

@@ -135,6 +135,17 @@ def test_fibre_sums_take_positive_pixels_only(config_of, record_of, row_of):
     names = ["fibre_xx", "fibre_yy", "fibre_xy"]
     assert pick(table, "core")[names].tolist() == [9 * 64, 0, 0]
     assert pick(table, "all")[names].tolist() == [13 * 64, 4 * 64, 4 * 64]
+    border = ["fibre_nn", "fibre_tt", "fibre_nt"]
+    assert pick(table, "all")[border].tolist() == [13 * 64, 4 * 64, 0]
+
+
+def test_fibre_sums_are_turned_to_the_axis_of_the_section_and_without_a_core_there_is_no_border(config_of, record_of, row_of):
+    record = record_of({"FN": [900, 900]}, gradients={"FN": (np.array([3.0, 4.0]), np.array([3.0, 4.0]))})  # fibres at 135 degrees
+    for axis, want in ((45.0, [50 * 64, 0, 0]), (135.0, [0, 50 * 64, 0]), (None, [25 * 64, 25 * 64, 25 * 64])):
+        record.meta["axis_deg"] = axis
+        row = pick(section_rows(row_of(record), at(FN=20), config_of(("FN",))), "all")
+        assert row[["fibre_xx", "fibre_yy", "fibre_xy"]].tolist() == pytest.approx(want, abs=1e-6)
+        assert row[["fibre_nn", "fibre_tt", "fibre_nt"]].tolist() == [0, 0, 0]
 
 
 def test_tables_conform_and_failed_sections_have_no_rows(config_of, record_of, row_of):

@@ -84,7 +84,7 @@ def test_collagen_is_where_its_dye_prevails_also_in_a_tile_without_any(study):
     for animal, share in truth.items():
         row = sections.loc[animal]
         assert row["positive_um2"] / row["zone_um2"] == pytest.approx(share, abs=0.01)
-        assert (row["threshold_source"], round(row["threshold"])) == ("dye", 100)
+        assert row["threshold_source"] == "dye" and row["threshold"] == pytest.approx(100, rel=0.02)
         assert "stain_vectors_assumed" not in row["flags"] and "threshold_fallback" not in row["flags"]
 
 

@@ -210,9 +210,16 @@ def processes(bench: Bench) -> None:
         gain.append(one / two)
         control.append(burnt / burnt_two)
         cpu.append(sum(f["cpu"] for f in both) / alone_facts["cpu"])
-    found_text = f"{max(gain):.2f} times ({', '.join(f'{g:.2f}' for g in gain)}); pure computing {', '.join(f'{c:.2f}' for c in control)}"
+    middle_gain = statistics.median(gain)
+    found_text = f"{middle_gain:.2f} times ({', '.join(f'{g:.2f}' for g in gain)}); "
+    found_text += f"pure computing {', '.join(f'{c:.2f}' for c in control)}"
     found_text += f"; CPU seconds grow {min(cpu):.2f} times; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}"
-    bench.tell(f"2 processes on 2 sections of {size(bench.sizes[-1])} against 1", ">= 1.6 times", found_text, max(gain) >= GOALS["two"])
+    bench.tell(
+        f"2 processes on 2 sections of {size(bench.sizes[-1])} against 1",
+        ">= 1.6 times",
+        found_text,
+        statistics.median(gain) >= GOALS["two"],
+    )
 
 
 def first_overview(bench: Bench) -> None:

@@ -31,6 +31,7 @@ from sevhisto.types import (
 )
 
 BLOCK_PX = 1536  # filters always run on this grid, so results do not depend on how a file is tiled
+BLOCKS_A_TRIM = 16  # blocks of many sizes leave gaps in the memory, which would grow with the section
 SAMPLE_PX, N_SAMPLES = 512, 16  # windows that tell the contrast of nuclei
 SATURATED_SHARE = 0.001
 
@@ -221,7 +222,9 @@ def measure(
     totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um))
     threshold = _nuclear_threshold(job) if panel.marker_of_role("nuclei") else float("inf")
     halo = halo_px(settings, job.um)
-    for block in blocks(source.shape, halo, job.step):
+    for number, block in enumerate(blocks(source.shape, halo, job.step)):
+        if number % BLOCKS_A_TRIM == 0:
+            give_back_memory()
         tick((block.y1 - block.y0) * (block.x1 - block.x0))
         place = job.places(block)
         if kernels.count_unexamined(place, totals.cavity_px.reshape(-1), totals.masked_px.reshape(-1)):

@@ -368,9 +368,10 @@ def _cell_columns(sums: Sums, panel: PanelSettings) -> dict[str, FloatArray]:
     names += [f"{m}_{part}" for m in panel.markers for part in ("nucleus", "ring")]
     if not sums.cells:
         return {name: np.zeros(0, np.float32) for name in names} if panel.marker_of_role("nuclei") else {}
-    columns = {name: np.concatenate([c[name] for c in sums.cells]) for name in names}
-    order = np.lexsort((columns["x_um"], columns["y_um"]))
-    return {name: values[order] for name, values in columns.items()}
+    y, x = (np.concatenate([c[name] for c in sums.cells]) for name in ("y_um", "x_um"))
+    order = np.lexsort((x, y))
+    # a very large section has millions of cells: one column after the other, and what is copied is let go of
+    return {name: np.concatenate([c.pop(name) for c in sums.cells])[order] for name in names}
 
 
 def _masks(

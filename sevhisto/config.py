@@ -17,7 +17,7 @@ from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
 Orientation = Literal["transverse", "sagittal", "horizontal"]
 SlideRole = Literal["sample", "unstained", "no_primary", "uninjured", "bridge"]
 SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "uninjured", "bridge")
-MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "tracer", "autofluorescence", "other"]
+MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "tracer", "autofluorescence", "other"]
 
 
 class Settings(BaseModel):
@@ -83,7 +83,7 @@ class PanelSettings(Settings):
             for marker in pair:
                 if marker not in markers:
                     raise ValueError(f"pairs names {marker!r}, which is no marker of this panel; {did_you_mean(marker, markers)}")
-        for role in ("nuclei", "landmark", "autofluorescence"):
+        for role in ("nuclei", "landmark", "vessel", "autofluorescence"):
             if sum(c.role == role for c in self.channels) > 1:
                 raise ValueError(f"more than one channel has role {role!r}")
         if self.kind == "brightfield" and not self.stain:
@@ -175,6 +175,9 @@ class ImagingSettings(Settings):
     nucleus_diameter_um: float = _s(8.0, "typical nucleus", "um", ge=2, le=60)
     ring_um: float = _s(2.0, "width of the ring around a nucleus in which its cytoplasm is measured", "um", gt=0, le=20)
     fibre_sigma_um: float = _s(1.5, "scale of the fibre gradients", "um", gt=0, le=20)
+    vessel_reach_um: float = _s(
+        5.0, "matrix this near to a positive pixel of the panel's `vessel` marker is bound to a vessel", "um", ge=0, le=30
+    )
     puncta_diameter_um: float = _s(0.8, "typical spot of a tracer; pixels of more than half of it cannot show one", "um", ge=0.2, le=5)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 METRIC_UNITS: dict[str, str] = {
     "area_um2": "um2",
     "fraction_pct": "pct",
+    "free_area_um2": "um2",
+    "free_fraction_pct": "pct",
     "integrated_density": "grey um2",
     "mean_intensity": "grey",
     "positive_volume_mm3": "mm3",

@@ -220,6 +220,7 @@ SECTIONS = Table(
         _n("fibre_nt", "structure-tensor sum of fn ft in sections with a core", "", True, required=False),
         _n("fibre_um2", "area at or above the threshold after smoothing with imaging.fibre_sigma_um", "um2", True, required=False),
         _n("fibre_outline_um", "length of the outline of that area", "um", True, required=False),
+        _n("positive_free_um2", "positive area that is not bound to a vessel", "um2", True, required=False),
         _n("n_puncta", "spots of a tracer whose contrast is at or above puncta_threshold", "", True, required=False),
         _n("puncta_threshold", "threshold on the contrast of spots; empty where no control gives one", "grey", required=False),
         _n("focus", "fine detail in the section, to compare for one marker and scanner only", required=False),

@@ -109,6 +109,9 @@ N_JOINT_DISTANCE = len(JOINT_DISTANCE_EDGES_UM) + 2
 FIBRE_COLUMNS = ("xx", "yy", "xy", "nn", "nt", "pixels", "slope")
 """What is summed of fibres: the structure tensor in the image and in the lesion border's frame; area and slope of the smoothed image."""
 
+NEAR_VESSEL = "near vessel"
+"""Second name of the joint tally of a matrix marker with the brightest pixel of the vessel marker within reach."""
+
 SIDES = ("first", "second")
 """Left and right of the cord in transverse sections; rostral and caudal of the epicentre in longitudinal ones."""
 

@@ -22,6 +22,7 @@ FIBRE_METRICS = (
     "fibre_width_um",
     "fibre_length_mm_per_mm2",
 )
+FREE_METRICS = ("free_area_um2", "free_fraction_pct")
 FEW, TOO_FEW = 5, 3
 
 
@@ -36,6 +37,7 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
         names += ["manders", "manders_over_chance"]
     if channel.role == "ecm":
         names += FIBRE_METRICS
+        names += FREE_METRICS if panel.marker_of_role("vessel") else ()
     if channel.role == "tracer":
         names += ["puncta_count", "puncta_per_mm2"]
     return names
@@ -76,6 +78,8 @@ def marker_metrics(
     values = {
         "area_um2": sums["positive_um2"],
         "fraction_pct": 100 * _over(sums["positive_um2"], tissue),
+        "free_area_um2": sums["positive_free_um2"],
+        "free_fraction_pct": 100 * _over(sums["positive_free_um2"], tissue),
         "integrated_density": sums["signal_sum"],
         "mean_intensity": _over(sums["signal_sum"], tissue),
         "count": sums["n_cells"],
@@ -118,6 +122,8 @@ def _why(name: str, value: float, sums: dict[str, float], section_flags: set[str
         if math.isnan(sums["signal_joint"]):
             return {"not_tallied"}
         return {"no_signal"} if sums["signal_joint"] == 0 else {"empty_denominator"}
+    if name in FREE_METRICS and math.isnan(sums["positive_free_um2"]) and not math.isnan(sums["positive_um2"]):
+        return {"not_tallied"} if math.isnan(sums["fibre_xx"]) else {"no_threshold"}
     if name in FIBRE_METRICS:
         return _why_no_fibres(name, sums, section_flags)
     puncta = name.startswith("puncta")

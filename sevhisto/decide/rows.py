@@ -12,6 +12,7 @@ from sevhisto.registry import did_you_mean
 from sevhisto.types import (
     INTENSITY_EDGES,
     JOINT_EDGES,
+    NEAR_VESSEL,
     BoolArray,
     FloatArray,
     IntArray,
@@ -69,6 +70,7 @@ class SectionSummary:
     joint : {marker: (n_zones, 64, 64) int64}, coarse bins of the marker by coarse bins of CD68
     positive_part : {marker: (n_zones, 64) int64}, sum in quanta of the intensity above zero, by coarse bin
     fibres : {marker: (n_zones, 64, 7) int64}
+    near_vessel : {marker: (n_zones, 64, 64) int64}, coarse bins of a matrix marker by those of the vessel marker within reach
     puncta : {marker: (n_zones, N_INTENSITY) int64}, spots by contrast
     focus : {marker: focus of the whole section}
     has_core : whether the section has a lesion core
@@ -98,6 +100,7 @@ class SectionSummary:
     focus: dict[str, float] = field(default_factory=dict)
     has_core: bool = False
     axis_deg: float = np.nan
+    near_vessel: dict[str, IntArray] = field(default_factory=dict)
     dyes: frozenset[str] = frozenset()
 
 
@@ -176,6 +179,9 @@ def _by_zone(values: IntArray, zones: tuple[Zone, ...], joint: bool = False) -> 
 
 def _add_joint(summary: SectionSummary, record: SectionRecord) -> None:
     for pair, tally in record.joint.items():
+        if pair[1] == NEAR_VESSEL:
+            summary.near_vessel[pair[0]] = _by_zone(tally, summary.zones, joint=True)
+            continue
         if REFERENCE not in pair:
             continue
         marker = pair[1] if pair[0] == REFERENCE else pair[0]

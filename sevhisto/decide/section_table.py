@@ -98,6 +98,7 @@ def _marker_rows(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdK
         **_cells(summary, channel, thresholds),
         **_joint(summary, i, thresholds),
         **_fibres(summary, marker, threshold),
+        "positive_free_um2": _free(summary, i, positive, thresholds, config),
         "n_puncta": _puncta(summary, marker, threshold),
     }
     measures = {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}
@@ -155,6 +156,26 @@ def _positive_share(counts: IntArray, threshold: float) -> DoubleArray:
     above[:, : threshold_bin(threshold)] = 0
     pixels = np.add.reduceat(counts, _COARSE_STARTS, axis=-1)
     return np.asarray(np.add.reduceat(above, _COARSE_STARTS, axis=-1) / np.maximum(pixels, 1), np.float64)
+
+
+def _free(
+    summary: SectionSummary, i: int, positive: DoubleArray, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig
+) -> DoubleArray:
+    """Return the positive area that is not bound to a vessel (um2); NaN for a marker or panel without vessels.
+
+    The share that is bound comes from the joint tally, whose bins of distance and intensity are coarse, and is applied to the exact area.
+    """
+    marker, vessel = summary.markers[i], panel_settings(config, summary.row.panel).marker_of_role("vessel")
+    if marker not in summary.near_vessel or vessel is None:
+        return np.full(len(summary.zones), np.nan)
+    near = _threshold(summary, vessel, thresholds).value
+    if np.isnan(near):
+        return np.where(positive == 0, 0.0, np.nan)
+    first = int(np.searchsorted(JOINT_EDGES, near, side="left")) + 1
+    share = _positive_share(summary.counts[:, i], _threshold(summary, marker, thresholds).value)
+    all_of_it = (summary.near_vessel[marker].sum(axis=2) * share).sum(axis=1)
+    free = (summary.near_vessel[marker][:, :, :first].sum(axis=2) * share).sum(axis=1)
+    return np.asarray(positive * np.divide(free, all_of_it, out=np.ones(len(free)), where=all_of_it > 0), np.float64)
 
 
 def _puncta(summary: SectionSummary, marker: str, threshold: Threshold) -> DoubleArray:

@@ -42,6 +42,8 @@ METRICS = {
     "fraction_of_cd68_pct": "share of CD68+ cells",
     "manders": "colocalisation (Manders)",
     "manders_over_chance": "colocalisation over chance (Manders)",
+    "free_area_um2": "area not bound to vessels",
+    "free_fraction_pct": "area fraction not bound to vessels",
     "alignment": "fibre alignment",
     "angle_to_axis_deg": "angle of fibres to the long axis",
     "border_alignment": "fibre alignment along the lesion border",

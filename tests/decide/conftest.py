@@ -31,6 +31,7 @@ CHANNELS = [
     {"channel": 3, "marker": "CD68", "role": "macrophage"},
     {"channel": 4, "marker": "CD206", "role": "macrophage"},
     {"channel": 5, "marker": "FN", "role": "ecm"},
+    {"channel": 6, "marker": "CD31", "role": "vessel"},
 ]
 
 

@@ -238,6 +238,19 @@ def test_direction_width_and_length_of_fibres_are_ratios_of_sums(config_of):
     assert value(table, "alignment").value == pytest.approx(0.5)
 
 
+def test_matrix_without_vessels_stands_beside_all_matrix(config_of):
+    sections = stack([1000] * 3, [100] * 3, markers=("FN", "CD31"), positive_free_um2=60.0)
+    table = animal_table(sections, listed(sections), config_of(("FN", "CD31")))
+    assert (value(table, "area_um2").value, value(table, "free_area_um2").value) == (300, 180)
+    assert (value(table, "fraction_pct").value, value(table, "free_fraction_pct").value) == (pytest.approx(10), pytest.approx(6))
+    assert not ((table.marker == "CD31") & table.metric.str.startswith("free")).any()
+    alone = stack([1000] * 3, [100] * 3)
+    without = animal_table(alone, listed(alone), config_of(FN))
+    assert not without.metric.str.startswith("free").any()  # no vessel marker in the panel: nothing changes
+    untold = sections.assign(positive_free_um2=np.nan)
+    assert value(animal_table(untold, listed(untold), config_of(("FN", "CD31"))), "free_area_um2").flags == "not_tallied"
+
+
 def test_coherency_of_a_bundle_is_one_in_any_direction_and_zero_without_one():
     for angle in np.linspace(0, np.pi, 7):
         c, s = np.cos(angle), np.sin(angle)

@@ -88,6 +88,8 @@ class PanelSettings(Settings):
                 raise ValueError(f"more than one channel has role {role!r}")
         if self.kind == "brightfield" and not self.stain:
             raise ValueError("a brightfield panel needs `stain`")
+        if self.kind == "fluorescence" and self.stain_vectors:
+            raise ValueError("stain_vectors are for brightfield panels")
         for name, vector in self.stain_vectors.items():
             if min(vector) < 0 or max(vector) <= 0 or not all(map(math.isfinite, vector)):
                 raise ValueError(f"stain_vectors.{name} must be three optical densities, none negative and not all 0")

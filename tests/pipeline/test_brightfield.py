@@ -11,6 +11,7 @@ from PIL import Image
 
 from sevhisto.imaging.stains import stains
 from sevhisto.pipeline import run
+from sevhisto.types import StudyError
 
 SHEET = """
 [study]
@@ -111,3 +112,19 @@ def test_a_tile_without_collagen_alone_keeps_the_published_blue(study):
     assert facts["stain_vectors"]["collagen"] == pytest.approx(stains["masson"].vectors[0], abs=1e-4)
     assert sections.loc["c", "positive_um2"] < 0.01 * sections.loc["c", "zone_um2"]
     assert "stain_vectors_assumed" in sections.loc["c", "flags"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("{ colagen = [0.8, 0.5, 0.1] }", "stain has no component 'colagen'"),
+        ("{ collagen = [0.8, -0.5, 0.1] }", "none negative"),
+        ("{ collagen = [0, 0, 0] }", "not all 0"),
+    ],
+)
+def test_wrong_vectors_are_told_before_a_slide_is_read(study, given, told):
+    root, _ = study
+    (root / "study.toml").write_text(SHEET.replace('stain = "masson"', f'stain = "masson"\nstain_vectors = {given}'), "utf-8")
+    with pytest.raises(StudyError, match=told):
+        run(root, jobs=1)
+    assert not (root / "results").exists()

@@ -19,7 +19,7 @@ SlideRole = Literal["sample", "unstained", "no_primary", "single_stain", "uninju
 SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge")
 WITHOUT_LESION = ("unstained", "no_primary", "single_stain")
 """Roles of tissue in which no lesion is sought, since its landmark need not be stained."""
-MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "tracer", "autofluorescence", "other"]
+MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "tracer", "autofluorescence", "other"]
 
 
 class Settings(BaseModel):
@@ -68,6 +68,10 @@ class PanelSettings(Settings):
 
     kind: Literal["fluorescence", "brightfield"] = _s("fluorescence", "fluorescence channels, or stains in a colour image")
     stain: str = _s("", "brightfield stain: a name from the stain registry, such as hematoxylin_dab or picrosirius")
+    stain_vectors: dict[str, tuple[float, float, float]] = _s(
+        {},
+        "optical density of a stain in red, green and blue, where it was measured: {collagen = [0.80, 0.59, 0.11]}; else it is estimated",
+    )
     pairs: list[tuple[str, str]] = _s([], "marker pairs that get a joint tally, for colocalisation")
     channels: list[ChannelSettings] = Field(description="channel to marker, in the order of the tables", min_length=1)
 
@@ -81,11 +85,16 @@ class PanelSettings(Settings):
             for marker in pair:
                 if marker not in markers:
                     raise ValueError(f"pairs names {marker!r}, which is no marker of this panel; {did_you_mean(marker, markers)}")
-        for role in ("nuclei", "landmark", "autofluorescence"):
+        for role in ("nuclei", "landmark", "vessel", "autofluorescence"):
             if sum(c.role == role for c in self.channels) > 1:
                 raise ValueError(f"more than one channel has role {role!r}")
         if self.kind == "brightfield" and not self.stain:
             raise ValueError("a brightfield panel needs `stain`")
+        if self.kind == "fluorescence" and self.stain_vectors:
+            raise ValueError("stain_vectors are for brightfield panels")
+        for name, vector in self.stain_vectors.items():
+            if min(vector) < 0 or max(vector) <= 0 or not all(map(math.isfinite, vector)):
+                raise ValueError(f"stain_vectors.{name} must be three optical densities, none negative and not all 0")
         return self
 
     @property
@@ -171,6 +180,9 @@ class ImagingSettings(Settings):
     nucleus_diameter_um: float = _s(8.0, "typical nucleus", "um", ge=2, le=60)
     ring_um: float = _s(2.0, "width of the ring around a nucleus in which its cytoplasm is measured", "um", gt=0, le=20)
     fibre_sigma_um: float = _s(1.5, "scale of the fibre gradients", "um", gt=0, le=20)
+    vessel_reach_um: float = _s(
+        5.0, "matrix this near to a positive pixel of the panel's `vessel` marker is bound to a vessel", "um", ge=0, le=30
+    )
     puncta_diameter_um: float = _s(0.8, "typical spot of a tracer; pixels of more than half of it cannot show one", "um", ge=0.2, le=5)
 
 
@@ -184,6 +196,13 @@ class ThresholdSettings(Settings):
     percentile: float = _s(99.5, "percentile of the no_primary or unstained tissue", "pct", gt=50, lt=100)
     false_puncta_per_mm2: float = _s(
         20.0, "spots per area of no_primary or unstained tissue that pass the threshold of a tracer's spots", "per_mm2", gt=0
+    )
+    dye_excess: float = _s(
+        100.0,
+        "dyes of matrix (masson, picrosirius): excess over the counterstain that is positive",
+        "milli OD",
+        gt=0,
+        le=2000,
     )
     k_mad: float = _s(5.0, "uninjured and batch rungs: median + k x 1.4826 MAD", "", gt=0, le=50)
 

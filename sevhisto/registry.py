@@ -70,6 +70,7 @@ _FLAGS = [
         "section",
         "the image shows no glass around the tissue: all of it was measured as tissue, and cavities could not be told from it",
     ),
+    Flag("axis_uncertain", "section", "the section is hardly longer than wide: the direction of its fibres against its axis is not known"),
     Flag("saturated", "section", "more than 0.1 % of a channel's tissue pixels are at the top of the range"),
     Flag("constant_channel", "section", "a channel holds one value only over the tissue"),
     Flag("offset_assumed_zero", "section", "no control told the background of this batch: nothing was subtracted"),
@@ -88,7 +89,7 @@ _FLAGS = [
     ),
     Flag("no_tissue", "section", "no tissue was found: all areas are 0"),
     Flag("edited_by_hand", "section", "a person excluded part of the section"),
-    Flag("stain_vectors_assumed", "section", "colour deconvolution used published stain vectors, not this batch's own"),
+    Flag("stain_vectors_assumed", "section", "colour deconvolution used the published vector of at least one stain, not this batch's own"),
     Flag(
         "threshold_fallback",
         "section",

@@ -106,6 +106,12 @@ JOINT_DISTANCE_EDGES_UM: IntArray = np.arange(-1500, 3001, JOINT_DISTANCE_STEP_U
 N_JOINT_DISTANCE = len(JOINT_DISTANCE_EDGES_UM) + 2
 """Coarse distance bins; the last is for sections without a lesion core."""
 
+FIBRE_COLUMNS = ("xx", "yy", "xy", "nn", "nt", "pixels", "slope")
+"""What is summed of fibres: the structure tensor in the image and in the lesion border's frame; area and slope of the smoothed image."""
+
+NEAR_VESSEL = "near vessel"
+"""Second name of the joint tally of a matrix marker with the brightest pixel of the vessel marker within reach."""
+
 SIDES = ("first", "second")
 """Left and right of the cord in transverse sections; rostral and caudal of the epicentre in longitudinal ones."""
 
@@ -161,6 +167,8 @@ class Correction:
     autofluorescence : {marker: what it shows of one grey level in the autofluorescence channel}, where a control told it
     leaks : {(into, origin): Leak}
     notes : what a person should know of how it was made
+    stain_vectors : (3, 3) float64, the brightfield stain's colours (imaging.stains.Stain); None where published, and in fluorescence
+    stain_source : where the vector of each of its components is from: ``given``, ``estimated`` or ``published``
     """
 
     offset: DoubleArray
@@ -169,6 +177,8 @@ class Correction:
     autofluorescence: dict[str, float] = field(default_factory=dict)
     leaks: dict[tuple[str, str], Leak] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    stain_vectors: DoubleArray | None = None
+    stain_source: tuple[str, ...] = ()
 
 
 @dataclass
@@ -183,7 +193,7 @@ class SectionRecord:
     sums : same shape, int64, sum of corrected intensity in quanta of 1/16 grey level
     cavity_px, masked_px : (2, N_DISTANCE) int64, pixels of cavity and of excluded or damaged area
     joint : {(marker_a, marker_b): (2, n_joint_distance, 64, 64) int64}
-    fibres : {marker: (2, N_DISTANCE, n_coarse, 3) int64}, sums of fx2, fy2, fxfy
+    fibres : {marker: (2, N_DISTANCE, n_coarse, 7) int64}, sums of FIBRE_COLUMNS; see imaging.tally.fibre_sums
     cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring (median intensities); with
         a tracer footprint_um2, nucleus and ring together
     masks : at overview resolution: tissue, cavity, masked, core (uint8, 0 or 1), distance (int16, um), thumbnail (h, w, n_markers) uint8 as

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from sevhisto.config import ChannelSettings, PanelSettings
+from sevhisto.decide.fibres import coherency, fibre_angle
 from sevhisto.decide.rows import REFERENCE, SUBSET
 
 Measured = tuple[str, float, set[str]]
@@ -13,6 +14,15 @@ Measured = tuple[str, float, set[str]]
 
 CELL_ROLES = ("nuclei", "landmark", "macrophage", "tracer", "other")
 """Roles whose cells are counted; matrix lies between cells, and autofluorescence is not a label."""
+FIBRE_METRICS = (
+    "alignment",
+    "angle_to_axis_deg",
+    "border_alignment",
+    "angle_to_border_deg",
+    "fibre_width_um",
+    "fibre_length_mm_per_mm2",
+)
+FREE_METRICS = ("free_area_um2", "free_fraction_pct")
 FEW, TOO_FEW = 5, 3
 
 
@@ -29,21 +39,14 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
     if channel.marker != REFERENCE and any({channel.marker, REFERENCE} == set(pair) for pair in panel.pairs):
         names += ["manders", "manders_over_chance"]
     if channel.role == "ecm":
-        names.append("alignment")
+        names += FIBRE_METRICS
+        names += FREE_METRICS if panel.marker_of_role("vessel") else ()
     if channel.role == "tracer":
         names += ["puncta_count", "puncta_per_mm2"]
         if panel.marker_of_role("nuclei") and {REFERENCE, SUBSET} <= set(panel.markers):
             names += ["puncta_per_cd206_pos_cell", "puncta_per_cd206_neg_cell"]
             names += ["cd206_pos_uptake_over_random", "cd206_neg_uptake_over_random"]
     return names
-
-
-def coherency(xx: float, yy: float, xy: float) -> float:
-    """Return the coherency of a structure tensor, 0 (no direction) to 1 (all parallel); NaN where it has no energy.
-
-    ``sqrt((yy - xx)^2 + 4 xy^2) / (xx + yy)``, as OrientationJ defines it, of the tensor summed over the whole region.
-    """
-    return math.hypot(yy - xx, 2 * xy) / (xx + yy) if xx + yy > 0 else math.nan
 
 
 def volume(um3_over_spacing: float, spacing_um: float, n_sections: int, metric: str) -> Measured:
@@ -76,13 +79,14 @@ def marker_metrics(
     section_flags : what the sections carry
     """
     tissue = sums["zone_um2"]
-    fibres = coherency(sums["fibre_xx"], sums["fibre_yy"], sums["fibre_xy"])
     m1 = _over(sums["signal_in_cd68"], sums["signal_joint"])
     chance = _over(sums["cd68_joint_um2"], tissue)
     values = {
         "area_um2": sums["positive_um2"],
         "fraction_pct": 100 * _over(sums["positive_um2"], tissue),
         "autofluorescent_pct": 100 * _over(sums["autofluorescent_um2"], sums["positive_um2"] + sums["autofluorescent_um2"]),
+        "free_area_um2": sums["positive_free_um2"],
+        "free_fraction_pct": 100 * _over(sums["positive_free_um2"], tissue),
         "integrated_density": sums["signal_sum"],
         "mean_intensity": _over(sums["signal_sum"], tissue),
         "count": sums["n_cells"],
@@ -90,7 +94,7 @@ def marker_metrics(
         "fraction_of_cd68_pct": 100 * _over(sums["n_cells_cd68"], cd68_cells),
         "manders": m1,
         "manders_over_chance": _over(m1, chance),
-        "alignment": fibres,
+        **_fibres(sums, section_flags),
         "puncta_count": sums["n_puncta"],
         "puncta_per_mm2": 1e6 * _over(sums["n_puncta"], tissue),
         **{f"puncta_per_{g}_cell": _over(sums[f"{g}_puncta"], sums[f"{g}_cells"]) for g in ("cd206_pos", "cd206_neg")},
@@ -101,6 +105,18 @@ def marker_metrics(
             yield volume(weighted_positive_um2, spacing_um, n, name)
         else:
             yield name, values[name], _why(name, values[name], sums, section_flags)
+
+
+def _fibres(sums: dict[str, float], section_flags: set[str]) -> dict[str, float]:
+    xx, yy, xy, nn, tt, nt = (sums[f"fibre_{name}"] for name in ("xx", "yy", "xy", "nn", "tt", "nt"))
+    return {
+        "alignment": coherency(xx, yy, xy),
+        "angle_to_axis_deg": math.nan if "axis_uncertain" in section_flags else fibre_angle(xx, yy, xy),
+        "border_alignment": coherency(tt, nn, nt),
+        "angle_to_border_deg": fibre_angle(tt, nn, nt),
+        "fibre_width_um": 2 * _over(sums["fibre_um2"], sums["fibre_outline_um"]),
+        "fibre_length_mm_per_mm2": 1e3 * _over(sums["fibre_outline_um"] / 2, sums["zone_um2"]),
+    }
 
 
 def _over(a: float, b: float) -> float:
@@ -115,10 +131,12 @@ def _why(name: str, value: float, sums: dict[str, float], section_flags: set[str
         if math.isnan(sums["signal_joint"]):
             return {"not_tallied"}
         return {"no_signal"} if sums["signal_joint"] == 0 else {"empty_denominator"}
-    if name == "alignment":
-        return {"not_tallied"} if math.isnan(sums["fibre_xx"]) else {"no_signal"}
     if name == "autofluorescent_pct" and math.isnan(sums["autofluorescent_um2"]) and not math.isnan(sums["positive_um2"]):
         return {"not_tallied"}
+    if name in FREE_METRICS and math.isnan(sums["positive_free_um2"]) and not math.isnan(sums["positive_um2"]):
+        return {"not_tallied"} if math.isnan(sums["fibre_xx"]) else {"no_threshold"}
+    if name in FIBRE_METRICS:
+        return _why_no_fibres(name, sums, section_flags)
     puncta = "puncta" in name or "uptake" in name
     in_cells = "cd206_pos" in name or "cd206_neg" in name
     if in_cells and math.isnan(sums["cd206_pos_cells"]) and not math.isnan(sums["n_puncta"]):
@@ -126,3 +144,12 @@ def _why(name: str, value: float, sums: dict[str, float], section_flags: set[str
     if math.isnan(sums["n_puncta"] if puncta else sums["positive_um2"]):
         return (section_flags & {"puncta_unresolved"} if puncta else set()) or {"no_threshold"}
     return {"empty_denominator"}
+
+
+def _why_no_fibres(name: str, sums: dict[str, float], section_flags: set[str]) -> set[str]:
+    if math.isnan(sums["fibre_xx"]):
+        return {"not_tallied"}
+    if "border" in name and sums["fibre_xx"] + sums["fibre_yy"] > 0:
+        return {"no_lesion"}
+    uncertain = name == "angle_to_axis_deg" and "axis_uncertain" in section_flags
+    return {"axis_uncertain"} if uncertain else {"no_signal"}

@@ -15,6 +15,7 @@ from sevhisto.registry import did_you_mean
 from sevhisto.types import (
     INTENSITY_EDGES,
     JOINT_EDGES,
+    NEAR_VESSEL,
     BoolArray,
     FloatArray,
     IntArray,
@@ -73,12 +74,16 @@ class SectionSummary:
     cavity_px, masked_px : (n_zones,) int64
     joint : {marker: (n_zones, 64, 64) int64}, coarse bins of the marker by coarse bins of CD68
     positive_part : {marker: (n_zones, 64) int64}, sum in quanta of the intensity above zero, by coarse bin
-    fibres : {marker: (n_zones, 64, 3) int64}
+    fibres : {marker: (n_zones, 64, 7) int64}
+    near_vessel : {marker: (n_zones, 64, 64) int64}, coarse bins of a matrix marker by those of the vessel marker within reach
     puncta : {marker: (n_zones, N_INTENSITY) int64}, spots by contrast
     autofluorescent : {marker: (n_zones, N_INTENSITY) int64}, pixels before autofluorescence was subtracted, minus after
     focus : {marker: focus of the whole section}
     cell_spots : {marker: (n, 3) int64}, cell, coarse contrast bin, number of spots
     footprint_um2 : (n_cells,) float32, nucleus and ring; empty without a tracer
+    has_core : whether the section has a lesion core
+    axis_deg : direction of the section's long axis in the image, from x towards y (down); NaN where it has none
+    dyes : markers that are a brightfield dye, read as its excess over the counterstain
     in_zone : (n_zones, n_cells) bool
     cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
     """
@@ -104,6 +109,10 @@ class SectionSummary:
     cell_spots: dict[str, IntArray] = field(default_factory=dict)
     footprint_um2: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
     focus: dict[str, float] = field(default_factory=dict)
+    has_core: bool = False
+    axis_deg: float = np.nan
+    near_vessel: dict[str, IntArray] = field(default_factory=dict)
+    dyes: frozenset[str] = frozenset()
 
 
 def panel_settings(config: StudyConfig, panel: str) -> PanelSettings:
@@ -164,11 +173,15 @@ def _summary(row: SectionRow, record: SectionRecord, zones: tuple[Zone, ...], pa
     summary.footprint_um2 = columns.get("footprint_um2", summary.footprint_um2)
     summary.autofluorescent = {m: _by_zone(a, zones, joint=True) for m, a in record.autofluorescent.items()}
     summary.focus = {m: float(v) for m, v in record.meta.get("focus", {}).items() if v is not None}
+    summary.has_core = has_core
+    axis = record.meta.get("axis_deg")
+    summary.axis_deg = np.nan if axis is None else float(axis)
+    summary.dyes = frozenset(record.meta.get("dyes", []))
     return summary
 
 
 _BY_ZONE = ("zones", "known", "counts", "signal", "cavity_px", "masked_px", "in_zone")
-_BY_MARKER_AND_ZONE = ("joint", "positive_part", "fibres", "puncta", "autofluorescent")
+_BY_MARKER_AND_ZONE = ("joint", "positive_part", "fibres", "puncta", "autofluorescent", "near_vessel")
 
 
 def _of_zones(summary: SectionSummary, chosen: slice) -> SectionSummary:
@@ -201,6 +214,9 @@ def _by_zone(values: IntArray, zones: tuple[Zone, ...], joint: bool = False) -> 
 
 def _add_joint(summary: SectionSummary, record: SectionRecord) -> None:
     for pair, tally in record.joint.items():
+        if pair[1] == NEAR_VESSEL:
+            summary.near_vessel[pair[0]] = _by_zone(tally, summary.zones, joint=True)
+            continue
         if REFERENCE not in pair:
             continue
         marker = pair[1] if pair[0] == REFERENCE else pair[0]

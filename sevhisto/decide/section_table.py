@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.config import ChannelSettings, StudyConfig
+from sevhisto.decide.fibres import level_set, rotated
 from sevhisto.decide.rows import COARSE_OF_FINE, REFERENCE, SUBSET, SectionRow, SectionSummary, panel_settings, summarise
 from sevhisto.decide.thresholds import Threshold, ThresholdKey
 from sevhisto.registry import join_flags
@@ -107,6 +109,7 @@ def _marker_rows(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdK
         **_cells(summary, channel, thresholds),
         **_joint(summary, i, thresholds),
         **_fibres(summary, marker, threshold),
+        "positive_free_um2": _free(summary, i, positive, thresholds, config),
         "n_puncta": _puncta(summary, marker, threshold),
         **_uptake(summary, marker, thresholds),
         "autofluorescent_um2": _autofluorescent(summary, marker, threshold),
@@ -168,6 +171,26 @@ def _positive_share(counts: IntArray, threshold: float) -> DoubleArray:
     return np.asarray(np.add.reduceat(above, _COARSE_STARTS, axis=-1) / np.maximum(pixels, 1), np.float64)
 
 
+def _free(
+    summary: SectionSummary, i: int, positive: DoubleArray, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig
+) -> DoubleArray:
+    """Return the positive area that is not bound to a vessel (um2); NaN for a marker or panel without vessels.
+
+    The share that is bound comes from the joint tally, whose bins of distance and intensity are coarse, and is applied to the exact area.
+    """
+    marker, vessel = summary.markers[i], panel_settings(config, summary.row.panel).marker_of_role("vessel")
+    if marker not in summary.near_vessel or vessel is None:
+        return np.full(len(summary.zones), np.nan)
+    near = _threshold(summary, vessel, thresholds).value
+    if np.isnan(near):
+        return np.where(positive == 0, 0.0, np.nan)
+    first = int(np.searchsorted(JOINT_EDGES, near, side="left")) + 1
+    share = _positive_share(summary.counts[:, i], _threshold(summary, marker, thresholds).value)
+    all_of_it = (summary.near_vessel[marker].sum(axis=2) * share).sum(axis=1)
+    free = (summary.near_vessel[marker][:, :, :first].sum(axis=2) * share).sum(axis=1)
+    return np.asarray(positive * np.divide(free, all_of_it, out=np.ones(len(free)), where=all_of_it > 0), np.float64)
+
+
 def _puncta(summary: SectionSummary, marker: str, threshold: Threshold) -> DoubleArray:
     if marker not in summary.puncta or np.isnan(threshold.puncta):
         return np.full(len(summary.zones), np.nan)
@@ -213,9 +236,13 @@ def _autofluorescent(summary: SectionSummary, marker: str, threshold: Threshold)
 
 
 def _fibres(summary: SectionSummary, marker: str, threshold: Threshold) -> dict[str, DoubleArray]:
-    names = ("fibre_xx", "fibre_yy", "fibre_xy")
+    names = ("fibre_xx", "fibre_yy", "fibre_xy", "fibre_nn", "fibre_tt", "fibre_nt", "fibre_um2", "fibre_outline_um")
     if marker not in summary.fibres or np.isnan(threshold.value):
         return {name: np.full(len(summary.zones), np.nan) for name in names}
     first = int(np.searchsorted(JOINT_EDGES, threshold.value, side="left")) + 1
-    sums = summary.fibres[marker][:, first:_N_COARSE].sum(axis=1)
-    return {name: sums[:, k].astype(np.float64) for k, name in enumerate(names)}
+    xx, yy, xy, nn, nt = summary.fibres[marker][:, first:_N_COARSE, :5].sum(axis=1).astype(np.float64).T
+    turned = rotated(xx, yy, xy, 0.0 if np.isnan(summary.axis_deg) else summary.axis_deg)
+    border = np.array([nn, xx + yy - nn, nt]) * summary.has_core  # the trace is the same in every frame
+    pixels, outline = level_set(summary.fibres[marker][:, :, 5], summary.fibres[marker][:, :, 6], threshold.value)
+    values = (*turned, *border, pixels * summary.px_um2, outline * math.sqrt(summary.px_um2))
+    return dict(zip(names, values, strict=True))

@@ -1,7 +1,8 @@
 """Thresholds from controls: one per panel, batch and marker, from the best rung of the ladder that the study can offer.
 
 Every rung works on the pooled histogram of corrected intensity over tissue, so no pixel is read. Inside a bin the intensity is taken as
-uniformly spread. The counterstain (role ``nuclei``) is on the no_primary slides too, so it skips that rung.
+uniformly spread. The counterstain (role ``nuclei``) is on the no_primary slides too, so it skips that rung. A brightfield dye of matrix has
+no control without it and stands on no rung: it is positive where it exceeds its counterstain by `thresholds.dye_excess`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Threshold:
     Attributes
     ----------
     value : applied to corrected intensity, an edge of the intensity bins; NaN where nothing can give one and no animal's tissue needs one
-    source : ``fixed``, a rung of the ladder (``batch`` pools samples and bridge sections), or ``none``
+    source : ``fixed``, ``dye``, a rung of the ladder (``batch`` pools samples and bridge sections), or ``none``
     raw : before snapping to an edge
     n_controls : sections pooled
     flags : ``threshold_fixed``, ``threshold_fallback`` or ``no_threshold``
@@ -66,9 +67,9 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
     """
     found: dict[ThresholdKey, Threshold] = {}
     problems: list[Problem] = []
-    pooled, spots, areas = _pool(sections, config)
+    pooled, spots, areas, dyes = _pool(sections, config)
     for key, pools in sorted(pooled.items()):
-        threshold = _climb(key, pools, config)
+        threshold = _climb(key, pools, config, key in dyes)
         if threshold is None:
             panel, batch, marker = key
             where = f"panel {panel}, batch {batch}, marker {marker}"
@@ -122,11 +123,12 @@ def histogram_median_mad(counts: IntArray) -> tuple[float, float]:
     return median, float(reach[i - 1] + part * (reach[i] - reach[i - 1]))
 
 
-def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> tuple[_Pools, _Pools, _Areas]:
-    """Return pixels of tissue by intensity, spots in it by contrast, and the tissue searched for spots (mm2), of every slide role."""
+def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> tuple[_Pools, _Pools, _Areas, set[ThresholdKey]]:
+    """Return pixels of tissue by intensity, spots in it by contrast, the tissue searched for spots (mm2); and which markers are a dye."""
     pools: _Pools = {}
     spots: _Pools = {}
     areas: _Areas = {}
+    dyes: set[ThresholdKey] = set()
     for section in sections:
         if isinstance(section, SectionRow) and section.record is None:
             continue  # failed: it stands in status.csv
@@ -140,7 +142,9 @@ def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) 
                 _add(spots.setdefault(key, {}), row.role, summary.puncta[marker][zone])
                 of_key = areas.setdefault(key, {})
                 of_key[row.role] = of_key.get(row.role, 0.0) + int(summary.counts[zone, i].sum()) * summary.px_um2 * 1e-6
-    return pools, spots, areas
+            if marker in summary.dyes:
+                dyes.add(key)
+    return pools, spots, areas, dyes
 
 
 def _add(by_role: dict[str, tuple[IntArray, int]], role: str, counts: IntArray) -> None:
@@ -160,11 +164,13 @@ def _puncta_threshold(spots: dict[str, tuple[IntArray, int]], mm2: dict[str, flo
     return np.nan
 
 
-def _climb(key: ThresholdKey, pools: dict[str, tuple[IntArray, int]], config: StudyConfig) -> Threshold | None:
+def _climb(key: ThresholdKey, pools: dict[str, tuple[IntArray, int]], config: StudyConfig, dye: bool) -> Threshold | None:
     panel, _, marker = key
     channel = next(c for c in panel_settings(config, panel).channels if c.marker == marker)
     if channel.threshold is not None:
         return Threshold(snap_threshold(channel.threshold), "fixed", channel.threshold, 0, frozenset({"threshold_fixed"}))
+    if dye:
+        return Threshold(snap_threshold(config.thresholds.dye_excess), "dye", config.thresholds.dye_excess, 0)
     for rung in config.thresholds.ladder:
         if rung == "no_primary" and channel.role == "nuclei":
             continue

@@ -51,6 +51,39 @@ def signed_distance(core: BoolArray, um: float) -> FloatArray:
     return np.asarray(np.where(padded, -inside, outside)[1:-1, 1:-1] * um, np.float32)
 
 
+BORDER_SMOOTHING_UM = 20.0
+ELONGATED = 1.1
+"""A shape whose long axis is less than this many times its short one has no axis."""
+
+
+def border_turn(distance: FloatArray, um: float) -> FloatArray:
+    """Return the direction of the nearest border's normal, (2, h, w) float32: cosine and sine of twice its angle from x towards y (down).
+
+    The normal is the gradient of the signed distance, smoothed with sigma 20 um. Where that is under a half, no border is the nearest, and
+    both are 0. Empty (2, 0, 0) without a core. `distance` : as `signed_distance` gives it; `um` : size of a pixel.
+    """
+    if np.isnan(distance).all():
+        return np.zeros((2, 0, 0), np.float32)
+    soft = cv2.GaussianBlur(distance, (0, 0), max(BORDER_SMOOTHING_UM / um, 0.5), borderType=cv2.BORDER_REPLICATE)
+    if min(soft.shape) < 2:
+        return np.zeros((2, *soft.shape), np.float32)
+    dy, dx = np.gradient(soft, um)
+    length = dx * dx + dy * dy
+    near = length >= 0.25
+    scale = np.where(near, 1 / np.where(near, length, 1), 0)
+    return np.asarray(np.stack([(dx * dx - dy * dy) * scale, 2 * dx * dy * scale]), np.float32)
+
+
+def long_axis_deg(tissue: BoolArray) -> float:
+    """Return the direction of a shape's long axis, degrees from x towards y (down), 0 to 180; NaN where it is hardly longer than wide."""
+    if np.count_nonzero(tissue) < 2:
+        return float("nan")
+    spread, axes = np.linalg.eigh(np.cov(np.stack(np.nonzero(tissue)).astype(np.float64)))
+    if spread[1] <= 0 or spread[0] * ELONGATED**2 > spread[1]:
+        return float("nan")
+    return float(np.degrees(np.arctan2(axes[0, 1], axes[1, 1])) % 180)
+
+
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 

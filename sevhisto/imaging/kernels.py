@@ -178,13 +178,39 @@ def joint_into(place: AnyArray, bins_a: AnyArray, bins_b: AnyArray, counts: IntA
 
 
 @compiled
-def fibres_into(smooth: FloatArray, margin_y: int, margin_x: int, place: AnyArray, bins: AnyArray, sums: IntArray) -> None:
-    """Add a block to structure-tensor sums (2 * N_DISTANCE, 64, 3); see tally.gradients and tally.fibre_sums.
+def _coarse_bin(value: np.float32, bin_of: AnyArray) -> int:
+    limit = np.float32(2.0**20)
+    quantum = np.int64(np.rint(min(max(value, -limit), limit) * np.float32(_PER_GREY)))
+    low, high = np.int64(LOWEST_QUANTUM - 1), np.int64(HIGHEST_QUANTUM)
+    return int(COARSE_OF_FINE[bin_of[(low if quantum < low else high if quantum > high else quantum) - low]])
 
-    `smooth` holds one pixel and more around the block, but where the image ends: there it is mirrored. The block starts at
-    (margin_y, margin_x) of it.
+
+@compiled
+def fibres_into(
+    smooth: FloatArray,
+    margin_y: int,
+    margin_x: int,
+    place: AnyArray,
+    bins: AnyArray,
+    bin_of: AnyArray,
+    turn: FloatArray,
+    across: AnyArray,
+    down: AnyArray,
+    sums: IntArray,
+) -> None:
+    """Add a block to the sums of fibres (2 * N_DISTANCE, 64, 7); see tally.gradients and tally.fibre_sums.
+
+    Parameters
+    ----------
+    smooth : holds one pixel and more around the block, but where the image ends: there it is mirrored. The block starts at
+        (margin_y, margin_x) of it
+    bin_of : tally.BIN_OF_QUANTUM
+    turn : (2, h, w) float32, see geometry.border_turn; empty without a core
+    across, down : overview column and row of each column and row of the block
     """
     h, w = smooth.shape
+    bordered = turn.size > 0
+    cos2, sin2 = 0.0, 0.0
     eighth = np.float32(1 / 8)
     for y in range(place.shape[0]):
         m = y + margin_y
@@ -201,9 +227,17 @@ def fibres_into(smooth: FloatArray, margin_y: int, margin_x: int, place: AnyArra
             fy = ((sw - nw) + np.float32(2) * (smooth[b, n] - smooth[a, n]) + (se - ne)) * eighth
             fx = ((ne - nw) + np.float32(2) * (smooth[m, d] - smooth[m, c]) + (se - sw)) * eighth
             at = COARSE_OF_FINE[bins[y, x]]
-            sums[here, at, 0] += np.int64(np.rint(np.float64(fx * fx) * _PER_PRODUCT))
-            sums[here, at, 1] += np.int64(np.rint(np.float64(fy * fy) * _PER_PRODUCT))
-            sums[here, at, 2] += np.int64(np.rint(np.float64(fx * fy) * _PER_PRODUCT))
+            xx, yy, xy = np.float64(fx * fx), np.float64(fy * fy), np.float64(fx * fy)
+            sums[here, at, 0] += np.int64(np.rint(xx * _PER_PRODUCT))
+            sums[here, at, 1] += np.int64(np.rint(yy * _PER_PRODUCT))
+            sums[here, at, 2] += np.int64(np.rint(xy * _PER_PRODUCT))
+            if bordered:
+                cos2, sin2 = np.float64(turn[0, down[y], across[x]]), np.float64(turn[1, down[y], across[x]])
+            sums[here, at, 3] += np.int64(np.rint(0.5 * ((xx + yy) + ((xx - yy) * cos2 + 2 * xy * sin2)) * _PER_PRODUCT))
+            sums[here, at, 4] += np.int64(np.rint((xy * cos2 - 0.5 * (xx - yy) * sin2) * _PER_PRODUCT))
+            own = _coarse_bin(smooth[m, n], bin_of)
+            sums[here, own, 5] += 1
+            sums[here, own, 6] += np.int64(np.rint(np.sqrt(xx + yy) * _PER_PRODUCT))
 
 
 @compiled

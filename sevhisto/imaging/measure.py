@@ -14,14 +14,16 @@ from sevhisto.imaging import kernels, puncta, uptake
 from sevhisto.imaging.autofluorescence import audit_block
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.focus import ROW_STEP, focus_sums
-from sevhisto.imaging.geometry import Layout, neighbours, upsample_at
+from sevhisto.imaging.geometry import Layout, border_turn, neighbours, upsample_at
 from sevhisto.imaging.nuclei import REACH, cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells, segmenters
 from sevhisto.imaging.process import give_back_memory
-from sevhisto.imaging.tally import BIN_OF_QUANTUM, N_COARSE
+from sevhisto.imaging.tally import BIN_OF_QUANTUM, N_COARSE, intensity_bin, quantise
 from sevhisto.types import (
+    FIBRE_COLUMNS,
     N_DISTANCE,
     N_INTENSITY,
     N_JOINT_DISTANCE,
+    NEAR_VESSEL,
     AnyArray,
     BoolArray,
     Correction,
@@ -141,7 +143,7 @@ def _z_order(y: int, x: int) -> int:
 def halo_px(settings: ImagingSettings, um: float) -> int:
     """Return how far beyond a block the filters and a nucleus with its ring reach, in pixels."""
     reach = max(4 * settings.blur_um, REACH * settings.nucleus_diameter_um + settings.ring_um, 4 * settings.fibre_sigma_um)
-    reach = max(reach, puncta.reach_um(settings.puncta_diameter_um))
+    reach = max(reach, puncta.reach_um(settings.puncta_diameter_um), 4 * settings.fibre_sigma_um + settings.vessel_reach_um)
     return int(np.ceil(reach / um)) + 2 + cell_step(um, settings.nucleus_diameter_um)
 
 
@@ -156,6 +158,7 @@ class _Pass:
     panel: PanelSettings
     settings: ImagingSettings
     correction: Correction
+    turn: FloatArray
 
     @property
     def um(self) -> float:
@@ -191,6 +194,12 @@ class _Pass:
         columns = neighbours(w, self.layout.factor, np.arange(block.x0, block.x1))
         return kernels.places(self.codes, self.layout.distance, self.layout.has_core, *rows, *columns)
 
+    def cells_of(self, block: Block) -> tuple[IntArray, IntArray]:
+        """Overview column of each column, and row of each row, that a block owns."""
+        h, w = self.codes.shape
+        x, y = np.arange(block.x0, block.x1), np.arange(block.y0, block.y1)
+        return np.minimum(x // self.layout.factor, w - 1), np.minimum(y // self.layout.factor, h - 1)
+
     def share_of_tissue(self, b: Block) -> float:
         """Roughly how much of a block is tissue."""
         f = self.layout.factor
@@ -218,7 +227,7 @@ def measure(
     Memory is bounded by the block, whatever the size of the section.
     """
     give_back_memory()
-    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction)
+    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, border_turn(layout.distance, layout.um))
     totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um), correction)
     threshold = _nuclear_threshold(job) if panel.marker_of_role("nuclei") else float("inf")
     halo = halo_px(settings, job.um)
@@ -252,8 +261,8 @@ def _empty(panel: PanelSettings, n_channels: int, spots: bool, correction: Corre
         tally=np.zeros((n, 2 * N_DISTANCE, N_INTENSITY, 2), np.int64),
         cavity_px=places,
         masked_px=places.copy(),
-        joint={pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in panel.pairs},
-        fibres={c.marker: np.zeros((2, N_DISTANCE, N_COARSE, 3), np.int64) for c in panel.channels if c.role == "ecm"},
+        joint={pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in joint_pairs(panel)},
+        fibres={c.marker: np.zeros((2, N_DISTANCE, N_COARSE, len(FIBRE_COLUMNS)), np.int64) for c in panel.channels if c.role == "ecm"},
         puncta={c.marker: np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64) for c in panel.channels if c.role == "tracer" and spots},
         autofluorescent={m: np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64) for m in correction.autofluorescence},
         saturated_px=np.zeros(n_channels, np.int64),
@@ -271,7 +280,8 @@ def _tally_block(
     totals: Sums, job: _Pass, values: AnyArray, block: Block, place: AnyArray, cells: bool
 ) -> tuple[FloatArray | None, dict[str, uptake.Contrast]]:
     """Add a block to the tallies; return every marker on the grid of the cells, None where none are sought, and each tracer's contrast."""
-    paired = {m for pair in job.panel.pairs for m in pair}
+    pairs = joint_pairs(job.panel)
+    paired = {m for pair in pairs for m in pair}
     bins = {m: np.empty(place.shape, np.int16) for m in paired}
     spare = np.empty(place.shape, np.int16)
     small: dict[int, FloatArray] = {}
@@ -290,7 +300,10 @@ def _tally_block(
             audit_block(totals.autofluorescent[channel.marker], soft, here, blank, share, place, block.y0)
         if channel.role == "ecm":
             smooth, y, x = _blurred_inner(corrected, block, max(job.settings.fibre_sigma_um / job.um, 0.5), 1)
-            kernels.fibres_into(smooth, y, x, place, here, totals.fibres[channel.marker].reshape(2 * N_DISTANCE, N_COARSE, 3))
+            sums = totals.fibres[channel.marker].reshape(2 * N_DISTANCE, N_COARSE, -1)
+            kernels.fibres_into(smooth, y, x, place, here, BIN_OF_QUANTUM, job.turn, *job.cells_of(block), sums)
+        if channel.role == "vessel":
+            bins[NEAR_VESSEL] = _near_vessel(corrected, block, job)
         if channel.marker in totals.puncta:
             counts = totals.puncta[channel.marker].reshape(2 * N_DISTANCE, N_INTENSITY)
             spots[channel.marker] = _spots_block(counts, corrected, block, place, job)
@@ -298,9 +311,27 @@ def _tally_block(
         totals.focus[i] += focus_sums(corrected, y, x, place, -block.y0 % ROW_STEP).astype(object)
         if cells:
             small[i] = kernels.reduced(corrected, job.step)
-    for a, b in job.panel.pairs:
+    for a, b in pairs:
         kernels.joint_into(place, bins[a], bins[b], totals.joint[a, b])
     return np.stack([small[i] for i in sorted(small)]) if small else None, spots
+
+
+def joint_pairs(panel: PanelSettings) -> list[tuple[str, str]]:
+    """Return what gets a joint tally: the declared pairs, and every matrix marker with the nearness of a vessel marker."""
+    vessel = panel.marker_of_role("vessel")
+    return [*panel.pairs, *((c.marker, NEAR_VESSEL) for c in panel.channels if c.role == "ecm" and vessel)]
+
+
+def _near_vessel(corrected: FloatArray, block: Block, job: _Pass) -> AnyArray:
+    """Return the intensity bin of the brightest smoothed pixel within reach, (h, w) int16 of the owned pixels.
+
+    At or above any threshold it is where a positive pixel lies within reach, so the threshold can be decided later.
+    """
+    reach = int(job.settings.vessel_reach_um / job.um)
+    soft, y, x = _blurred_inner(corrected, block, max(job.settings.fibre_sigma_um / job.um, 0.5), reach)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    brightest = cv2.dilate(soft, disc)[y : y + block.y1 - block.y0, x : x + block.x1 - block.x0]
+    return intensity_bin(quantise(brightest)).astype(np.int16)
 
 
 def _spots_block(counts: IntArray, image: FloatArray, block: Block, place: AnyArray, job: _Pass) -> uptake.Contrast:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -12,15 +12,16 @@ import numpy as np
 from sevhisto.config import ImagingSettings, PanelSettings
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.focus import focus
-from sevhisto.imaging.geometry import Layout, side_map, signed_distance
+from sevhisto.imaging.geometry import Layout, long_axis_deg, side_map, signed_distance
 from sevhisto.imaging.lesion import Core, find_core
 from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
-from sevhisto.imaging.stains import optical_density, stains, unmix_stains
+from sevhisto.imaging.stains import dye_markers, optical_density, stains, unmix_stains
 from sevhisto.imaging.tissue import Piece, find_cavity, find_pieces, trim_rim
 from sevhisto.types import (
     AnyArray,
     BoolArray,
     Correction,
+    DoubleArray,
     FloatArray,
     IntArray,
     PixelSource,
@@ -89,18 +90,22 @@ class Drawn:
     excluded: BoolArray | None
 
 
-def marker_reader(panel: PanelSettings, channels: Sequence[int], bit_max: float) -> MarkerReader:
-    """Return how this panel's markers are read; `channels` are the file's channel numbers in the panel's order (fluorescence only)."""
+def marker_reader(panel: PanelSettings, channels: Sequence[int], bit_max: float, vectors: DoubleArray | None = None) -> MarkerReader:
+    """Return how this panel's markers are read.
+
+    `channels` : the file's channel numbers in the panel's order (fluorescence only); `vectors` : (3, 3), of the batch's stain instead of
+    the published ones (brightfield only)
+    """
     if panel.kind == "fluorescence":
         return MarkerReader(tuple(channels), lambda raw: raw, bit_max, -np.inf)
-    stain = stains[panel.stain]
+    stain = stains[panel.stain] if vectors is None else replace(stains[panel.stain], vectors=vectors)
     wanted = []
     for channel in panel.channels:
         if channel.channel not in stain.components:
             known = ", ".join(stain.components)
             raise SlideError(Problem(f"panel stain {panel.stain}", f"has no component {channel.channel!r}", f"known: {known}"))
         wanted.append(str(channel.channel))
-    return MarkerReader((0, 1, 2), lambda raw: unmix_stains(raw, stain, tuple(wanted)), np.inf, 0, True)
+    return MarkerReader((0, 1, 2), lambda raw: unmix_stains(raw, stain, tuple(wanted), excess=True), np.inf, 0, True)
 
 
 def slide_overview(raw: FloatArray, factor: int, um: float, reader: MarkerReader, settings: ImagingSettings) -> SlideOverview:
@@ -295,6 +300,9 @@ def measure_section(
     sums = measure(Crop(slide, *plan.corner, plan.shape), reader, layout, panel, settings, correction, tick)
     counts = sums.counts
     flags = [*plan.flags, *_quality_flags(sums, counts, panel, correction)]
+    axis = long_axis_deg(layout.tissue) if sums.fibres else float("nan")
+    if sums.fibres and np.isnan(axis) and layout.tissue.any():
+        flags.append("axis_uncertain")
     if any(c.role == "tracer" and c.marker not in sums.puncta for c in panel.channels):
         flags.append("puncta_unresolved")
     meta = {
@@ -312,6 +320,8 @@ def measure_section(
         "autofluorescence": dict(correction.autofluorescence),
         "saturated_px": [int(v) for v in sums.saturated_px],
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
+        "dyes": dye_markers(panel),
+        "axis_deg": None if np.isnan(axis) else round(axis, 2),
         "flags": sorted(set(flags)),
     }
     cells, spots = _cell_columns(sums, panel)
@@ -350,7 +360,7 @@ def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correctio
         flags.append("offset_assumed_zero")
     if panel.marker_of_role("autofluorescence") and not correction.autofluorescence:
         flags.append("autofluorescence_not_subtracted")
-    if panel.kind == "brightfield":
+    if panel.kind == "brightfield" and (not correction.stain_source or "published" in correction.stain_source):
         flags.append("stain_vectors_assumed")
     if panel.marker_of_role("nuclei") is None:
         flags.append("no_nuclear_channel")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sevhisto.types import (
+    FIBRE_COLUMNS,
     INTENSITY_EDGES_Q,
     JOINT_EDGES,
     N_DISTANCE,
@@ -76,15 +77,28 @@ def gradients(smooth: FloatArray) -> tuple[FloatArray, FloatArray]:
     return ((sw - nw) + two * (south - n) + (se - ne)) * eighth, ((ne - nw) + two * (e - w) + (se - sw)) * eighth
 
 
-def fibre_sums(place: IntArray, bins: IntArray, fy: FloatArray, fx: FloatArray) -> IntArray:
-    """Return structure-tensor sums fx2, fy2, fx fy by side, distance and coarse intensity: (2, N_DISTANCE, 64, 3) int64.
+def fibre_sums(place: IntArray, bins: IntArray, own_bins: IntArray, fy: FloatArray, fx: FloatArray, turn: FloatArray) -> IntArray:
+    """Return what tells direction, width and length of fibres, by side, distance and coarse intensity: (2, N_DISTANCE, 64, 7) int64.
 
-    `fy`, `fx` : (n,) gradients in grey levels per pixel. Products are summed as whole multiples of 1/64.
+    Columns are those of FIBRE_COLUMNS: structure-tensor sums fx2, fy2, fx fy; in the frame of the lesion border fn2 and fn ft, with the
+    normal n turned to the tangent t as x is to y; and by the intensity of the smoothed image itself its pixels and the sum of
+    the gradient's length. Products are summed as whole multiples of 1/64.
+
+    Parameters
+    ----------
+    place, bins : (n,) int64, as for `tally`
+    own_bins : (n,) int64, intensity bin of the smoothed image whose gradients these are
+    fy, fx : (n,) float32, grey levels per pixel
+    turn : (2, n) float32, cosine and sine of twice the angle from x to the normal of the border; 0 where there is none
     """
-    index = place * N_COARSE + COARSE_OF_FINE[bins]
     size = 2 * N_DISTANCE * N_COARSE
-    out = np.empty((size, 3), np.int64)
-    for k, product in enumerate((fx * fx, fy * fy, fx * fy)):
-        whole: DoubleArray = np.rint(product.astype(np.float64) / GRADIENT_QUANTUM)
+    xx, yy, xy = ((a * b).astype(np.float64) for a, b in ((fx, fx), (fy, fy), (fx, fy)))
+    cos2, sin2 = turn.astype(np.float64)
+    nn = 0.5 * ((xx + yy) + ((xx - yy) * cos2 + 2 * xy * sin2))
+    nt = xy * cos2 - 0.5 * (xx - yy) * sin2
+    out = np.empty((size, len(FIBRE_COLUMNS)), np.int64)
+    for k, product in enumerate((xx, yy, xy, nn, nt, None, np.sqrt(xx + yy))):
+        index = place * N_COARSE + COARSE_OF_FINE[bins if k < 5 else own_bins]
+        whole: DoubleArray | None = None if product is None else np.rint(product / GRADIENT_QUANTUM)
         out[:, k] = np.bincount(index, weights=whole, minlength=size).astype(np.int64)
-    return out.reshape(2, N_DISTANCE, N_COARSE, 3)
+    return out.reshape(2, N_DISTANCE, N_COARSE, len(FIBRE_COLUMNS))

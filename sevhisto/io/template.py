@@ -17,10 +17,11 @@ sampling = ""                 # such as "1 in 10, random start"
 shrinkage_linear_pct = 0      # recorded, not applied
 
 # Panels: markers stained together. `channel` is the name of the channel in the file, or its number from 1.
-# role: nuclei, landmark (GFAP: its border is the lesion's), macrophage, ecm, tracer (sEV), autofluorescence (an empty channel), other
+# role: nuclei, landmark (GFAP: its border is the lesion's), macrophage, ecm, vessel, tracer (sEV), autofluorescence (empty), other
 # kind = "brightfield" is a stain seen in colour; `channel` is then a component of its stain:
 #   hematoxylin_dab (hematoxylin, dab), hematoxylin_eosin_dab (hematoxylin, eosin, dab), masson (collagen, cytoplasm),
-#   picrosirius (collagen, picric). A colour picture of fluorescence cannot be measured: export its raw channels from the microscope.
+#   picrosirius (collagen, picric). Their colours are estimated for each batch; `stain_vectors` gives measured ones.
+#   A colour picture of fluorescence cannot be measured: export its raw channels from the microscope.
 # Also possible per channel: aliases = ["..."], antibody, clone, dilution, threshold, cell_compartment
 """
 

@@ -26,6 +26,7 @@ from sevhisto.imaging.section import (
     plan_section,
     slide_overview,
 )
+from sevhisto.imaging.stains import fit_stain, optical_density, sample_density, stains
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
 from sevhisto.io.channel_set import slide_files
 from sevhisto.io.channels import match_channels
@@ -33,9 +34,10 @@ from sevhisto.io.comparable import imaged
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, folder_files, open_slide
-from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, SlideError
+from sevhisto.types import BoolArray, Correction, FloatArray, Problem, SectionRecord, SevhistoError, SlideError
 
 MAX_BACKGROUND_SLIDES = 3
+MAX_STAIN_SLIDES = 8
 MAX_OVERVIEW_PX = 3_200_000
 """A section of 8 x 6 mm at 4 um; its overview of five channels takes 64 MB."""
 KEPT_FROM_PX = 16_000_000
@@ -113,6 +115,7 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         None
         if correction is None
         else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
+        None if correction is None or correction.stain_vectors is None else [correction.stain_vectors.tolist(), correction.stain_source],
     )
 
 
@@ -167,7 +170,8 @@ def _existing(records: Path, key: str) -> Path | None:
 
 def _prepare(slide: Slide, task: SlideTask, sha256: str | None = None) -> tuple[MarkerReader, SlideOverview]:
     channels = match_channels(task.panel, slide.channels, task.path.name)
-    reader = marker_reader(task.panel, channels, slide.bit_max)
+    vectors = None if task.correction is None else task.correction.stain_vectors
+    reader = marker_reader(task.panel, channels, slide.bit_max, vectors)
     return reader, _seen(slide, task, sha256, reader, (0, slide.shape[0], 0, slide.shape[1]))
 
 
@@ -285,19 +289,50 @@ def _drawn(path: Path | None, overview: SlideOverview) -> Drawn:
 def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]:
     """Return the correction of one panel and batch, and a line for each control that could not be read.
 
-    `tasks` : the batch's control slides; its samples where it has no control.
+    `tasks` : see `background_tasks`
     """
     samples: list[BackgroundSample] = []
+    colours: list[_Colours] = []
     notes: list[str] = []
+    panel = tasks[0].panel
     for task in tasks:
         try:
             with open_slide(task.path, task.scene, task.um_per_px) as slide:
                 _, overview = _prepare(slide, task)
-            samples += _background_samples(task, overview)
+                found = _background_samples(task, overview)
+                if panel.kind == "brightfield":
+                    colours.append(_colours(slide, task, overview, found))
+            samples += found
         except Exception as error:
             notes.append(reason_of(error))
-    correction = estimate_correction(samples, tasks[0].panel, tasks[0].batch)
-    return correction, notes + [f"panel {tasks[0].panel_name}, batch {tasks[0].batch_name}: {n}" for n in correction.notes]
+    if panel.kind == "fluorescence":
+        correction = estimate_correction(samples, panel, tasks[0].batch)
+        return correction, notes + [f"panel {tasks[0].panel_name}, batch {tasks[0].batch_name}: {n}" for n in correction.notes]
+    glass = np.concatenate([c.glass for c in colours]) if colours else np.zeros((0, 3), np.float32)
+    white = np.median(glass, axis=0).astype(np.float64) if len(glass) else np.zeros(3)
+    stain, source = fit_stain(stains[panel.stain], [c.tissue for c in colours], white, panel.stain_vectors)
+    reader = marker_reader(panel, (), np.inf, stain.vectors)
+    for c in colours:
+        for sample in c.samples:
+            sample.values = reader.convert(c.raw)
+    return replace(estimate_correction(samples, panel, tasks[0].batch), stain_vectors=stain.vectors, stain_source=source), notes
+
+
+@dataclass
+class _Colours:
+    """A brightfield slide's overview (3, h, w), optical density of its glass and of its tissue (n, 3), and what else it tells."""
+
+    raw: FloatArray
+    glass: FloatArray
+    tissue: FloatArray
+    samples: list[BackgroundSample]
+
+
+def _colours(slide: Slide, task: SlideTask, overview: SlideOverview, samples: list[BackgroundSample]) -> _Colours:
+    tissue = np.logical_or.reduce([s.tissue for s in samples]) if samples else np.zeros(overview.mask.shape, bool)
+    glass = optical_density(overview.raw)[:, samples[0].glass].T if samples else np.zeros((0, 3), np.float32)
+    density = sample_density(slide, tissue, overview.factor, task.imaging.blur_um / slide.um_per_px)
+    return _Colours(overview.raw, glass, density, samples)
 
 
 def _background_samples(task: SlideTask, overview: SlideOverview) -> list[BackgroundSample]:
@@ -319,19 +354,27 @@ def _background_samples(task: SlideTask, overview: SlideOverview) -> list[Backgr
 
 
 def background_tasks(tasks: Sequence[SlideTask]) -> dict[tuple[str, str], list[SlideTask]]:
-    """Return, per panel and batch, the slides that tell its background: all with controls, else the first few with samples."""
+    """Return, per panel and batch, the slides that tell its background: all with controls, else the first few with samples.
+
+    In brightfield a few with samples always: they show the colours of all stains.
+    """
     groups: dict[tuple[str, str], list[SlideTask]] = {}
     for task in tasks:
         groups.setdefault((task.panel_name, task.batch_name), []).append(task)
     chosen: dict[tuple[str, str], list[SlideTask]] = {}
     for key, members in groups.items():
         controls = [t for t in members if any(p.role in (*WITHOUT_LESION, "uninjured") for p in t.pieces)]
-        chosen[key] = controls or members[:MAX_BACKGROUND_SLIDES]
+        if members[0].panel.kind == "brightfield":
+            others = [t for t in members if not any(t is c for c in controls)]
+            chosen[key] = controls + others[:MAX_STAIN_SLIDES]
+        else:
+            chosen[key] = controls or members[:MAX_BACKGROUND_SLIDES]
     return chosen
 
 
 def correction_facts(correction: Correction, panel: PanelSettings) -> dict[str, Any]:
     """Return a correction for run.json."""
+    colours = {} if correction.stain_vectors is None else dict(zip(stains[panel.stain].components, correction.stain_vectors, strict=False))
     return {
         "offset": {m: round(float(o), 4) for m, o in zip(panel.markers, correction.offset, strict=True)},
         "source": dict(zip(panel.markers, correction.source, strict=True)),
@@ -341,4 +384,6 @@ def correction_facts(correction: Correction, panel: PanelSettings) -> dict[str, 
             {"into": into, "from": origin, "share": round(k.share, 6), "source": k.source, "single_stain": k.measured}
             for (into, origin), k in sorted(correction.leaks.items())
         ],
+        "stain_vectors": {name: [round(float(v), 4) for v in vector] for name, vector in colours.items()},
+        "stain_source": dict(zip(colours, correction.stain_source, strict=True)),
     }

@@ -87,9 +87,10 @@ def registry_problems(study: Study) -> list[Problem]:
             found.append(Problem(f"{where}.stain", f"unknown {settings.stain!r}", did_you_mean(settings.stain, list(stains))))
             continue
         known = list(stains[settings.stain].components)
-        for c in settings.channels:
-            if c.channel not in known:
-                found.append(Problem(f"{where}.channels", f"stain has no component {c.channel!r}", did_you_mean(str(c.channel), known)))
+        wanted = [("channels", str(c.channel)) for c in settings.channels] + [("stain_vectors", n) for n in settings.stain_vectors]
+        for setting, component in wanted:
+            if component not in known:
+                found.append(Problem(f"{where}.{setting}", f"stain has no component {component!r}", did_you_mean(component, known)))
     return found
 
 

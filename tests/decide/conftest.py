@@ -12,6 +12,7 @@ from sevhisto.config import StudyConfig, parse_config
 from sevhisto.decide.rows import SectionRow
 from sevhisto.types import (
     DISTANCE_EDGES_UM,
+    FIBRE_COLUMNS,
     INTENSITY_EDGES_Q,
     JOINT_DISTANCE_EDGES_UM,
     JOINT_EDGES,
@@ -31,6 +32,7 @@ CHANNELS = [
     {"channel": 4, "marker": "CD206", "role": "macrophage"},
     {"channel": 5, "marker": "FN", "role": "ecm"},
     {"channel": 6, "marker": "AF", "role": "autofluorescence"},
+    {"channel": 7, "marker": "CD31", "role": "vessel"},
 ]
 
 
@@ -80,8 +82,8 @@ def build_record(
         np.add.at(joint[a, b], (sides, wide, coarse[a], coarse[b]), 1)
     fibres = {}
     for m, (fx, fy) in (gradients or {}).items():
-        fibres[m] = np.zeros((2, N_DISTANCE, N_COARSE, 3), np.int64)
-        for k, product in enumerate((fx * fx, fy * fy, fx * fy)):
+        fibres[m] = np.zeros((2, N_DISTANCE, N_COARSE, len(FIBRE_COLUMNS)), np.int64)
+        for k, product in enumerate((fx * fx, fy * fy, fx * fy, fx * fx)):  # the border's normal lies along x
             np.add.at(fibres[m], (sides, where, coarse[m], k), np.rint(np.asarray(product) * 64).astype(np.int64))
     cavity_px = np.zeros((2, N_DISTANCE), np.int64)
     if len(np.atleast_1d(cavity)):

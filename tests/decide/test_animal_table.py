@@ -8,7 +8,8 @@ import pytest
 
 from sevhisto.config import ZoneSettings
 from sevhisto.decide.animal_table import animal_table
-from sevhisto.decide.metrics import coherency
+from sevhisto.decide.fibres import coherency
+from sevhisto.decide.metrics import FIBRE_METRICS
 from sevhisto.decide.stack import neighbour_shares
 from sevhisto.schema import ANIMALS, SECTIONS
 from sevhisto.types import SevhistoError
@@ -113,7 +114,7 @@ def test_nan_always_has_a_flag_and_every_metric_is_there(config_of):
     sections = stack([0, 100], [0, 10])
     table = animal_table(sections, listed(sections, [("s9", math.nan, "failed")]), config_of(FN))
     assert (table.loc[table.value.isna(), "flags"].str.len() > 0).all()
-    assert len(table) == 18 * (len(["area", "fraction", "density", "mean", "volume", "alignment"]) + 1) + 1
+    assert len(table) == 18 * (len(["area", "fraction", "density", "mean", "volume", *FIBRE_METRICS]) + 1) + 1
 
 
 def test_an_animal_whose_sections_all_failed_keeps_its_rows(config_of):
@@ -218,6 +219,36 @@ def test_cells_colocalisation_and_alignment(config_of):
     empty = sections.assign(signal_joint=0.0, signal_in_cd68=0.0, fibre_xx=0.0, fibre_yy=0.0)
     table = animal_table(empty, listed(empty), config_of(markers))
     assert value(table, "manders", marker="CD206").flags == value(table, "alignment", marker="FN").flags == "no_signal"
+
+
+def test_direction_width_and_length_of_fibres_are_ratios_of_sums(config_of):
+    fibres = {"fibre_xx": 1.0, "fibre_yy": 3.0, "fibre_xy": 0.0, "fibre_nn": 1.0, "fibre_tt": 1.0, "fibre_nt": 1.0}
+    sections = stack([1000] * 3, [100] * 3, **fibres, fibre_um2=120.0, fibre_outline_um=60.0)
+    table = animal_table(sections, listed(sections), config_of(FN))
+    assert value(table, "angle_to_axis_deg").value == 0  # the gradient lies across x
+    assert value(table, "angle_to_border_deg").value == pytest.approx(45) and value(table, "border_alignment").value == pytest.approx(1)
+    assert value(table, "fibre_width_um").value == pytest.approx(4)
+    assert value(table, "fibre_length_mm_per_mm2").value == pytest.approx(30)
+    sections.loc[sections.section == "s2", ["fibre_nn", "fibre_tt", "fibre_nt"]] = 0.0  # a section beyond the lesion
+    assert value(animal_table(sections, listed(sections), config_of(FN)), "angle_to_border_deg").value == pytest.approx(45)
+    none = sections.assign(fibre_nn=0.0, fibre_tt=0.0, fibre_nt=0.0, flags="axis_uncertain")
+    table = animal_table(none, listed(none), config_of(FN))
+    assert math.isnan(value(table, "angle_to_border_deg").value) and value(table, "angle_to_border_deg").flags == "no_lesion"
+    assert math.isnan(value(table, "angle_to_axis_deg").value) and value(table, "angle_to_axis_deg").flags == "axis_uncertain"
+    assert value(table, "alignment").value == pytest.approx(0.5)
+
+
+def test_matrix_without_vessels_stands_beside_all_matrix(config_of):
+    sections = stack([1000] * 3, [100] * 3, markers=("FN", "CD31"), positive_free_um2=60.0)
+    table = animal_table(sections, listed(sections), config_of(("FN", "CD31")))
+    assert (value(table, "area_um2").value, value(table, "free_area_um2").value) == (300, 180)
+    assert (value(table, "fraction_pct").value, value(table, "free_fraction_pct").value) == (pytest.approx(10), pytest.approx(6))
+    assert not ((table.marker == "CD31") & table.metric.str.startswith("free")).any()
+    alone = stack([1000] * 3, [100] * 3)
+    without = animal_table(alone, listed(alone), config_of(FN))
+    assert not without.metric.str.startswith("free").any()  # no vessel marker in the panel: nothing changes
+    untold = sections.assign(positive_free_um2=np.nan)
+    assert value(animal_table(untold, listed(untold), config_of(("FN", "CD31"))), "free_area_um2").flags == "not_tallied"
 
 
 def test_coherency_of_a_bundle_is_one_in_any_direction_and_zero_without_one():

@@ -17,6 +17,7 @@ from sevhisto.types import (
     N_DISTANCE,
     N_INTENSITY,
     N_JOINT_DISTANCE,
+    NEAR_VESSEL,
     SevhistoError,
     snap_threshold,
 )
@@ -145,6 +146,35 @@ def test_fibre_sums_take_positive_pixels_only(config_of, record_of, row_of):
     names = ["fibre_xx", "fibre_yy", "fibre_xy"]
     assert pick(table, "core")[names].tolist() == [9 * 64, 0, 0]
     assert pick(table, "all")[names].tolist() == [13 * 64, 4 * 64, 4 * 64]
+    border = ["fibre_nn", "fibre_tt", "fibre_nt"]
+    assert pick(table, "all")[border].tolist() == [13 * 64, 4 * 64, 0]
+
+
+def test_fibre_sums_are_turned_to_the_axis_of_the_section_and_without_a_core_there_is_no_border(config_of, record_of, row_of):
+    record = record_of({"FN": [900, 900]}, gradients={"FN": (np.array([3.0, 4.0]), np.array([3.0, 4.0]))})  # fibres at 135 degrees
+    for axis, want in ((45.0, [50 * 64, 0, 0]), (135.0, [0, 50 * 64, 0]), (None, [25 * 64, 25 * 64, 25 * 64])):
+        record.meta["axis_deg"] = axis
+        row = pick(section_rows(row_of(record), at(FN=20), config_of(("FN",))), "all")
+        assert row[["fibre_xx", "fibre_yy", "fibre_xy"]].tolist() == pytest.approx(want, abs=1e-6)
+        assert row[["fibre_nn", "fibre_tt", "fibre_nt"]].tolist() == [0, 0, 0]
+
+
+def test_matrix_bound_to_vessels_is_told_apart_and_both_values_stay(config_of, record_of, row_of):
+    fibronectin, vessel = np.array([900, 900, 900, 1, 1, 900.0]), np.array([900, 1, 1, 900, 1, 1.0])
+    near = np.array([900, 900, 1, 900, 900, 1.0])  # the brightest pixel of the vessel within reach
+    distance = [-5, -5, -5, -5, 20, 20]
+    record = record_of({"FN": fibronectin, "CD31": vessel}, distance, pairs=(("FN", "CD31"),))
+    bound = record_of({"FN": fibronectin, "CD31": near}, distance, pairs=(("FN", "CD31"),)).joint
+    record.joint = {("FN", NEAR_VESSEL): bound["FN", "CD31"]}
+    table = section_rows(row_of(record), at(FN=20, CD31=20), config_of(("FN", "CD31")))
+    for zone, positive, free in (("core", 3, 1), ("0-250", 1, 1), ("all", 4, 2), ("250-500", 0, 0)):
+        row = pick(table, zone)
+        assert (row["positive_um2"], row["positive_free_um2"]) == (positive, pytest.approx(free))
+    assert np.isnan(pick(table, "core", "CD31")["positive_free_um2"])
+    dim = section_rows(row_of(record), at(FN=20, CD31=2000), config_of(("FN", "CD31")))
+    assert pick(dim, "all")["positive_free_um2"] == pytest.approx(4)  # no vessel is that bright
+    record.joint = {}
+    assert np.isnan(pick(section_rows(row_of(record), at(FN=20, CD31=20), config_of(("FN", "CD31"))), "all")["positive_free_um2"])
 
 
 def test_tables_conform_and_failed_sections_have_no_rows(config_of, record_of, row_of):

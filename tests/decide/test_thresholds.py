@@ -158,3 +158,15 @@ def test_spots_of_a_control_without_any_give_a_threshold_of_zero_and_no_control_
     assert 900 < found.puncta <= 930  # a small control: none of its spots may pass
     for rows in ([spotted(sample, [5, 6])], study("no_primary", "sample")):
         assert np.isnan(find_thresholds(rows, config_of(("FN",)))["A", "b1", "FN"].puncta)
+
+
+def test_a_dye_of_matrix_stands_on_no_rung(study, config_of):
+    rows = study("sample", "uninjured", "no_primary")
+    for row in rows:
+        row.record.meta["dyes"] = ["FN"]
+    found = find_thresholds(rows, config_of(("FN",)))["A", "b1", "FN"]
+    assert (found.source, found.value, found.raw) == ("dye", snap_threshold(100), 100)
+    lower = find_thresholds(rows, config_of(("FN",), thresholds={"dye_excess": 60.0}))["A", "b1", "FN"]
+    assert lower.value == snap_threshold(60)
+    fixed = find_thresholds(rows, config_of(("FN",), channels={"FN": {"threshold": 20.0}}))["A", "b1", "FN"]
+    assert (fixed.source, fixed.value) == ("fixed", snap_threshold(20))

@@ -22,7 +22,7 @@ from sevhisto.imaging.tally import (
     quantise,
     tally,
 )
-from sevhisto.types import N_DISTANCE, N_INTENSITY, N_JOINT_DISTANCE, Correction
+from sevhisto.types import FIBRE_COLUMNS, N_DISTANCE, N_INTENSITY, N_JOINT_DISTANCE, Correction
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -85,18 +85,24 @@ def test_tallies_are_the_plain_ones(seed, spread):
     assert np.array_equal(joint, joint_tally(place[on].astype(np.int64), bins[0][on].astype(np.int64), bins[1][on].astype(np.int64)))
 
 
+@pytest.mark.parametrize("bordered", [False, True])
 @pytest.mark.parametrize("margins", [(0, 0), (1, 0), (1, 1), (3, 2)])
-def test_fibre_sums_are_the_plain_ones_also_at_the_edge_of_the_image(margins):
+def test_fibre_sums_are_the_plain_ones_also_at_the_edge_of_the_image(margins, bordered):
     rng = np.random.default_rng(5)
     smooth = rng.gamma(2, 50, (40, 37)).astype(np.float32)
     y, x = margins
     h, w = 40 - 2 * y, 37 - 2 * x
     place, bins = random_places(rng, (h, w)), rng.integers(0, N_INTENSITY, (h, w)).astype(np.int16)
-    sums = np.zeros((2 * N_DISTANCE, N_COARSE, 3), np.int64)
-    kernels.fibres_into(smooth, y, x, place, bins, sums)
+    sums = np.zeros((2 * N_DISTANCE, N_COARSE, len(FIBRE_COLUMNS)), np.int64)
+    normal = rng.uniform(0, np.pi, (5, 4)) if bordered else np.zeros((0, 0))
+    turn = np.stack([np.cos(2 * normal), np.sin(2 * normal)]).astype(np.float32)
+    down, across = np.minimum(np.arange(h) // 8, 4), np.minimum(np.arange(w) // 10, 3)
+    kernels.fibres_into(smooth, y, x, place, bins, BIN_OF_QUANTUM, turn, across, down, sums)
     fy, fx = (g[y : y + h, x : x + w] for g in gradients(smooth))
     on = place >= 0
-    want = fibre_sums(place[on].astype(np.int64), bins[on].astype(np.int64), fy[on], fx[on])
+    own = intensity_bin(quantise(smooth[y : y + h, x : x + w]))
+    here = turn[:, down][:, :, across][:, on] if bordered else np.zeros((2, on.sum()), np.float32)
+    want = fibre_sums(place[on].astype(np.int64), bins[on].astype(np.int64), own[on], fy[on], fx[on], here)
     assert np.array_equal(sums, want.reshape(sums.shape))
 
 

@@ -118,7 +118,7 @@ def fibre_tensor(record, marker, threshold):
     """Sums of fx2, fy2, fx fy over positive pixels of the core."""
     bright = np.concatenate([[-np.inf], JOINT_EDGES]) >= threshold
     sums = record.fibres[marker][:, :151]  # distance below 0
-    return sums[:, :, bright].sum((0, 1, 2)).astype(float)
+    return sums[:, :, bright, :3].sum((0, 1, 2)).astype(float)
 
 
 @pytest.mark.parametrize("angle", [0, 25, 70, 120])

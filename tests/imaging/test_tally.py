@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,14 +94,21 @@ def test_the_joint_tally_is_a_recount(pixels):
 @given(PIXELS)
 @settings(max_examples=30, deadline=None)
 def test_fibre_sums_are_a_recount(pixels):
-    place, a, _, fy, fx = arrays(pixels)
-    got = fibre_sums(place, intensity_bin(quantise(a)), fy, fx)
+    place, a, b, fy, fx = arrays(pixels)
+    normal = np.linspace(0, np.pi, len(place))
+    turn = np.stack([np.cos(2 * normal), np.sin(2 * normal)]).astype(np.float32)
+    got = fibre_sums(place, intensity_bin(quantise(a)), intensity_bin(quantise(b)), fy, fx, turn)
     want = np.zeros_like(got)
-    for p, q, gy, gx in zip(place, quantise(a), fy, fx, strict=True):
-        k = np.searchsorted(JOINT_EDGES, q / 16, side="right")
+    for p, q, own, gy, gx in zip(place, quantise(a), quantise(b), fy, fx, strict=True):
+        k, j = (np.searchsorted(JOINT_EDGES, v / 16, side="right") for v in (q, own))
         products = [np.float32(gx * gx), np.float32(gy * gy), np.float32(gx * gy)]
-        want[p // N_DISTANCE, p % N_DISTANCE, k] += [round(float(v) * 64) for v in products]
-    assert np.array_equal(got, want)
+        want[p // N_DISTANCE, p % N_DISTANCE, k, :3] += [round(float(v) * 64) for v in products]
+        want[p // N_DISTANCE, p % N_DISTANCE, j, 5:] += [1, round(64 * float(np.hypot(float(gx), float(gy))))]
+    assert np.array_equal(got[..., [0, 1, 2, 5]], want[..., [0, 1, 2, 5]])
+    assert np.abs(got[..., 6] - want[..., 6]).max() <= len(place)
+    along, across = fx * np.cos(normal) + fy * np.sin(normal), fy * np.cos(normal) - fx * np.sin(normal)
+    assert got[..., 3].sum() / 64 == pytest.approx((along.astype(float) ** 2).sum(), rel=1e-4, abs=1)
+    assert got[..., 4].sum() / 64 == pytest.approx((along * across).sum(), rel=1e-4, abs=1 + 1e-4 * float((fx**2 + fy**2).sum()))
 
 
 @given(PIXELS, PIXELS)

@@ -15,6 +15,7 @@ from sevhisto.imaging.focus import focus
 from sevhisto.imaging.geometry import Layout, side_map, signed_distance
 from sevhisto.imaging.lesion import Core, find_core
 from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
+from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, find_faults, glass_light
 from sevhisto.imaging.stains import optical_density, stains, unmix_stains
 from sevhisto.imaging.tissue import Piece, find_cavity, find_pieces, trim_rim
 from sevhisto.types import (
@@ -155,8 +156,8 @@ def lay_out(
     settings: ImagingSettings,
     longitudinal: bool,
     flipped: bool,
-) -> tuple[Layout, tuple[int, int, int, int], list[str], float]:
-    """Return the section's layout, its box on the overview (y0, y1, x0, x1), flags and the lesion's contrast.
+) -> tuple[Layout, tuple[int, int, int, int], list[str], float, Faults]:
+    """Return the section's layout, its box on the overview (y0, y1, x0, x1), flags, the lesion's contrast, and its faults.
 
     `piece` counts from 1; None takes all tissue of the slide as one section. SlideError where the slide has fewer pieces.
     """
@@ -167,6 +168,12 @@ def lay_out(
     masked = drawn.excluded[sy, sx] & tissue if drawn.excluded is not None else np.zeros_like(tissue)
     if masked.any():
         flags.append("edited_by_hand")
+    faults = _faults(overview, (sy, sx), outline, cavity, panel, settings)
+    found = {name: part & tissue & ~masked for name, part in faults.masks.items()} if settings.mask_faults else {}
+    for name, part in found.items():
+        masked |= part
+        if name in NO_CAVITY:
+            cavity &= ~part
     outline_drawn = None if drawn.core is None else drawn.core[sy, sx]
     core = _core(overview.values[:, sy, sx], correction, tissue, cavity & ~masked, outline_drawn, panel, overview.um, settings)
     layout = Layout(
@@ -178,8 +185,28 @@ def lay_out(
         core.mask,
         signed_distance(core.mask, overview.um),
         side_map(tissue, core.mask, longitudinal, flipped),
+        found,
     )
-    return layout, box, [*flags, *core.flags], core.contrast
+    return layout, box, [*flags, *faults.flags, *core.flags], core.contrast, faults
+
+
+def _faults(
+    overview: SlideOverview,
+    box: tuple[slice, slice],
+    outline: BoolArray,
+    cavity: BoolArray,
+    panel: PanelSettings,
+    settings: ImagingSettings,
+) -> Faults:
+    tissue = overview.mask.copy()
+    for p in overview.pieces:
+        tissue[p.y0 : p.y1, p.x0 : p.x1] |= p.outline
+    nuclei = panel.marker_of_role("nuclei")
+    row = None if nuclei is None else panel.markers.index(nuclei)
+    glass = glass_light(overview.values, tissue, overview.um)
+    here = (slice(None), *box)
+    raw = overview.raw[here]
+    return find_faults(overview.values[here], raw, glass, outline, cavity, row, overview.um, settings.nucleus_diameter_um)
 
 
 def _outline(overview: SlideOverview, piece: int | None) -> tuple[tuple[int, int, int, int], BoolArray, list[str]]:
@@ -270,7 +297,7 @@ def plan_section(
     find_lesion : False for controls, which are measured over all their tissue
     """
     whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_landmark(c) for c in panel.channels]})
-    layout, box, flags, contrast = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
+    layout, box, flags, contrast, faults = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
     if not find_lesion:
         flags = [f for f in flags if f != "no_landmark"]
     y0, x0 = overview.corner[0] + box[0] * overview.factor, overview.corner[1] + box[2] * overview.factor
@@ -311,6 +338,7 @@ def measure_section(
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
         "saturated_px": [int(v) for v in sums.saturated_px],
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
+        "faults": faults.facts(),
         "flags": sorted(set(flags)),
     }
     return SectionRecord(
@@ -373,6 +401,7 @@ def _masks(
         "tissue": layout.tissue.astype(np.uint8),
         "cavity": layout.cavity.astype(np.uint8),
         "masked": layout.masked.astype(np.uint8),
+        "faults": fault_codes(layout.faults, layout.masked.shape),
         "core": layout.core.astype(np.uint8),
         "distance": np.rint(distance).astype(np.int16),
     }

@@ -13,7 +13,10 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from sevhisto.config import ImagingSettings, PanelSettings
 from sevhisto.imaging.background import GLASS_MARGIN_UM
+from sevhisto.imaging.bending import MIN_FAULT_UM2, SOFTEN_UM, bent_light
+from sevhisto.imaging.blobs import Box, elongation, half_width, large, parts
 from sevhisto.imaging.defocus import blur_of_tiles, merging_blur
 from sevhisto.imaging.geometry import dilated, eroded, filled
 from sevhisto.types import AnyArray, BoolArray, FloatArray
@@ -23,26 +26,8 @@ FAULT_NAMES = ("missing_data", "torn", "folded", "bubble", "out_of_focus")
 NO_CAVITY = ("missing_data", "torn")
 """Holes that are no cavity."""
 TILE_UM = 96.0
-DOUBLED = float(np.sqrt(2))
-"""Half way between one layer of tissue and two, as a ratio."""
-DIMMED = 0.8
-RIM, RIM_UM = 1.15, 20.0
-"""A bubble weakens light by a fifth or more inside, and gathers it at its rim."""
-ROUND = 0.75
-MIN_CHANNELS = 3
-MIN_LINE_PX = 30
 MIN_GLASS_PX = 400
 """The median of so many pixels is known to a fifteenth of their spread."""
-FOLD_LENGTH = 3.0
-"""A fold is at least three times as long as wide; clumps of cells are round."""
-MIN_FAULT_UM2 = 1500.0
-"""About the area of thirty nuclei: smaller things are structure."""
-SOFTEN_UM = 8.0
-REFERENCE_UM = 64.0
-REFERENCE_TILES = 7
-"""Tissue around: the median over 7 x 7 squares of 64 um, so that a fold or rim, which is narrower than half of it, does not move it."""
-
-Box = tuple[slice, slice]
 
 
 @dataclass
@@ -66,6 +51,24 @@ class Faults:
         """Return what goes into the record: the share of the outline that each fault covers, and numbers of the whole section."""
         blur = None if np.isnan(self.blur_um) else round(self.blur_um, 3)
         return {"share": {name: round(v, 6) for name, v in self.share.items()}, "blur_um": blur}
+
+
+def faults_in(
+    values: FloatArray,
+    raw: FloatArray,
+    glass: BoolArray,
+    box: Box,
+    outline: BoolArray,
+    cavity: BoolArray,
+    panel: PanelSettings,
+    um: float,
+    settings: ImagingSettings,
+) -> Faults:
+    """Return the faults of the section in a box of a slide's overview; `glass` : (h, w) bool of the slide, where no tissue is."""
+    nuclei = panel.marker_of_role("nuclei")
+    row = None if nuclei is None else panel.markers.index(nuclei)
+    level, here = glass_light(values, ~glass, um), (slice(None), *box)
+    return find_faults(values[here], raw[here], level, outline, cavity, row, um, settings.nucleus_diameter_um)
 
 
 def find_faults(
@@ -146,35 +149,7 @@ def missing_data(raw: FloatArray, outline: BoolArray, um: float) -> BoolArray:
     in every channel at once.
     """
     void = np.asarray((raw == 0).all(axis=0) & outline, bool)
-    return _large(dilated(eroded(void, 1), 1) & void, MIN_FAULT_UM2 / um**2)
-
-
-def _large(mask: BoolArray, pixels: float) -> BoolArray:
-    """Return the parts of a mask with at least so many pixels."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] >= pixels
-    keep[0] = False
-    return np.asarray(keep[labels], bool)
-
-
-def _parts(mask: BoolArray) -> list[tuple[Box, BoolArray]]:
-    """Return the box of each connected part, one pixel wider where there is room, and the part inside it."""
-    labels, n = ndimage.label(mask, np.ones((3, 3), int))
-    found = []
-    for number, box in enumerate(ndimage.find_objects(labels, n), 1):
-        wide = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
-        found.append(((wide[0], wide[1]), np.asarray(labels[wide] == number, bool)))
-    return found
-
-
-def _half_width(part: BoolArray) -> float:
-    """Return the radius of the largest disc inside a part, in pixels."""
-    return float(cv2.distanceTransform(np.pad(part, 1).astype(np.uint8), cv2.DIST_L2, 5).max())
-
-
-def elongation(part: BoolArray) -> float:
-    """Return length over width of a strip, from its area and the widest disc inside: 0.8 for a disc, 1 for a square."""
-    return float(part.sum()) / (2 * _half_width(part)) ** 2
+    return large(dilated(eroded(void, 1), 1) & void, MIN_FAULT_UM2 / um**2)
 
 
 def tears(cavity: BoolArray, outline: BoolArray, um: float) -> tuple[BoolArray, bool]:
@@ -187,7 +162,7 @@ def tears(cavity: BoolArray, outline: BoolArray, um: float) -> tuple[BoolArray, 
     near = dilated(~outline, max(round(SOFTEN_UM / um), 1))
     near[[0, -1]] |= outline[[0, -1]]
     near[:, [0, -1]] |= outline[:, [0, -1]]
-    for box, part in _parts(cavity):
+    for box, part in parts(cavity):
         if not (dilated(part, 1) & near[box]).any():
             continue
         if elongation(part) >= 2:
@@ -210,132 +185,12 @@ def notches(outline: BoolArray, um: float) -> BoolArray:
     gap = closed & ~outline
     depth = np.asarray(ndimage.distance_transform_edt(filled(closed)), np.float32) * um
     out = np.zeros_like(outline)
-    for box, part in _parts(dilated(eroded(gap, 1), 1) & gap):
-        wide = 2 * _half_width(part) * um
+    for box, part in parts(dilated(eroded(gap, 1), 1) & gap):
+        wide = 2 * half_width(part) * um
         deep = float(depth[box][part].max())
         if deep >= 150 and deep >= 2 * wide:
             out[box] |= part
     return out
-
-
-def bent_light(light: FloatArray, solid: BoolArray, nuclei: int | None, um: float) -> tuple[BoolArray, BoolArray]:
-    """Return folds and bubbles, each (h, w) bool: strips that are bright, and discs that are dim with a bright rim, in every channel alike.
-
-    Places come from what lies between cells (the local minimum), since every channel has it; nuclei leave too little there and are asked
-    about the whole candidate. Fewer than three channels cannot tell a fold from a scar: then both are empty.
-    """
-    folds, bubbles = np.zeros_like(solid), np.zeros_like(solid)
-    if len(light) < MIN_CHANNELS:
-        return folds, bubbles
-    shown = [i for i in range(len(light)) if i != nuclei]
-    floor = np.stack([cv2.erode(cv2.GaussianBlur(channel, (0, 0), 1), np.ones((3, 3), np.uint8)) for channel in light])
-    ratio = np.stack([_over_surroundings(floor[i], solid, um) for i in shown])
-    smallest, margin = MIN_FAULT_UM2 / um**2, max(round(SOFTEN_UM / um), 1)
-    for box, part in _parts(_large((ratio.min(axis=0) > np.sqrt(DOUBLED)) & solid, smallest)):
-        if elongation(part) >= FOLD_LENGTH:
-            beside = _beside(light, floor, box, part, solid, nuclei, um)
-            if min(beside) > DOUBLED:
-                folds[box] |= part
-    whole_level = np.array([np.median(channel[solid]) for channel in floor[shown]]) if solid.any() else np.zeros(len(shown))
-    for reference in (ratio, _ratio_to(floor[shown], whole_level, solid)):  # a bubble may be larger than what counts as surroundings
-        for box, part in _parts(_large(_closed((reference.max(axis=0) < DIMMED) & solid), smallest)):
-            whole = filled(np.pad(part, 1))[1:-1, 1:-1]
-            if roundness(whole) > ROUND and _has_rim(light[shown], box, whole, solid, um):
-                bubbles[box] |= whole
-    return dilated(folds, margin) & solid, dilated(bubbles, round(RIM_UM / um) + margin)
-
-
-def _closed(mask: BoolArray) -> BoolArray:
-    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0, bool)
-
-
-def _around(box: Box, part: BoolArray, solid: BoolArray, first_um: float, last_um: float, um: float) -> tuple[Box, BoolArray, BoolArray]:
-    """Return a wider box, the part in it, and the tissue between two distances from it."""
-    reach = round(last_um / um) + 1
-    wide = slice(max(box[0].start - reach, 0), box[0].stop + reach), slice(max(box[1].start - reach, 0), box[1].stop + reach)
-    inside = np.zeros(solid[wide].shape, bool)
-    y, x = box[0].start - wide[0].start, box[1].start - wide[1].start
-    inside[y : y + part.shape[0], x : x + part.shape[1]] = part
-    far = np.asarray(ndimage.distance_transform_edt(~inside), np.float32) * um
-    return wide, inside, np.asarray((far > first_um) & (far <= last_um) & solid[wide], bool)
-
-
-def _beside(
-    light: FloatArray, floor: FloatArray, box: Box, part: BoolArray, solid: BoolArray, nuclei: int | None, um: float
-) -> list[float]:
-    """Return, per channel, the light of a part over that of the tissue beside it: means of the nuclei, else medians of the floor."""
-    wide, inside, ring = _around(box, part, solid, 2 * SOFTEN_UM, 8 * SOFTEN_UM, um)
-    if not ring.any():
-        return [0.0]
-    found = []
-    for i in range(len(light)):
-        channel = light[i][wide] if i == nuclei else floor[i][wide]
-        here, there = (np.mean(channel[m]) if i == nuclei else np.median(channel[m]) for m in (inside, ring))
-        found.append(float(here) / float(there) if there > 0 else 0.0)
-    return found
-
-
-def _ratio_to(light: FloatArray, level: AnyArray, solid: BoolArray) -> FloatArray:
-    """Return light over one level per channel; 1 where the level or the tissue is missing."""
-    known = level > 0
-    scaled = light / np.where(known, level, 1)[:, None, None].astype(np.float32)
-    return np.asarray(np.where(solid & known[:, None, None], scaled, 1), np.float32)
-
-
-def _has_rim(light: FloatArray, box: Box, part: BoolArray, solid: BoolArray, um: float) -> bool:
-    """Return whether every channel is brighter along a line around a part than beyond it: medians, so that single cells do not count."""
-    wide, _, beyond = _around(box, part, solid, RIM_UM + 2 * SOFTEN_UM, RIM_UM + 6 * SOFTEN_UM, um)
-    _, inside, _ = _around(box, part, solid, 0, RIM_UM + 6 * SOFTEN_UM, um)
-    far = np.asarray(ndimage.distance_transform_edt(~inside), np.float32)
-    lines = [(far > d) & (far <= d + 1) & solid[wide] for d in range(round(RIM_UM / um) + 1)]
-    lines = [line for line in lines if line.sum() >= MIN_LINE_PX]
-    if beyond.sum() < MIN_LINE_PX or not lines:
-        return False
-    return all(max(float(np.median(c[wide][n])) for n in lines) > RIM * float(np.median(c[wide][beyond])) for c in light)
-
-
-def roundness(part: BoolArray) -> float:
-    """Return the area of a part over that of the disc about its centre that holds it: 1 for a disc, 0.64 for a square."""
-    y, x = np.nonzero(part)
-    reach = np.hypot(y - y.mean(), x - x.mean()).max() + 0.5
-    return float(len(y) / (np.pi * reach**2))
-
-
-def _over_surroundings(light: FloatArray, solid: BoolArray, um: float) -> FloatArray:
-    """Return softened light over the median of the tissue around, (h, w) float32; 0 where there is none."""
-    weight = solid.astype(np.float32)
-    sigma = SOFTEN_UM / um
-    soft = cv2.GaussianBlur(np.where(solid, light, 0).astype(np.float32), (0, 0), sigma)
-    soft /= np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 1e-3)
-    step = max(round(REFERENCE_UM / um), 1)
-    mean, share = tile_means(np.where(solid, light, 0), step), tile_means(weight, step)
-    level = np.where(share > 0.25, mean / np.maximum(share, 1e-3), np.nan)
-    around = _median_around(level, REFERENCE_TILES)
-    fit = cv2.resize(np.nan_to_num(around), (around.shape[1] * step, around.shape[0] * step), interpolation=cv2.INTER_LINEAR)
-    fit = fit[: light.shape[0], : light.shape[1]]
-    return np.asarray(np.where(solid & (fit > 0), soft / np.maximum(fit, 1e-3), 0), np.float32)
-
-
-def tile_means(image: AnyArray, step: int) -> FloatArray:
-    """Return means over squares of `step` pixels, (ceil(h / step), ceil(w / step)) float32; what lies beyond the image counts as 0."""
-    h, w = image.shape
-    padded = np.pad(np.asarray(image, np.float32), ((0, -h % step), (0, -w % step)))
-    return np.asarray(padded.reshape(padded.shape[0] // step, step, -1, step).mean((1, 3)), np.float32)
-
-
-def _median_around(level: FloatArray, side: int) -> FloatArray:
-    """Return the median of the known values in side x side squares, the nearest known one where there are none."""
-    if not np.isfinite(level).any():
-        return np.zeros_like(level)
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(level, side // 2, constant_values=np.nan), (side, side))
-    flat = np.sort(windows.reshape(*level.shape, -1), axis=-1)  # NaN last
-    n = np.isfinite(flat).sum(axis=-1)
-    middle = np.take_along_axis(flat, np.maximum(n - 1, 0)[..., None] // 2, axis=-1)[..., 0]
-    unknown = np.asarray(n == 0)
-    if unknown.any():
-        nearest = ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)
-        middle = middle[tuple(nearest)]
-    return np.asarray(middle, np.float32)
 
 
 def out_of_focus(nuclei: FloatArray, usable: BoolArray, um: float, nucleus_um: float) -> tuple[BoolArray, float]:
@@ -356,7 +211,7 @@ def out_of_focus(nuclei: FloatArray, usable: BoolArray, um: float, nucleus_um: f
     sharp = float(np.percentile(blur[known], 25))
     limit = max(merging_blur(nucleus_um), 1.5 * sharp)
     bad = np.nan_to_num(blur) > limit
-    bad = _large(bad, 4)  # a single tile may hold a vessel
+    bad = large(bad, 4)  # a single tile may hold a vessel
     bad |= _enclosed(bad, known)
     h, w = usable.shape
     grown = np.repeat(np.repeat(bad, tile, axis=0), tile, axis=1)[:h, :w]

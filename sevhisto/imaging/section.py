@@ -15,7 +15,7 @@ from sevhisto.imaging.focus import focus
 from sevhisto.imaging.geometry import Layout, side_map, signed_distance
 from sevhisto.imaging.lesion import Core, find_core
 from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
-from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, find_faults, glass_light
+from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, faults_in
 from sevhisto.imaging.stains import optical_density, stains, unmix_stains
 from sevhisto.imaging.tissue import Piece, find_cavity, find_pieces, trim_rim
 from sevhisto.types import (
@@ -168,7 +168,10 @@ def lay_out(
     masked = drawn.excluded[sy, sx] & tissue if drawn.excluded is not None else np.zeros_like(tissue)
     if masked.any():
         flags.append("edited_by_hand")
-    faults = _faults(overview, (sy, sx), outline, cavity, panel, settings)
+    glass = ~overview.mask
+    for p in overview.pieces:
+        glass[p.y0 : p.y1, p.x0 : p.x1] &= ~p.outline
+    faults = faults_in(overview.values, overview.raw, glass, (sy, sx), outline, cavity, panel, overview.um, settings)
     found = {name: part & tissue & ~masked for name, part in faults.masks.items()} if settings.mask_faults else {}
     for name, part in found.items():
         masked |= part
@@ -188,25 +191,6 @@ def lay_out(
         found,
     )
     return layout, box, [*flags, *faults.flags, *core.flags], core.contrast, faults
-
-
-def _faults(
-    overview: SlideOverview,
-    box: tuple[slice, slice],
-    outline: BoolArray,
-    cavity: BoolArray,
-    panel: PanelSettings,
-    settings: ImagingSettings,
-) -> Faults:
-    tissue = overview.mask.copy()
-    for p in overview.pieces:
-        tissue[p.y0 : p.y1, p.x0 : p.x1] |= p.outline
-    nuclei = panel.marker_of_role("nuclei")
-    row = None if nuclei is None else panel.markers.index(nuclei)
-    glass = glass_light(overview.values, tissue, overview.um)
-    here = (slice(None), *box)
-    raw = overview.raw[here]
-    return find_faults(overview.values[here], raw, glass, outline, cavity, row, overview.um, settings.nucleus_diameter_um)
 
 
 def _outline(overview: SlideOverview, piece: int | None) -> tuple[tuple[int, int, int, int], BoolArray, list[str]]:
@@ -264,6 +248,7 @@ class Plan:
     flags : what the layout has to tell
     contrast : of the lesion core against its surroundings, NaN where not measured
     masks : as in SectionRecord
+    faults : shares and numbers of its faults, for the record
     """
 
     layout: Layout
@@ -272,6 +257,7 @@ class Plan:
     flags: tuple[str, ...]
     contrast: float
     masks: dict[str, AnyArray]
+    faults: dict[str, Any]
 
 
 def plan_section(
@@ -297,13 +283,13 @@ def plan_section(
     find_lesion : False for controls, which are measured over all their tissue
     """
     whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_landmark(c) for c in panel.channels]})
-    layout, box, flags, contrast, faults = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
+    layout, box, flags, contrast, found = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
     if not find_lesion:
         flags = [f for f in flags if f != "no_landmark"]
     y0, x0 = overview.corner[0] + box[0] * overview.factor, overview.corner[1] + box[2] * overview.factor
     y1, x1 = overview.corner[0] + box[1] * overview.factor, overview.corner[1] + box[3] * overview.factor
     shape = (min(y1, slide_shape[0]) - y0, min(x1, slide_shape[1]) - x0)
-    return Plan(layout, (y0, x0), shape, tuple(flags), contrast, _masks(overview, layout, box, correction, panel))
+    return Plan(layout, (y0, x0), shape, tuple(flags), contrast, _masks(overview, layout, box, correction, panel), found.facts())
 
 
 def measure_section(
@@ -338,7 +324,7 @@ def measure_section(
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
         "saturated_px": [int(v) for v in sums.saturated_px],
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
-        "faults": faults.facts(),
+        "faults": plan.faults,
         "flags": sorted(set(flags)),
     }
     return SectionRecord(

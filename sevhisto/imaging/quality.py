@@ -67,7 +67,10 @@ def faults_in(
     """Return the faults of the section in a box of a slide's overview; `glass` : (h, w) bool of the slide, where no tissue is."""
     nuclei = panel.marker_of_role("nuclei")
     row = None if nuclei is None else panel.markers.index(nuclei)
-    level, here = glass_light(values, ~glass, um), (slice(None), *box)
+    here = (slice(None), *box)
+    # clumps of glowing cells are bright in every channel too, but not in a stain of the tissue itself, which they displace
+    told_apart = panel.marker_of_role("landmark") is not None
+    level = glass_light(values, ~glass, um) if told_apart else None
     return find_faults(values[here], raw[here], level, outline, cavity, row, um, settings.nucleus_diameter_um)
 
 
@@ -87,7 +90,7 @@ def find_faults(
     ----------
     values : (n_markers, h, w) float32, uncorrected intensity
     raw : (n_channels, h, w) float32, pixels as in the file
-    glass : (n_markers,) intensity of the slide's glass; None where it shows none: then nothing is said of folds and bubbles
+    glass : (n_markers,) intensity of the slide's glass; where None, nothing is said of folds and bubbles
     outline : (h, w) bool, tissue with its holes filled
     cavity : (h, w) bool, holes that count as cavity
     nuclei : row of the nuclear stain, where there is one
@@ -116,8 +119,7 @@ def find_faults(
             found.masks[name] = part
             found.share[name] = float(part.sum() / outline.sum())
             free &= ~part
-    blurred = found.blur_um > merging_blur(nucleus_um)
-    more = [name for name, there in (("torn", notched), ("cavity_open", opened), ("out_of_focus", blurred)) if there]
+    more = [name for name, there in (("torn", notched), ("cavity_open", opened)) if there]
     found.flags = sorted({*found.masks, *more})
     return found
 

@@ -282,7 +282,7 @@ def plan_section(
     piece : from 1; None takes all tissue of the slide as one section
     find_lesion : False for controls, which are measured over all their tissue
     """
-    whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_landmark(c) for c in panel.channels]})
+    whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_cue(c) for c in panel.channels]})
     layout, box, flags, contrast, found = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
     if not find_lesion:
         flags = [f for f in flags if f != "no_landmark"]
@@ -342,8 +342,8 @@ def measure_section(
     )
 
 
-def _no_landmark(channel: Any) -> Any:
-    return channel.model_copy(update={"role": "other"}) if channel.role == "landmark" else channel
+def _no_cue(channel: Any) -> Any:
+    return channel.model_copy(update={"role": "other"}) if channel.role in ("landmark", "nuclei") else channel
 
 
 def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correction: Correction) -> list[str]:

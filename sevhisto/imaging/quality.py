@@ -26,6 +26,9 @@ FAULT_NAMES = ("missing_data", "torn", "folded", "bubble", "out_of_focus")
 NO_CAVITY = ("missing_data", "torn")
 """Holes that are no cavity."""
 TILE_UM = 96.0
+FILLED_BOX = 0.95
+MIN_TILES = 4
+"""A blurred tile alone may hold a vessel or a tract; focus is lost over areas."""
 MIN_GLASS_PX = 400
 """The median of so many pixels is known to a fifteenth of their spread."""
 
@@ -111,7 +114,7 @@ def find_faults(
     soft = np.zeros_like(outline)
     if nuclei is not None:
         usable = solid & ~folded & ~bubble
-        soft, found.blur_um = out_of_focus(values[nuclei], usable, um, nucleus_um)
+        soft, found.blur_um = out_of_focus(values, usable, um, nucleus_um)
     free = np.ones_like(outline)
     for name, mask in zip(FAULT_NAMES, (missing, torn, folded, bubble, soft), strict=True):
         part = mask & outline & free
@@ -147,11 +150,16 @@ def glass_light(values: FloatArray, tissue: BoolArray, um: float) -> FloatArray 
 def missing_data(raw: FloatArray, outline: BoolArray, um: float) -> BoolArray:
     """Return where every channel is exactly 0 over a whole patch inside the outline: a field that was not scanned, (h, w) bool.
 
-    A camera's noise leaves no pixel at 0 in all channels, and no mean of many; black background of a processed image is not inside tissue
-    in every channel at once.
+    A field has straight sides. The dark of a processed 8-bit image is 0 too, but has the shape of what it surrounds.
     """
     void = np.asarray((raw == 0).all(axis=0) & outline, bool)
-    return large(dilated(eroded(void, 1), 1) & void, MIN_FAULT_UM2 / um**2)
+    found = np.zeros_like(void)
+    for box, part in parts(large(void, MIN_FAULT_UM2 / um**2)):
+        rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+        whole = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
+        if part.sum() > FILLED_BOX * whole:
+            found[box] |= part
+    return found
 
 
 def tears(cavity: BoolArray, outline: BoolArray, um: float) -> tuple[BoolArray, bool]:
@@ -195,29 +203,28 @@ def notches(outline: BoolArray, um: float) -> BoolArray:
     return out
 
 
-def out_of_focus(nuclei: FloatArray, usable: BoolArray, um: float, nucleus_um: float) -> tuple[BoolArray, float]:
-    """Return the part of a section whose nuclei are blurred until neighbours merge, (h, w) bool, and the section's median blur (um).
+def out_of_focus(values: FloatArray, usable: BoolArray, um: float, nucleus_um: float) -> tuple[BoolArray, float]:
+    """Return the part of a section that is out of focus, (h, w) bool, and the section's median blur (um).
 
-    Only a part can be masked: its tiles are blurred half as much again as the sharper quarter of the section too. A section that is
-    blurred all over has no sharp part to tell it from large nuclei; its median says it.
+    A tile is as sharp as its sharpest channel: what is out of focus is so in all, while the structures of one stain can be large. It must be
+    blurred until touching nuclei merge, and twice as much as the sharper quarter of the section: how fine the finest structures are differs
+    between panels. So a section that is blurred all over has no such part; its median tells it from others of its batch.
     """
     tile = max(round(TILE_UM / um), 8)
-    level = float(np.median(nuclei[usable])) if usable.any() else 0.0
-    nuclei = np.where(usable, nuclei - level, 0).astype(np.float32)  # no step where the tissue ends
-    blur = blur_of_tiles(nuclei, usable, um, nucleus_um, tile)
-    known = np.isfinite(blur)
     out = np.zeros_like(usable)
+    if not usable.any():
+        return out, float("nan")
+    blur = np.full((-(-usable.shape[0] // tile), -(-usable.shape[1] // tile)), np.nan, np.float32)
+    for channel in values:
+        flat = np.where(usable, channel - np.median(channel[usable]), 0).astype(np.float32)  # no step where the tissue ends
+        blur = np.fmin(blur, blur_of_tiles(flat, usable, um, nucleus_um, tile))
+    known = np.isfinite(blur)
     if not known.any():
         return out, float("nan")
-    middle = float(np.median(blur[known]))
-    sharp = float(np.percentile(blur[known], 25))
-    limit = max(merging_blur(nucleus_um), 1.5 * sharp)
-    bad = np.nan_to_num(blur) > limit
-    bad = large(bad, 4)  # a single tile may hold a vessel
+    middle, sharp = (float(v) for v in np.percentile(blur[known], (50, 25)))
+    bad = large(np.nan_to_num(blur) > max(merging_blur(nucleus_um), 2 * sharp), MIN_TILES)
     bad |= _enclosed(bad, known)
-    h, w = usable.shape
-    grown = np.repeat(np.repeat(bad, tile, axis=0), tile, axis=1)[:h, :w]
-    out[: grown.shape[0], : grown.shape[1]] = grown
+    out |= np.repeat(np.repeat(bad, tile, axis=0), tile, axis=1)[: out.shape[0], : out.shape[1]]
     return out, middle
 
 

@@ -236,7 +236,13 @@ def _exposure(section: PhantomSection, factor: float, rng: np.random.Generator) 
 
 
 def _seam_steps(section: PhantomSection, step: float, rng: np.random.Generator) -> tuple[Image, BoolArray]:
-    return _whole(_remade(section, seam=step, shading=step))
+    """Fields of the camera, each with a gain of its own and a vignette; one stage moves for all channels."""
+    spec, light = section.spec, _light(section)
+    place = [np.arange(n) * spec.um_per_px / spec.camera_field_um + rng.uniform() for n in light.shape[1:]]
+    gain = np.exp(step * rng.normal(size=[int(p[-1]) + 1 for p in place]))
+    bow = [(p % 1 - 0.5) ** 2 * 4 * step for p in place]
+    field = gain[place[0].astype(int)][:, place[1].astype(int)] * (1 + step - bow[0][:, None] - bow[1][None, :])
+    return _whole(_seen(spec, light * field.astype(np.float32)))
 
 
 def _seam_shift(section: PhantomSection, shift_um: float, rng: np.random.Generator) -> tuple[Image, BoolArray]:

@@ -218,6 +218,8 @@ SECTIONS = Table(
         _n("n_puncta", "spots of a tracer whose contrast is at or above puncta_threshold", "", True, required=False),
         _n("puncta_threshold", "threshold on the contrast of spots; empty where no control gives one", "grey", required=False),
         _n("focus", "fine detail in the section, to compare for one marker and scanner only", required=False),
+        _t("verdict", "keep, review or exclude: advice on the whole section; nothing is left out because of it", False),
+        _t("reasons", "why, joined by ;", False),
     ),
     key=("animal", "section", "panel", "zone", "marker"),
 )

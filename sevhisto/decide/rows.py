@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,7 @@ class SectionSummary:
     fibres : {marker: (n_zones, 64, 3) int64}
     puncta : {marker: (n_zones, N_INTENSITY) int64}, spots by contrast
     focus : {marker: focus of the whole section}
+    faults : as in the record's meta
     in_zone : (n_zones, n_cells) bool
     cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
     """
@@ -93,6 +95,7 @@ class SectionSummary:
     fibres: dict[str, IntArray] = field(default_factory=dict)
     puncta: dict[str, IntArray] = field(default_factory=dict)
     focus: dict[str, float] = field(default_factory=dict)
+    faults: dict[str, Any] = field(default_factory=dict)
 
 
 def panel_settings(config: StudyConfig, panel: str) -> PanelSettings:
@@ -140,6 +143,7 @@ def summarise(row: SectionRow, config: StudyConfig) -> SectionSummary:
     summary.fibres = {m: _by_zone(f, zones) for m, f in record.fibres.items()}
     summary.puncta = {m: _by_zone(p, zones) for m, p in record.puncta.items()}
     summary.focus = {m: float(v) for m, v in record.meta.get("focus", {}).items() if v is not None}
+    summary.faults = record.meta.get("faults", {})
     return summary
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.config import ChannelSettings, StudyConfig
+from sevhisto.decide.quality import Verdict, section_key, verdicts
 from sevhisto.decide.rows import COARSE_OF_FINE, REFERENCE, SectionRow, SectionSummary, panel_settings, summarise
 from sevhisto.decide.thresholds import Threshold, ThresholdKey
 from sevhisto.registry import join_flags
@@ -46,16 +47,19 @@ def section_table(
     sections: Iterable[SectionRow | SectionSummary], thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig
 ) -> pd.DataFrame:
     """Return the rows of all measured sections (see `section_rows`), in the order given."""
+    measured = [s if isinstance(s, SectionSummary) else summarise(s, config) for s in sections if not _without_record(s)]
+    found = verdicts(measured, thresholds, config)
     blocks = []
-    for section in sections:
-        if isinstance(section, SectionRow):
-            if section.record is None:
-                continue
-            section = summarise(section, config)
-        blocks += [_marker_rows(section, i, thresholds, config) for i in range(len(section.markers))]
+    for summary in measured:
+        verdict = found[section_key(summary)]
+        blocks += [_marker_rows(summary, i, thresholds, config, verdict) for i in range(len(summary.markers))]
     if not blocks:
         return SECTIONS.conform(pd.DataFrame(columns=SECTIONS.names))
     return SECTIONS.conform(pd.DataFrame({name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}))
+
+
+def _without_record(section: SectionRow | SectionSummary) -> bool:
+    return isinstance(section, SectionRow) and section.record is None
 
 
 def threshold_bin(value: float) -> int:
@@ -78,7 +82,9 @@ def _threshold(summary: SectionSummary, marker: str, thresholds: Mapping[Thresho
     return thresholds[key]
 
 
-def _marker_rows(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig) -> Columns:
+def _marker_rows(
+    summary: SectionSummary, i: int, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig, verdict: Verdict
+) -> Columns:
     row, n = summary.row, len(summary.zones)
     marker = summary.markers[i]
     threshold = _threshold(summary, marker, thresholds)
@@ -111,7 +117,9 @@ def _marker_rows(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdK
         "threshold_source": threshold.source,
         "puncta_threshold": threshold.puncta,
         "focus": summary.focus.get(marker, np.nan),
-        "flags": join_flags(summary.flags | threshold.flags),
+        "verdict": verdict.verdict,
+        "reasons": "; ".join(verdict.reasons),
+        "flags": join_flags(summary.flags | threshold.flags | verdict.flags.get("", set()) | verdict.flags.get(marker, set())),
     }
     constant = {k: np.full(n, v, dtype=object if isinstance(v, str) else float) for k, v in words.items()}
     return {**constant, "zone": np.array([z.name for z in summary.zones], object), **measures}

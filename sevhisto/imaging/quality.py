@@ -6,6 +6,7 @@ tissue glows in all of them. Every limit is a size or a ratio with a reason besi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +16,12 @@ from scipy import ndimage
 
 from sevhisto.config import ImagingSettings, PanelSettings
 from sevhisto.imaging.background import GLASS_MARGIN_UM
-from sevhisto.imaging.bending import MIN_FAULT_UM2, SOFTEN_UM, bent_light
+from sevhisto.imaging.bending import MIN_FAULT_UM2, SOFTEN_UM, bent_light, tile_means
 from sevhisto.imaging.blobs import Box, elongation, half_width, large, parts
 from sevhisto.imaging.defocus import blur_of_tiles, merging_blur
 from sevhisto.imaging.geometry import dilated, eroded, filled
-from sevhisto.types import AnyArray, BoolArray, FloatArray
+from sevhisto.imaging.seams import seam_step
+from sevhisto.types import AnyArray, BoolArray, FloatArray, PixelSource
 
 FAULT_NAMES = ("missing_data", "torn", "folded", "bubble", "out_of_focus")
 """What can cover a part of a section, in the order of their codes in the record's mask `faults` (from 1)."""
@@ -27,6 +29,11 @@ NO_CAVITY = ("missing_data", "torn")
 """Holes that are no cavity."""
 TILE_UM = 96.0
 FILLED_BOX = 0.95
+CLIPPED_SHARE = 0.01
+"""A camera whose offset is 2.3 sd of its noise or less; then the mean of dark tissue is too high."""
+WINDOW_PX, N_WINDOWS = 256, 8
+SEAM_STEP = 0.08
+"""Of brightness: shading correction leaves 1 to 5 %."""
 MIN_TILES = 4
 """A blurred tile alone may hold a vessel or a tract; focus is lost over areas."""
 MIN_GLASS_PX = 400
@@ -43,17 +50,25 @@ class Faults:
     blur_um : median blur of the nuclear stain over the section (sigma, um); NaN where it cannot be told
     flags : names of what was found, also of what covers no part
     share : {name: share of the outline that it covers}
+    light : {marker: median intensity of the tissue above the glass}; empty where no glass is seen
+    seam_step : see `seams.seam_step`
     """
 
     masks: dict[str, BoolArray] = field(default_factory=dict)
     blur_um: float = float("nan")
     flags: list[str] = field(default_factory=list)
     share: dict[str, float] = field(default_factory=dict)
+    light: dict[str, float] = field(default_factory=dict)
+    seam_step: float = float("nan")
 
     def facts(self) -> dict[str, Any]:
         """Return what goes into the record: the share of the outline that each fault covers, and numbers of the whole section."""
-        blur = None if np.isnan(self.blur_um) else round(self.blur_um, 3)
-        return {"share": {name: round(v, 6) for name, v in self.share.items()}, "blur_um": blur}
+        numbers = {"blur_um": self.blur_um, "seam_step": self.seam_step}
+        return {
+            "share": {name: round(v, 6) for name, v in self.share.items()},
+            "light": {marker: round(v, 3) for marker, v in self.light.items()},
+            **{name: None if np.isnan(v) else round(v, 4) for name, v in numbers.items()},
+        }
 
 
 def faults_in(
@@ -71,10 +86,14 @@ def faults_in(
     nuclei = panel.marker_of_role("nuclei")
     row = None if nuclei is None else panel.markers.index(nuclei)
     here = (slice(None), *box)
+    level = glass_light(values, ~glass, um)
     # clumps of glowing cells are bright in every channel too, but not in a stain of the tissue itself, which they displace
-    told_apart = panel.marker_of_role("landmark") is not None
-    level = glass_light(values, ~glass, um) if told_apart else None
-    return find_faults(values[here], raw[here], level, outline, cavity, row, um, settings.nucleus_diameter_um)
+    bends = panel.marker_of_role("landmark") is not None
+    found = find_faults(values[here], raw[here], level, outline, cavity, row, bends, um, settings.nucleus_diameter_um)
+    free = outline & ~cavity & ~np.logical_or.reduce([np.zeros_like(outline), *found.masks.values()])
+    if level is not None and free.any():
+        found.light = {m: float(np.median(v[free]) - g) for m, v, g in zip(panel.markers, values[here], level, strict=True)}
+    return found
 
 
 def find_faults(
@@ -84,6 +103,7 @@ def find_faults(
     outline: BoolArray,
     cavity: BoolArray,
     nuclei: int | None,
+    bends: bool,
     um: float,
     nucleus_um: float,
 ) -> Faults:
@@ -93,10 +113,11 @@ def find_faults(
     ----------
     values : (n_markers, h, w) float32, uncorrected intensity
     raw : (n_channels, h, w) float32, pixels as in the file
-    glass : (n_markers,) intensity of the slide's glass; where None, nothing is said of folds and bubbles
+    glass : (n_markers,) intensity of the slide's glass; where None, nothing is said of folds, bubbles, seams and focus
     outline : (h, w) bool, tissue with its holes filled
     cavity : (h, w) bool, holes that count as cavity
     nuclei : row of the nuclear stain, where there is one
+    bends : whether folds, bubbles and seams are sought
     um : overview pixel size
     nucleus_um : diameter of a typical nucleus
     """
@@ -108,11 +129,12 @@ def find_faults(
     notched = bool(notches(outline | missing, um).any())
     solid = outline & ~cavity & ~missing
     folded = bubble = np.zeros_like(outline)
-    if glass is not None:
+    if glass is not None and bends:
         light = values - glass[:, None, None]
         folded, bubble = bent_light(light, solid, nuclei, um)
+        found.seam_step = seam_step(light, eroded(solid, max(round(SOFTEN_UM / um), 1)), um)
     soft = np.zeros_like(outline)
-    if nuclei is not None:
+    if glass is not None and nuclei is not None:
         usable = solid & ~folded & ~bubble
         soft, found.blur_um = out_of_focus(values, usable, um, nucleus_um)
     free = np.ones_like(outline)
@@ -122,7 +144,7 @@ def find_faults(
             found.masks[name] = part
             found.share[name] = float(part.sum() / outline.sum())
             free &= ~part
-    more = [name for name, there in (("torn", notched), ("cavity_open", opened)) if there]
+    more = [name for name, there in (("torn", notched), ("cavity_open", opened), ("seams", found.seam_step > SEAM_STEP)) if there]
     found.flags = sorted({*found.masks, *more})
     return found
 
@@ -145,6 +167,29 @@ def glass_light(values: FloatArray, tissue: BoolArray, um: float) -> FloatArray 
     if glass.sum() < MIN_GLASS_PX:
         return None
     return np.array([np.median(channel[glass]) for channel in values], np.float32)
+
+
+def clipped_share(source: PixelSource, channels: Sequence[int], tissue: BoolArray, factor: int) -> FloatArray:
+    """Return the share of tissue pixels at 0 in each channel, (n_channels,) float32, from a few windows; NaN without tissue.
+
+    Parameters
+    ----------
+    source : the section at full resolution
+    tissue : (h, w) bool, at overview resolution, examined
+    factor : full-resolution pixels per overview pixel
+    """
+    side = max(WINDOW_PX // factor, 1)
+    share = tile_means(tissue, side)
+    places = np.argwhere(share > 0.5) if (share > 0.5).any() else np.argwhere(share > 0)
+    chosen = places[np.unique(np.linspace(0, max(len(places) - 1, 0), N_WINDOWS).astype(int))] if len(places) else places
+    zero, n = np.zeros(len(channels)), 0
+    for ty, tx in chosen * side:
+        y0, x0 = int(ty) * factor, int(tx) * factor
+        pixels = source.read(channels, y0, min(y0 + side * factor, source.shape[0]), x0, min(x0 + side * factor, source.shape[1]))
+        here = tissue[ty : ty + side, tx : tx + side].repeat(factor, axis=0).repeat(factor, axis=1)[: pixels.shape[1], : pixels.shape[2]]
+        zero += [int(np.count_nonzero(plane[here] == 0)) for plane in pixels[:, : here.shape[0], : here.shape[1]]]
+        n += int(here.sum())
+    return np.asarray(zero / n if n else np.full(len(channels), np.nan), np.float32)
 
 
 def missing_data(raw: FloatArray, outline: BoolArray, um: float) -> BoolArray:
@@ -206,9 +251,9 @@ def notches(outline: BoolArray, um: float) -> BoolArray:
 def out_of_focus(values: FloatArray, usable: BoolArray, um: float, nucleus_um: float) -> tuple[BoolArray, float]:
     """Return the part of a section that is out of focus, (h, w) bool, and the section's median blur (um).
 
-    A tile is as sharp as its sharpest channel: what is out of focus is so in all, while the structures of one stain can be large. It must be
-    blurred until touching nuclei merge, and twice as much as the sharper quarter of the section: how fine the finest structures are differs
-    between panels. So a section that is blurred all over has no such part; its median tells it from others of its batch.
+    A tile is as sharp as its sharpest channel: what is out of focus is so in all, while the structures of one stain can be large. It must
+    be blurred until touching nuclei merge, and twice as much as the sharper quarter of the section, since panels differ in how fine their
+    finest structures are. A section that is blurred all over has no such part; its median tells it from others of its batch.
     """
     tile = max(round(TILE_UM / um), 8)
     out = np.zeros_like(usable)

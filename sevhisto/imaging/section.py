@@ -16,6 +16,7 @@ from sevhisto.imaging.geometry import Layout, side_map, signed_distance
 from sevhisto.imaging.lesion import Core, find_core
 from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
 from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, faults_in
+from sevhisto.imaging.seams import shows_nothing
 from sevhisto.imaging.stains import optical_density, stains, unmix_stains
 from sevhisto.imaging.tissue import Piece, find_cavity, find_pieces, trim_rim
 from sevhisto.types import (
@@ -162,6 +163,8 @@ def lay_out(
     `piece` counts from 1; None takes all tissue of the slide as one section. SlideError where the slide has fewer pieces.
     """
     box, outline, flags = _outline(overview, piece)
+    if "whole_field" in flags and shows_nothing(overview.values):
+        outline[:], flags = False, ["no_tissue"]
     sy, sx = slice(box[0], box[1]), slice(box[2], box[3])
     tissue = trim_rim(outline, overview.um, settings.meninges_um)
     cavity = find_cavity(overview.mask[sy, sx], tissue, overview.um, settings)
@@ -173,10 +176,8 @@ def lay_out(
         glass[p.y0 : p.y1, p.x0 : p.x1] &= ~p.outline
     faults = faults_in(overview.values, overview.raw, glass, (sy, sx), outline, cavity, panel, overview.um, settings)
     found = {name: part & tissue & ~masked for name, part in faults.masks.items()} if settings.mask_faults else {}
-    for name, part in found.items():
-        masked |= part
-        if name in NO_CAVITY:
-            cavity &= ~part
+    masked = np.logical_or.reduce([masked, *found.values()])
+    cavity &= ~np.logical_or.reduce([np.zeros_like(cavity), *(found[n] for n in NO_CAVITY if n in found)])
     outline_drawn = None if drawn.core is None else drawn.core[sy, sx]
     core = _core(overview.values[:, sy, sx], correction, tissue, cavity & ~masked, outline_drawn, panel, overview.um, settings)
     layout = Layout(

@@ -72,6 +72,16 @@ _FLAGS = [
     ),
     Flag("axis_uncertain", "section", "the section is hardly longer than wide: the direction of its fibres against its axis is not known"),
     Flag("saturated", "section", "more than 0.1 % of a channel's tissue pixels are at the top of the range"),
+    Flag("missing_data", "section", "part of the section has no data (0 in every channel): left out"),
+    Flag("torn", "section", "a gap reaches into the section from outside: it counts as neither tissue nor cavity"),
+    Flag("cavity_open", "section", "a cavity reaches the outer border: it may be a tear"),
+    Flag("folded", "section", "a strip is bright in every channel alike, as tissue lying double: left out"),
+    Flag("bubble", "section", "a disc is dim with a bright rim in every channel, as under a bubble of air: left out"),
+    Flag("out_of_focus", "section", "nuclei are blurred until neighbours merge: that part was left out, unless it is the whole section"),
+    Flag("seams", "section", "brightness steps along straight lines, as between badly joined camera fields"),
+    Flag("clipped", "section", "more than 1 % of a channel's tissue pixels are at 0: its background was cut off"),
+    Flag("exposure_differs", "section", "this channel's tissue is 1.5 times brighter or darker than in the batch: look at its exposure"),
+    Flag("unstained", "section", "almost none of this stain's area is there, which like sections of the batch have"),
     Flag("constant_channel", "section", "a channel holds one value only over the tissue"),
     Flag("offset_assumed_zero", "section", "no control told the background of this batch: nothing was subtracted"),
     Flag("offset_from_samples", "section", "no control told the background of this batch: glass of its samples did"),
@@ -132,6 +142,8 @@ _FLAGS = [
     Flag("ratio_undefined", "result", "a value is zero or negative: no ratio can be given"),
     Flag("dpi_mixed", "result", "animals were killed at different days: they are not compared"),
 ]
+FAULT_FLAGS = ("missing_data", "torn", "cavity_open", "folded", "bubble", "out_of_focus", "seams", "clipped", "saturated")
+"""Flags for which a person should look at the section; the batch adds exposure_differs and unstained."""
 FLAGS: dict[str, Flag] = {f.name: f for f in _FLAGS}
 
 

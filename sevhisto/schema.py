@@ -241,6 +241,8 @@ SECTIONS = Table(
             required=False,
         ),
         _n("focus", "fine detail in the section, to compare for one marker and scanner only", required=False),
+        _t("verdict", "keep, review or exclude: advice on the whole section; nothing is left out because of it", False),
+        _t("reasons", "why, joined by ;", False),
     ),
     key=("animal", "section", "panel", "zone", "marker"),
 )

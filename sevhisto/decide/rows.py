@@ -84,6 +84,7 @@ class SectionSummary:
     has_core : whether the section has a lesion core
     axis_deg : direction of the section's long axis in the image, from x towards y (down); NaN where it has none
     dyes : markers that are a brightfield dye, read as its excess over the counterstain
+    faults : as in the record's meta
     in_zone : (n_zones, n_cells) bool
     cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
     """
@@ -113,6 +114,7 @@ class SectionSummary:
     axis_deg: float = np.nan
     near_vessel: dict[str, IntArray] = field(default_factory=dict)
     dyes: frozenset[str] = frozenset()
+    faults: dict[str, Any] = field(default_factory=dict)
 
 
 def panel_settings(config: StudyConfig, panel: str) -> PanelSettings:
@@ -177,6 +179,7 @@ def _summary(row: SectionRow, record: SectionRecord, zones: tuple[Zone, ...], pa
     axis = record.meta.get("axis_deg")
     summary.axis_deg = np.nan if axis is None else float(axis)
     summary.dyes = frozenset(record.meta.get("dyes", []))
+    summary.faults = record.meta.get("faults", {})
     return summary
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from sevhisto.config import ChannelSettings, StudyConfig
 from sevhisto.decide.fibres import level_set, rotated
+from sevhisto.decide.quality import KEPT, Verdict, section_key, verdicts
 from sevhisto.decide.rows import COARSE_OF_FINE, REFERENCE, SUBSET, SectionRow, SectionSummary, panel_settings, summarise
 from sevhisto.decide.thresholds import Threshold, ThresholdKey
 from sevhisto.registry import join_flags
@@ -48,19 +49,16 @@ def section_table(
     sections: Iterable[SectionRow | SectionSummary], thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig
 ) -> pd.DataFrame:
     """Return the rows of all measured sections (see `section_rows`), in the order given."""
-    blocks = []
-    for section in sections:
-        if isinstance(section, SectionRow):
-            if section.record is None:
-                continue
-            section = summarise(section, config)
-        blocks.append(section_columns(section, thresholds, config))
-    return joined(blocks)
+    measured = [s if isinstance(s, SectionSummary) else summarise(s, config) for s in sections if not _without_record(s)]
+    found = verdicts(measured, thresholds, config)
+    return joined([section_columns(s, thresholds, config, found[section_key(s)]) for s in measured])
 
 
-def section_columns(section: SectionSummary, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig) -> Columns:
+def section_columns(
+    section: SectionSummary, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig, verdict: Verdict = KEPT
+) -> Columns:
     """Return the rows of one section as plain arrays, one per column; `joined` makes tables of many."""
-    blocks = [_marker_rows(section, i, thresholds, config) for i in range(len(section.markers))]
+    blocks = [_marker_rows(section, i, thresholds, config, verdict) for i in range(len(section.markers))]
     return {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}
 
 
@@ -69,6 +67,10 @@ def joined(blocks: Sequence[Columns]) -> pd.DataFrame:
     if not blocks:
         return SECTIONS.conform(pd.DataFrame(columns=SECTIONS.names))
     return SECTIONS.conform(pd.DataFrame({name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}))
+
+
+def _without_record(section: SectionRow | SectionSummary) -> bool:
+    return isinstance(section, SectionRow) and section.record is None
 
 
 def threshold_bin(value: float) -> int:
@@ -91,7 +93,9 @@ def _threshold(summary: SectionSummary, marker: str, thresholds: Mapping[Thresho
     return thresholds[key]
 
 
-def _marker_rows(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig) -> Columns:
+def _marker_rows(
+    summary: SectionSummary, i: int, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig, verdict: Verdict = KEPT
+) -> Columns:
     row, n = summary.row, len(summary.zones)
     marker = summary.markers[i]
     threshold = _threshold(summary, marker, thresholds)
@@ -127,7 +131,9 @@ def _marker_rows(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdK
         "threshold_source": threshold.source,
         "puncta_threshold": threshold.puncta,
         "focus": summary.focus.get(marker, np.nan),
-        "flags": join_flags(summary.flags | threshold.flags),
+        "verdict": verdict.verdict,
+        "reasons": "; ".join(verdict.reasons),
+        "flags": join_flags(summary.flags | threshold.flags | verdict.flags.get("", set()) | verdict.flags.get(marker, set())),
     }
     constant = {k: np.full(n, v, dtype=object if isinstance(v, str) else float) for k, v in words.items()}
     return {**constant, "zone": np.array([z.name for z in summary.zones], object), **measures}

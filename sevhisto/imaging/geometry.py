@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -20,10 +20,11 @@ class Layout:
     factor : full-resolution pixels per overview pixel
     um : size of an overview pixel
     tissue : (h, w) bool, the section's outline, filled
-    cavity, masked : (h, w) bool, inside tissue; cavity is tissue-free, masked is excluded by a person
+    cavity, masked : (h, w) bool, inside tissue; cavity is tissue-free, masked is excluded by a person or a fault
     core : (h, w) bool, lesion core including its cavity; empty without a lesion
     distance : (h, w) float32, signed distance to the core's border in um, negative inside; NaN without a core
     side : (h, w) uint8, 0 or 1
+    faults : {name: (h, w) bool}, parts of `masked` that the program found
     """
 
     factor: int
@@ -34,6 +35,7 @@ class Layout:
     core: BoolArray
     distance: FloatArray
     side: AnyArray
+    faults: dict[str, BoolArray] = field(default_factory=dict)
 
     @property
     def has_core(self) -> bool:

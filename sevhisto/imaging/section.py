@@ -15,6 +15,8 @@ from sevhisto.imaging.focus import focus
 from sevhisto.imaging.geometry import Layout, long_axis_deg, side_map, signed_distance
 from sevhisto.imaging.lesion import Core, find_core
 from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
+from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, faults_in
+from sevhisto.imaging.seams import shows_nothing
 from sevhisto.imaging.stains import dye_markers, optical_density, stains, unmix_stains
 from sevhisto.imaging.tissue import Piece, find_cavity, find_pieces, trim_rim
 from sevhisto.types import (
@@ -160,18 +162,27 @@ def lay_out(
     settings: ImagingSettings,
     longitudinal: bool,
     flipped: bool,
-) -> tuple[Layout, tuple[int, int, int, int], list[str], float]:
-    """Return the section's layout, its box on the overview (y0, y1, x0, x1), flags and the lesion's contrast.
+) -> tuple[Layout, tuple[int, int, int, int], list[str], float, Faults]:
+    """Return the section's layout, its box on the overview (y0, y1, x0, x1), flags, the lesion's contrast, and its faults.
 
     `piece` counts from 1; None takes all tissue of the slide as one section. SlideError where the slide has fewer pieces.
     """
     box, outline, flags = _outline(overview, piece)
+    if "whole_field" in flags and shows_nothing(overview.values):
+        outline[:], flags = False, ["no_tissue"]
     sy, sx = slice(box[0], box[1]), slice(box[2], box[3])
     tissue = trim_rim(outline, overview.um, settings.meninges_um)
     cavity = find_cavity(overview.mask[sy, sx], tissue, overview.um, settings)
     masked = drawn.excluded[sy, sx] & tissue if drawn.excluded is not None else np.zeros_like(tissue)
     if masked.any():
         flags.append("edited_by_hand")
+    glass = ~overview.mask
+    for p in overview.pieces:
+        glass[p.y0 : p.y1, p.x0 : p.x1] &= ~p.outline
+    faults = faults_in(overview.values, overview.raw, glass, (sy, sx), outline, cavity, panel, overview.um, settings)
+    found = {name: part & tissue & ~masked for name, part in faults.masks.items()} if settings.mask_faults else {}
+    masked = np.logical_or.reduce([masked, *found.values()])
+    cavity &= ~np.logical_or.reduce([np.zeros_like(cavity), *(found[n] for n in NO_CAVITY if n in found)])
     outline_drawn = None if drawn.core is None else drawn.core[sy, sx]
     core = _core(overview.values[:, sy, sx], correction, tissue, cavity & ~masked, outline_drawn, panel, overview.um, settings)
     layout = Layout(
@@ -183,8 +194,9 @@ def lay_out(
         core.mask,
         signed_distance(core.mask, overview.um),
         side_map(tissue, core.mask, longitudinal, flipped),
+        found,
     )
-    return layout, box, [*flags, *core.flags], core.contrast
+    return layout, box, [*flags, *faults.flags, *core.flags], core.contrast, faults
 
 
 def _outline(overview: SlideOverview, piece: int | None) -> tuple[tuple[int, int, int, int], BoolArray, list[str]]:
@@ -242,6 +254,7 @@ class Plan:
     flags : what the layout has to tell
     contrast : of the lesion core against its surroundings, NaN where not measured
     masks : as in SectionRecord
+    faults : shares and numbers of its faults, for the record
     """
 
     layout: Layout
@@ -250,6 +263,7 @@ class Plan:
     flags: tuple[str, ...]
     contrast: float
     masks: dict[str, AnyArray]
+    faults: dict[str, Any]
 
 
 def plan_section(
@@ -274,14 +288,14 @@ def plan_section(
     piece : from 1; None takes all tissue of the slide as one section
     find_lesion : False for controls, which are measured over all their tissue
     """
-    whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_landmark(c) for c in panel.channels]})
-    layout, box, flags, contrast = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
+    whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_cue(c) for c in panel.channels]})
+    layout, box, flags, contrast, found = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
     if not find_lesion:
         flags = [f for f in flags if f != "no_landmark"]
     y0, x0 = overview.corner[0] + box[0] * overview.factor, overview.corner[1] + box[2] * overview.factor
     y1, x1 = overview.corner[0] + box[1] * overview.factor, overview.corner[1] + box[3] * overview.factor
     shape = (min(y1, slide_shape[0]) - y0, min(x1, slide_shape[1]) - x0)
-    return Plan(layout, (y0, x0), shape, tuple(flags), contrast, _masks(overview, layout, box, correction, panel))
+    return Plan(layout, (y0, x0), shape, tuple(flags), contrast, _masks(overview, layout, box, correction, panel), found.facts())
 
 
 def measure_section(
@@ -322,6 +336,7 @@ def measure_section(
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "dyes": dye_markers(panel),
         "axis_deg": None if np.isnan(axis) else round(axis, 2),
+        "faults": plan.faults,
         "flags": sorted(set(flags)),
     }
     cells, spots = _cell_columns(sums, panel)
@@ -342,8 +357,8 @@ def measure_section(
     )
 
 
-def _no_landmark(channel: Any) -> Any:
-    return channel.model_copy(update={"role": "other"}) if channel.role == "landmark" else channel
+def _no_cue(channel: Any) -> Any:
+    return channel.model_copy(update={"role": "other"}) if channel.role in ("landmark", "nuclei") else channel
 
 
 def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correction: Correction) -> list[str]:
@@ -398,6 +413,7 @@ def _masks(
         "tissue": layout.tissue.astype(np.uint8),
         "cavity": layout.cavity.astype(np.uint8),
         "masked": layout.masked.astype(np.uint8),
+        "faults": fault_codes(layout.faults, layout.masked.shape),
         "core": layout.core.astype(np.uint8),
         "distance": np.rint(distance).astype(np.int16),
     }

@@ -15,7 +15,9 @@ from sevhisto import __version__
 from sevhisto.config import WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, settings_hash
 from sevhisto.imaging.background import BackgroundSample, estimate_correction, glass_mask
 from sevhisto.imaging.measure import MarkerReader
+from sevhisto.imaging.quality import CLIPPED_SHARE, clipped_share
 from sevhisto.imaging.section import (
+    Crop,
     Drawn,
     Plan,
     SlideOverview,
@@ -254,6 +256,7 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
         try:
             record = measure_section(slide, plan, reader, task.panel, correction, task.imaging, longitudinal=task.longitudinal)
             _describe(record, slide, sha256, task)
+            _find_clipped(record, slide, reader)
             outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
         except Exception as error:
             outcomes.append(PieceOutcome(piece.row, None, reason_of(error), sha256))
@@ -268,6 +271,17 @@ def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask)
     record.meta.update(um_source=slide.um_source, sha256=sha256, version=__version__)
     channels = imaged(slide.info, task.panel, task.panel_name, task.batch_name, task.path.name)
     record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
+
+
+def _find_clipped(record: SectionRecord, slide: Slide, reader: MarkerReader) -> None:
+    if reader.brightfield or reader.top <= 255:  # 0 is the background of 8-bit pictures, and absorption in colour
+        return
+    examined = (record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0)
+    (y0, x0), (h, w) = record.meta["corner_px"], record.meta["shape_px"]
+    section = Crop(slide, y0, x0, (h, w))
+    share = clipped_share(section, reader.channels, examined, record.meta["overview_factor"])
+    if (share > CLIPPED_SHARE).any():
+        record.meta["flags"] = sorted({*record.meta["flags"], "clipped"})
 
 
 def _drawn(path: Path | None, overview: SlideOverview) -> Drawn:

@@ -165,7 +165,7 @@ class ImagingSettings(Settings):
     lesion_smoothing_um: float = _s(20.0, "sigma of the smoothing of the landmark before the core is sought", "um", gt=0)
     meninges_um: float = _s(0.0, "rim of the tissue to leave out", "um", ge=0, le=500)
     segmenter: str = _s("watershed", "how nuclei are found: a name from the segmenter registry")
-    nucleus_diameter_um: float = _s(8.0, "typical nucleus", "um", ge=2, le=60)
+    nucleus_diameter_um: float | None = _s(None, "typical nucleus; left out, it is estimated from each section", "um", ge=2, le=60)
     ring_um: float = _s(2.0, "width of the ring around a nucleus in which its cytoplasm is measured", "um", gt=0, le=20)
     fibre_sigma_um: float = _s(1.5, "scale of the fibre gradients", "um", gt=0, le=20)
     puncta_diameter_um: float = _s(0.8, "typical spot of a tracer; pixels of more than half of it cannot show one", "um", ge=0.2, le=5)

@@ -272,6 +272,8 @@ def measure_section(
         "offsets": {m: float(o) for m, o in zip(panel.markers, correction.offset, strict=True)},
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
         "saturated_px": [int(v) for v in sums.saturated_px],
+        "nucleus_diameter_um": round(sums.nucleus_diameter_um, 3) or None,
+        "nucleus_diameter_source": "estimated" if settings.nucleus_diameter_um is None else "set",
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "flags": sorted(set(flags)),
     }

@@ -78,7 +78,7 @@ def _moments(labels: AnyArray, n: int) -> DoubleArray:
 
 
 @compiled
-def _borders(labels: AnyArray, landscape: FloatArray) -> tuple[AnyArray, AnyArray, FloatArray]:
+def borders(labels: AnyArray, landscape: FloatArray) -> tuple[AnyArray, AnyArray, FloatArray]:
     """Return every pair of neighbouring pixels with different labels: the two labels, and the lower of the two heights; highest first."""
     h, w = labels.shape
     n = 0
@@ -129,7 +129,7 @@ def merged(labels: AnyArray, n: int, landscape: FloatArray, peaks: FloatArray, t
 
     A union depends on what lies inside it only, and is at most `MOST_TYPICAL` typical areas large.
     """
-    a, b, height = _borders(labels, landscape)
+    a, b, height = borders(labels, landscape)
     moments = _moments(labels, n)
     peak, parent = np.zeros(2 * n, np.float32), np.full(2 * n, -1, np.int32)
     best, whole = np.zeros(2 * n), np.zeros(2 * n, np.bool_)
@@ -163,3 +163,31 @@ def merged(labels: AnyArray, n: int, landscape: FloatArray, peaks: FloatArray, t
             k += 1
             nucleus[i] = k
     return nucleus[:n]
+
+
+@compiled
+def joined(labels: AnyArray, n: int, landscape: FloatArray, peaks: FloatArray, dip: float, smallest_px: float) -> AnyArray:
+    """Return the cell of each basin, (n,) int32, whatever its shape.
+
+    Over the highest pass first, basins are joined if the pass lies less than `dip` of the lower summit below it, or if one of them is
+    smaller than `smallest_px`.
+    """
+    a, b, height = borders(labels, landscape)
+    peak, area, parent = peaks.copy(), _moments(labels, n)[:n, 0], np.arange(n)
+    for e in range(len(a)):
+        i, j = int(a[e]), int(b[e])
+        while parent[i] != i:
+            i = int(parent[i])
+        while parent[j] != j:
+            j = int(parent[j])
+        if i != j and (1 - height[e] / max(min(peak[i], peak[j]), np.float32(1e-9)) < dip or min(area[i], area[j]) < smallest_px):
+            parent[j] = i
+            peak[i] = max(peak[i], peak[j])
+            area[i] += area[j]
+    out = np.zeros(n, np.int32)
+    for i in range(1, n):
+        j = i
+        while parent[j] != j:
+            j = int(parent[j])
+        out[i] = j
+    return out

@@ -217,6 +217,7 @@ SECTIONS = Table(
         _n("fibre_xy", "structure-tensor sum of fx fy over positive area", "", True, required=False),
         _n("n_puncta", "spots of a tracer whose contrast is at or above puncta_threshold", "", True, required=False),
         _n("puncta_threshold", "threshold on the contrast of spots; empty where no control gives one", "grey", required=False),
+        _n("cell_threshold", "intensity in its compartment from which a cell is positive", "grey", required=False),
         _n("focus", "fine detail in the section, to compare for one marker and scanner only", required=False),
     ),
     key=("animal", "section", "panel", "zone", "marker"),
@@ -269,6 +270,7 @@ THRESHOLDS = Table(
         _w("n_controls", "sections pooled for it"),
         _t("flags", "flags, joined by ;"),
         _n("puncta_threshold", "threshold on the contrast of a tracer's spots, from controls", "grey", required=False),
+        _n("cell_threshold", "from which a cell is positive: the threshold, or half of the median positive pixel", "grey", required=False),
     ),
     key=("panel", "batch", "marker"),
 )

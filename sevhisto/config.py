@@ -166,6 +166,10 @@ class ZoneSettings(Settings):
         return {"core": (-math.inf, 0.0), **rings, "all": (-math.inf, math.inf)}
 
 
+TYPICAL_NUCLEUS_UM = 8.0
+"""What a nucleus is taken for where its size is neither set nor estimated yet."""
+
+
 class ImagingSettings(Settings):
     """[imaging]: how pixels become records. A change here reads the slides again."""
 
@@ -178,7 +182,7 @@ class ImagingSettings(Settings):
     mask_faults: bool = _s(True, "leave out what is torn, folded, under a bubble, out of focus or without data; false only flags it")
     meninges_um: float = _s(0.0, "rim of the tissue to leave out", "um", ge=0, le=500)
     segmenter: str = _s("watershed", "how nuclei are found: a name from the segmenter registry")
-    nucleus_diameter_um: float = _s(8.0, "typical nucleus", "um", ge=2, le=60)
+    nucleus_diameter_um: float | None = _s(None, "typical nucleus; left out, it is estimated from each section", "um", ge=2, le=60)
     ring_um: float = _s(2.0, "width of the ring around a nucleus in which its cytoplasm is measured", "um", gt=0, le=20)
     fibre_sigma_um: float = _s(1.5, "scale of the fibre gradients", "um", gt=0, le=20)
     vessel_reach_um: float = _s(

@@ -240,6 +240,7 @@ SECTIONS = Table(
             True,
             required=False,
         ),
+        _n("cell_threshold", "intensity in its compartment from which a cell is positive", "grey", required=False),
         _n("focus", "fine detail in the section, to compare for one marker and scanner only", required=False),
         _t("verdict", "keep, review or exclude: advice on the whole section; nothing is left out because of it", False),
         _t("reasons", "why, joined by ;", False),
@@ -294,6 +295,7 @@ THRESHOLDS = Table(
         _w("n_controls", "sections pooled for it"),
         _t("flags", "flags, joined by ;"),
         _n("puncta_threshold", "threshold on the contrast of a tracer's spots, from controls", "grey", required=False),
+        _n("cell_threshold", "from which a cell is positive: the threshold, or half of the median positive pixel", "grey", required=False),
     ),
     key=("panel", "batch", "marker"),
 )

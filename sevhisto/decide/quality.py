@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sevhisto.config import StudyConfig
+from sevhisto.config import TYPICAL_NUCLEUS_UM, StudyConfig
 from sevhisto.decide.rows import SectionSummary
 from sevhisto.decide.thresholds import Threshold, ThresholdKey
 from sevhisto.registry import FAULT_FLAGS
@@ -143,7 +143,7 @@ def _unstained(
 def _focus(members: Sequence[SectionSummary], config: StudyConfig, found: dict[SectionKey, Verdict]) -> None:
     blur = [(m, float(m.faults.get("blur_um") or 0)) for m in members]
     blur = [(m, v) for m, v in blur if v > 0]
-    merging = math.sqrt(3) / 4 * config.imaging.nucleus_diameter_um  # see imaging/defocus.py: merging_blur
+    merging = math.sqrt(3) / 4 * (config.imaging.nucleus_diameter_um or TYPICAL_NUCLEUS_UM)  # see imaging/defocus.py: merging_blur
     if len(blur) < MIN_SECTIONS:
         return
     for (member, value), ratio in zip(blur, _apart([v for _, v in blur], BLUR_FACTOR), strict=True):

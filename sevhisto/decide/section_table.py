@@ -130,6 +130,7 @@ def _marker_rows(
         "threshold": threshold.value,
         "threshold_source": threshold.source,
         "puncta_threshold": threshold.puncta,
+        "cell_threshold": threshold.of_cells,
         "focus": summary.focus.get(marker, np.nan),
         "verdict": verdict.verdict,
         "reasons": "; ".join(verdict.reasons),
@@ -146,10 +147,10 @@ def _cells(summary: SectionSummary, channel: ChannelSettings, thresholds: Mappin
     cells = summary.cells
     chosen = np.ones(summary.in_zone.shape[1], bool)
     if channel.role != "nuclei":
-        chosen = cells[channel.marker] >= _threshold(summary, channel.marker, thresholds).value
+        chosen = cells[channel.marker] >= _threshold(summary, channel.marker, thresholds).of_cells
     double = unknown
     if REFERENCE in cells:
-        double = (summary.in_zone & chosen & (cells[REFERENCE] >= _threshold(summary, REFERENCE, thresholds).value)).sum(axis=1)
+        double = (summary.in_zone & chosen & (cells[REFERENCE] >= _threshold(summary, REFERENCE, thresholds).of_cells)).sum(axis=1)
     return {"n_cells": (summary.in_zone & chosen).sum(axis=1), "n_cells_cd68": double}
 
 

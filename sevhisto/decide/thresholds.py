@@ -41,6 +41,8 @@ class Threshold:
     raw : before snapping to an edge
     n_controls : sections pooled
     flags : ``threshold_fixed``, ``threshold_fallback`` or ``no_threshold``
+    cells : applied to a cell's median intensity in its compartment: half of the median positive pixel of the batch's samples, if that is
+        more than `value`, so that the blurred edge of a neighbour makes no cell positive; NaN where `value` itself applies
     puncta : applied to the contrast of a tracer's spots, an edge of the intensity bins; NaN for other markers, and without controls
     """
 
@@ -50,6 +52,12 @@ class Threshold:
     n_controls: int
     flags: frozenset[str] = frozenset()
     puncta: float = np.nan
+    cells: float = np.nan
+
+    @property
+    def of_cells(self) -> float:
+        """The intensity from which a cell is positive."""
+        return self.value if np.isnan(self.cells) else self.cells
 
 
 def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> dict[ThresholdKey, Threshold]:
@@ -76,7 +84,8 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
             remedy = "add control slides, a rung to thresholds.ladder, or a threshold to the channel"
             problems.append(Problem(where, f"no threshold: no section of {', '.join(config.thresholds.ladder)} has tissue", remedy))
         else:
-            found[key] = replace(threshold, puncta=_puncta_threshold(spots.get(key, {}), areas.get(key, {}), config))
+            spot = _puncta_threshold(spots.get(key, {}), areas.get(key, {}), config)
+            found[key] = replace(threshold, puncta=spot, cells=_cell_threshold(pools, threshold.value))
     if problems:
         raise SevhistoError(problems)
     return found
@@ -88,7 +97,10 @@ def scale_thresholds(thresholds: Mapping[ThresholdKey, Threshold], factor: float
     def scaled(value: float, applied: float) -> float:
         return snap_threshold(value * factor) if applied == applied else applied
 
-    return {k: replace(t, value=scaled(t.raw, t.value), puncta=scaled(t.puncta, t.puncta)) for k, t in thresholds.items()}
+    return {
+        k: replace(t, value=scaled(t.raw, t.value), puncta=scaled(t.puncta, t.puncta), cells=t.cells * factor)
+        for k, t in thresholds.items()
+    }
 
 
 def histogram_quantile(counts: IntArray, share: float) -> float:
@@ -162,6 +174,16 @@ def _puncta_threshold(spots: dict[str, tuple[IntArray, int]], mm2: dict[str, flo
             first = max(int(np.argmax(enough)) if enough.any() else N_INTENSITY, lowest)
             return float(INTENSITY_EDGES[min(first, len(INTENSITY_EDGES)) - 1])
     return np.nan
+
+
+def _cell_threshold(pools: dict[str, tuple[IntArray, int]], threshold: float) -> float:
+    """Return half of the median positive intensity of the batch's animals, all groups pooled; NaN where it is not above the threshold."""
+    if np.isnan(threshold):
+        return np.nan
+    positive = _of_rung("batch", pools)[0].copy()
+    positive[: int(np.searchsorted(INTENSITY_EDGES, threshold)) + 1] = 0
+    half = histogram_quantile(positive, 0.5) / 2 if positive.sum() else np.nan
+    return half if half > threshold else np.nan
 
 
 def _climb(key: ThresholdKey, pools: dict[str, tuple[IntArray, int]], config: StudyConfig, dye: bool) -> Threshold | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -15,6 +15,7 @@ from sevhisto.imaging.autofluorescence import audit_block
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.focus import ROW_STEP, focus_sums
 from sevhisto.imaging.geometry import Layout, border_turn, neighbours, upsample_at
+from sevhisto.imaging.nuclear_size import reduction, typical_diameter
 from sevhisto.imaging.nuclei import REACH, cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells, segmenters
 from sevhisto.imaging.process import give_back_memory
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, N_COARSE, intensity_bin, quantise
@@ -62,6 +63,7 @@ class Sums:
     """What the pass adds up; see SectionRecord for shapes.
 
     `tally` : (n_markers, 2 * N_DISTANCE, N_INTENSITY, 2) int64, counts and sums side by side, since each pixel adds to both.
+    `nucleus_diameter_um` : the typical nucleus, set or estimated; 0 where none was sought or nothing stands out.
     """
 
     tally: IntArray
@@ -73,6 +75,7 @@ class Sums:
     autofluorescent: dict[str, IntArray]
     saturated_px: IntArray
     focus: AnyArray
+    nucleus_diameter_um: float = 0.0
     cells: list[dict[str, FloatArray]] = field(default_factory=list)
     cell_spots: dict[str, list[IntArray]] = field(default_factory=dict)
 
@@ -140,11 +143,11 @@ def _z_order(y: int, x: int) -> int:
     return sum(((y >> i & 1) << (2 * i + 1)) | ((x >> i & 1) << (2 * i)) for i in range(max(y, x).bit_length()))
 
 
-def halo_px(settings: ImagingSettings, um: float) -> int:
+def halo_px(settings: ImagingSettings, um: float, diameter_um: float) -> int:
     """Return how far beyond a block the filters and a nucleus with its ring reach, in pixels."""
-    reach = max(4 * settings.blur_um, REACH * settings.nucleus_diameter_um + settings.ring_um, 4 * settings.fibre_sigma_um)
+    reach = max(4 * settings.blur_um, REACH * diameter_um + settings.ring_um, 4 * settings.fibre_sigma_um)
     reach = max(reach, puncta.reach_um(settings.puncta_diameter_um), 4 * settings.fibre_sigma_um + settings.vessel_reach_um)
-    return int(np.ceil(reach / um)) + 2 + cell_step(um, settings.nucleus_diameter_um)
+    return int(np.ceil(reach / um)) + 2 + cell_step(um, diameter_um)
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ class _Pass:
     settings: ImagingSettings
     correction: Correction
     turn: FloatArray
+    diameter_um: float = 0.0
 
     @property
     def um(self) -> float:
@@ -166,7 +170,15 @@ class _Pass:
 
     @property
     def step(self) -> int:
-        return cell_step(self.um, self.settings.nucleus_diameter_um)
+        return cell_step(self.um, self.diameter_um)
+
+    @property
+    def halo(self) -> int:
+        return halo_px(self.settings, self.um, self.diameter_um)
+
+    @property
+    def nuclear_row(self) -> int:
+        return self.panel.markers.index(str(self.panel.marker_of_role("nuclei")))
 
     @property
     def order(self) -> list[int]:
@@ -229,8 +241,12 @@ def measure(
     give_back_memory()
     job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, border_turn(layout.distance, layout.um))
     totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um), correction)
-    threshold = _nuclear_threshold(job) if panel.marker_of_role("nuclei") else float("inf")
-    halo = halo_px(settings, job.um)
+    threshold = float("inf")
+    if panel.marker_of_role("nuclei"):
+        job = replace(job, diameter_um=settings.nucleus_diameter_um or _nuclear_diameter(job))
+        totals.nucleus_diameter_um = job.diameter_um
+        threshold = _nuclear_threshold(job)
+    halo = job.halo
     for number, block in enumerate(blocks(source.shape, halo, job.step)):
         if number % BLOCKS_A_TRIM == 0:
             give_back_memory()
@@ -336,7 +352,9 @@ def _near_vessel(corrected: FloatArray, block: Block, job: _Pass) -> AnyArray:
 
 def _spots_block(counts: IntArray, image: FloatArray, block: Block, place: AnyArray, job: _Pass) -> uptake.Contrast:
     diameter_um = job.settings.puncta_diameter_um
-    wide = block.around(int(np.ceil(puncta.reach_um(diameter_um) / job.um)) + 2 + uptake.reach_px(job.settings, job.um))
+    wide = block.around(
+        int(np.ceil(puncta.reach_um(diameter_um) / job.um)) + 2 + uptake.reach_px(job.diameter_um, job.settings.ring_um, job.um)
+    )
     y, x = block.inner[0].start - wide[0].start, block.inner[1].start - wide[1].start
     contrast = puncta.contrast(image[wide], job.um, diameter_um)
     puncta.spots_into(contrast, y, x, place, BIN_OF_QUANTUM, counts)
@@ -359,19 +377,29 @@ def blurred(image: FloatArray, sigma_px: float) -> FloatArray:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT_101), np.float32)
 
 
-def _nuclear_threshold(job: _Pass) -> float:
-    """Return the contrast of nuclei from evenly chosen windows with tissue."""
-    halo, um, step = halo_px(job.settings, job.um), job.um, job.step
-    grid = sorted(blocks(job.source.shape, halo, step, SAMPLE_PX), key=lambda b: (b.y0, b.x0))
+def _samples(job: _Pass, side: int, halo: int) -> list[Block]:
+    """Return evenly chosen windows with tissue."""
+    grid = sorted(blocks(job.source.shape, halo, job.step, side), key=lambda b: (b.y0, b.x0))
     shares = [job.share_of_tissue(b) for b in grid]
     with_tissue = [b for b, s in zip(grid, shares, strict=True) if s > 0.2] or [b for b, s in zip(grid, shares, strict=True) if s > 0]
     evenly = np.unique(np.linspace(0, max(len(with_tissue) - 1, 0), N_SAMPLES).astype(int))
-    row = job.panel.markers.index(str(job.panel.marker_of_role("nuclei")))
+    return [with_tissue[i] for i in evenly if i < len(with_tissue)]
+
+
+def _nuclear_diameter(job: _Pass) -> float:
+    """Return the diameter of a typical nucleus of this section, um; 0 where nothing stands out."""
+    step = reduction(job.um)
+    images = [kernels.reduced(job.marker(b, job.nuclear_row), step) for b in _samples(job, SAMPLE_PX * step, 0)]
+    return float(np.nan_to_num(typical_diameter(images, job.um * step)))
+
+
+def _nuclear_threshold(job: _Pass) -> float:
+    """Return the contrast of nuclei of this section; inf where there are none."""
     samples = []
-    for b in (with_tissue[i] for i in evenly if i < len(with_tissue)):
-        image = kernels.reduced(job.marker(b, row), step)
-        contrast = local_contrast(image, um * step, job.settings.nucleus_diameter_um)
-        examined = _in_frame(job.places(b) >= 0, b, step)[::step, ::step][: image.shape[0], : image.shape[1]]
+    for b in _samples(job, SAMPLE_PX, job.halo) if job.diameter_um else []:
+        image = kernels.reduced(job.marker(b, job.nuclear_row), job.step)
+        contrast = local_contrast(image, job.um * job.step, job.diameter_um)
+        examined = _in_frame(job.places(b) >= 0, b, job.step)[:: job.step, :: job.step][: image.shape[0], : image.shape[1]]
         samples.append(contrast[examined])
     return contrast_threshold(samples)
 
@@ -387,8 +415,7 @@ def _cells_block(
     totals: Sums, job: _Pass, small: FloatArray, spots: dict[str, uptake.Contrast], block: Block, place: AnyArray, threshold: float
 ) -> None:
     um, step, settings = job.um, job.step, job.settings
-    nuclear = job.panel.markers.index(str(job.panel.marker_of_role("nuclei")))
-    labels = segmenters[settings.segmenter](small[nuclear], um * step, threshold, settings)
+    labels = segmenters[settings.segmenter](small[job.nuclear_row], um * step, job.diameter_um, threshold)
     cells = measure_cells(labels, small, um * step, settings.ring_um, _in_frame(place >= 0, block, step), step)
     if not len(cells.y):
         return
@@ -407,7 +434,7 @@ def _cells_block(
     if spots:
         owner, area_px = uptake.footprints(labels, cells.labels, max(settings.ring_um / (um * step), 1.0))
         columns["footprint_um2"] = (area_px * (um * step) ** 2).astype(np.float32)
-        near, before = block.around(uptake.reach_px(settings, um)), sum(len(c["y_um"]) for c in totals.cells)
+        near, before = block.around(uptake.reach_px(job.diameter_um, settings.ring_um, um)), sum(len(c["y_um"]) for c in totals.cells)
         for marker, contrast in spots.items():
             found = uptake.sparse_spots(contrast, near, owner, step, len(cells.y))
             totals.cell_spots.setdefault(marker, []).append(found + np.array([before, 0, 0]))

@@ -8,67 +8,95 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from skimage.filters import threshold_otsu
-from skimage.segmentation import watershed
 
-from sevhisto.config import ImagingSettings
 from sevhisto.imaging.kernels import centroids, group_by_label, medians, rings
+from sevhisto.imaging.nuclear_parts import basins, highest, merged
+from sevhisto.imaging.nuclear_size import typical_diameter
 from sevhisto.registry import Registry
 from sevhisto.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 
-Segmenter = Callable[[FloatArray, float, float, ImagingSettings], IntArray]
-"""(nuclear intensity (h, w), um per pixel, contrast threshold, settings) -> labels (h, w), 0 for background. A label may depend on pixels
-within REACH typical diameters only: blocks of one section must agree on the nuclei at their border."""
+Segmenter = Callable[[FloatArray, float, float, float], IntArray]
+"""(nuclear intensity (h, w), um per pixel, typical diameter in um, contrast threshold) -> labels (h, w), 0 for background. A label may
+depend on pixels within REACH typical diameters only: blocks of one section must agree on the nuclei at their border."""
 REACH = 5.0
-_BLOB_OF_THRESHOLD = 1.3  # blob signal of a bright nucleus over the contrast threshold, as synthetic sections show it
+ACROSS_PX = 7.0
+"""Pixels across a typical nucleus: no fewer are needed, and more are kept only where reducing would leave fewer."""
+_HALF = 0.45  # a nucleus ends where this share of its contrast is left
+_SMALLEST = 0.08  # of the typical area
+_FLOOR = 1.5  # half side in diameters of the square in which the surroundings are sought
 
 segmenters: Registry[Segmenter] = Registry("segmenter")
 
 
-def blob_signal(image: FloatArray, um: float, diameter_um: float) -> FloatArray:
-    """Return how much each pixel stands out at the scale of a nucleus: a difference of Gaussians, grey levels, shape (h, w)."""
-    # a disc answers most where the inner Gaussian has sigma = radius / sqrt(2)
-    sigma = max(diameter_um / 2 / np.sqrt(2) / um, 0.7)
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * 0.8) - cv2.GaussianBlur(image, (0, 0), sigma * 2.0), np.float32)
-
-
 def local_contrast(image: FloatArray, um: float, diameter_um: float) -> FloatArray:
     """Return intensity above the surroundings of about three nuclei, grey levels, shape (h, w)."""
-    quiet = cv2.GaussianBlur(image, (0, 0), max(0.08 * diameter_um / um, 0.5))
-    size = max(round(1.5 * diameter_um / um), 1) * 2 + 1
+    quiet = _soft(image, 0.06 * diameter_um / um)
+    size = max(round(_FLOOR * diameter_um / um), 1) * 2 + 1
     floor = cv2.erode(quiet, cv2.getStructuringElement(cv2.MORPH_RECT, (size, size)))  # a square takes the same time at any size
     # a mean over a box ends where the box does: what lies beyond REACH diameters cannot tell
     return np.asarray(quiet - cv2.blur(floor, (size, size)), np.float32)
 
 
+def _soft(image: FloatArray, sigma_px: float) -> FloatArray:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), max(sigma_px, 0.5)), np.float32)
+
+
 def contrast_threshold(samples: list[FloatArray]) -> float:
-    """Return the contrast that separates nuclei from their surroundings, by Otsu over sample tiles of one section; inf without contrast."""
+    """Return the contrast that separates nuclei from their surroundings; inf without contrast.
+
+    Otsu over sample tiles of one section, on square roots: dim nuclei beside bright ones are nuclei too.
+    """
     values = np.concatenate([s.ravel() for s in samples]) if samples else np.zeros(0, np.float32)
     if values.size == 0 or float(np.ptp(values)) == 0:
         return float("inf")
-    return float(threshold_otsu(values))
+    return float(threshold_otsu(np.sqrt(np.maximum(values, 0)))) ** 2
 
 
 @segmenters.register("watershed")
-def segment_watershed(image: FloatArray, um: float, threshold: float, settings: ImagingSettings) -> IntArray:
-    """Label nuclei: contrast above `threshold`, split at the valleys between blobs of about the typical nucleus."""
-    diameter = settings.nucleus_diameter_um
-    mask = local_contrast(image, um, diameter) > threshold
+def segment_watershed(image: FloatArray, um: float, diameter_um: float, threshold: float) -> IntArray:
+    """Label nuclei: contrast above `threshold` falls into the basins of a landscape of brightness and depth, each of which ends where
+    about half of its own contrast is left; basins that together are more like a nucleus than each alone are joined."""
+    diameter = diameter_um / um
+    if diameter < ACROSS_PX:  # on a coarse scan touching nuclei are told apart between its pixels
+        return np.ascontiguousarray(segment_watershed(_finer(image), um / 2, diameter_um, threshold)[::2, ::2])
+    contrast = local_contrast(image, um, diameter_um)
+    mask = contrast > threshold
     if not mask.any():
         return np.zeros(image.shape, np.int64)
-    blobs = blob_signal(image, um, 0.8 * diameter)
-    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5) * um
-    # shape and brightness both tell touching nuclei apart
-    landscape = cv2.GaussianBlur(depth, (0, 0), max(0.08 * diameter / um, 0.5)) / diameter
-    landscape += blobs / max(_BLOB_OF_THRESHOLD * threshold, 1e-6)  # one scale for the section, not one per block
-    reach = max(round(0.3 * diameter / um), 1)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    peaks = mask & (landscape >= cv2.dilate(landscape, kernel)) & (blobs > 0)
-    _, seeds = cv2.connectedComponents(peaks.astype(np.uint8), connectivity=8)
-    labels = watershed(-landscape, seeds, mask=mask)
-    smallest = np.pi / 4 * (0.4 * diameter / um) ** 2
+    bright = _soft(np.sqrt(np.maximum(contrast, 0)), 0.12 * diameter)
+    landscape = _landscape(bright, mask, diameter, threshold)
+    parts, n = basins(landscape, mask)
+    mask &= contrast >= _HALF * (highest(bright, parts, n) ** 2)[parts]
+    landscape = _landscape(bright, mask, diameter, threshold)
+    parts, n = basins(landscape, mask)
+    typical = np.pi / 4 * diameter**2
+    labels = merged(parts, n, landscape, highest(landscape, parts, n), typical)[parts]
     sizes = np.bincount(labels.ravel())
-    labels[(sizes < smallest)[labels]] = 0
+    labels[(sizes < _SMALLEST * typical)[labels]] = 0
     return np.asarray(labels, np.int64)
+
+
+def _finer(image: FloatArray) -> FloatArray:
+    """Return an image interpolated at half the pixel size, (2 h - 1, 2 w - 1): every second pixel is one of the original."""
+    size = (2 * image.shape[1] - 1, 2 * image.shape[0] - 1)
+    half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
+    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(image, half, size, flags=how, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _landscape(bright: FloatArray, mask: BoolArray, diameter: float, threshold: float) -> FloatArray:
+    """Return a height that is largest in the middle of nuclei: brightness and shape both tell touching ones apart."""
+    depth = np.minimum(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5), diameter)
+    return _soft(depth, 0.08 * diameter) / np.float32(diameter) + bright / np.float32(3 * np.sqrt(threshold))
+
+
+def find_nuclei(image: FloatArray, um: float, diameter_um: float | None = None) -> IntArray:
+    """Return labels (h, w) of the nuclei of one image, 0 for background; their size is estimated where `diameter_um` is not given."""
+    image = np.asarray(image, np.float32)
+    diameter = typical_diameter([image], um) if diameter_um is None else diameter_um
+    if np.isnan(diameter):
+        return np.zeros(image.shape, np.int64)
+    return segment_watershed(image, um, diameter, contrast_threshold([local_contrast(image, um, diameter)]))
 
 
 @dataclass
@@ -128,8 +156,8 @@ def containing_pixel(place: AnyArray, step: int = 1) -> IntArray:
 
 
 def cell_step(um: float, diameter_um: float) -> int:
-    """Return the side in pixels of the means in which cells are seen: the largest that leaves a nucleus 8 of them across, at least 1.
+    """Return the side in pixels of the means in which cells are seen: the largest that leaves a nucleus ACROSS_PX of them, at least 1.
 
     A finer scan shows no more nuclei; the same grid at every magnification makes them comparable.
     """
-    return max(1, int(diameter_um / um / 8))
+    return max(1, int(diameter_um / um / ACROSS_PX))

@@ -89,7 +89,7 @@ def faults_in(
     level = glass_light(values, ~glass, um)
     # clumps of glowing cells are bright in every channel too, but not in a stain of the tissue itself, which they displace
     bends = panel.marker_of_role("landmark") is not None
-    found = find_faults(values[here], raw[here], level, outline, cavity, row, bends, um, settings.nucleus_diameter_um)
+    found = find_faults(values[here], raw[here], level, outline, cavity, row, bends, um, settings.nucleus_diameter_um or TYPICAL_NUCLEUS_UM)
     free = outline & ~cavity & ~np.logical_or.reduce([np.zeros_like(outline), *found.masks.values()])
     if level is not None and free.any():
         found.light = {m: float(np.median(v[free]) - g) for m, v, g in zip(panel.markers, values[here], level, strict=True)}

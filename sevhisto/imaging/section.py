@@ -333,6 +333,8 @@ def measure_section(
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
         "autofluorescence": dict(correction.autofluorescence),
         "saturated_px": [int(v) for v in sums.saturated_px],
+        "nucleus_diameter_um": round(sums.nucleus_diameter_um, 3) or None,
+        "nucleus_diameter_source": "estimated" if settings.nucleus_diameter_um is None else "set",
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "dyes": dye_markers(panel),
         "axis_deg": None if np.isnan(axis) else round(axis, 2),

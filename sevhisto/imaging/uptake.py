@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from sevhisto.config import ImagingSettings
 from sevhisto.imaging.kernels import compiled, rings
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, COARSE_OF_FINE, HIGHEST_QUANTUM, LOWEST_QUANTUM, N_COARSE
 from sevhisto.types import QUANTUM, AnyArray, FloatArray, IntArray
@@ -14,9 +13,9 @@ Contrast = tuple[FloatArray, tuple[int, int]]
 _PER_GREY = int(1 / QUANTUM)
 
 
-def reach_px(settings: ImagingSettings, um: float) -> int:
+def reach_px(diameter_um: float, ring_um: float, um: float) -> int:
     """Return how far from its centre a cell with its ring can reach, in pixels: two typical diameters, and the ring."""
-    return int(np.ceil((2 * settings.nucleus_diameter_um + settings.ring_um) / um))
+    return int(np.ceil((2 * diameter_um + ring_um) / um))
 
 
 def footprints(labels: IntArray, chosen: IntArray, ring_px: float) -> tuple[IntArray, IntArray]:

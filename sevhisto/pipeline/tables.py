@@ -197,5 +197,8 @@ def _with_motor(animals: pd.DataFrame, study: Study, names: Names) -> pd.DataFra
 
 
 def _threshold_rows(thresholds: Mapping[ThresholdKey, Threshold]) -> pd.DataFrame:
-    rows = [(*key, t.value, t.source, t.raw, t.n_controls, join_flags(set(t.flags)), t.puncta) for key, t in sorted(thresholds.items())]
+    rows = [
+        (*key, t.value, t.source, t.raw, t.n_controls, join_flags(set(t.flags)), t.puncta, t.of_cells)
+        for key, t in sorted(thresholds.items())
+    ]
     return THRESHOLDS.conform(pd.DataFrame(rows, columns=THRESHOLDS.names))

@@ -36,7 +36,7 @@ def test_blocks_cover_each_pixel_once_and_halos_stay_inside(monkeypatch):
 def test_a_filter_in_a_block_with_halo_is_that_of_the_whole_image():
     image = np.random.default_rng(1).normal(100, 30, (300, 300)).astype(np.float32)
     settings = ImagingSettings(blur_um=2.0)
-    halo = halo_px(settings, 1.0)
+    halo = halo_px(settings, 1.0, 8.0)
     part = image[100 - halo : 200 + halo, 100 - halo : 200 + halo]
     inner = slice(halo, halo + 100)
     assert np.allclose(blurred(part, 2.0)[inner, inner], blurred(image, 2.0)[100:200, 100:200], atol=1e-4)

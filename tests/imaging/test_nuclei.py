@@ -12,7 +12,7 @@ from sevhisto.imaging.nuclei import REACH, containing_pixel, contrast_threshold,
 from sevhisto.types import Correction
 
 UM = 0.5
-SETTINGS = ImagingSettings(nucleus_diameter_um=8.0)
+DIAMETER = 8.0
 
 
 def discs(shape, centres, radius_px, level=500.0):
@@ -25,9 +25,8 @@ def discs(shape, centres, radius_px, level=500.0):
     return np.asarray(gaussian_filter(image, 1.0) + 10, np.float32)
 
 
-def label(image, settings=SETTINGS, um=UM):
-    threshold = contrast_threshold([local_contrast(image, um, settings.nucleus_diameter_um)])
-    return segment_watershed(image, um, threshold, settings)
+def label(image, um=UM):
+    return segment_watershed(image, um, DIAMETER, contrast_threshold([local_contrast(image, um, DIAMETER)]))
 
 
 def test_a_grid_of_nuclei_is_counted_exactly_and_its_places_are_right():
@@ -57,7 +56,7 @@ def test_specks_are_no_nuclei_and_a_flat_image_has_none():
     flat = np.full((50, 60), 7.0, np.float32)
     assert contrast_threshold([local_contrast(flat, UM, 8.0)]) == float("inf")
     assert contrast_threshold([]) == float("inf")
-    assert not segment_watershed(flat, UM, 100.0, SETTINGS).any()
+    assert not segment_watershed(flat, UM, DIAMETER, 100.0).any()
 
 
 def test_brightness_of_tissue_around_does_not_change_the_count():
@@ -69,9 +68,9 @@ def test_brightness_of_tissue_around_does_not_change_the_count():
 def test_a_label_depends_on_its_surroundings_only():
     rng = np.random.default_rng(2)
     image = discs((300, 300), rng.uniform(10, 290, (180, 2)), 7) + rng.normal(0, 5, (300, 300)).astype(np.float32)
-    whole = segment_watershed(image, UM, 150.0, SETTINGS) > 0
-    halo = int(REACH * SETTINGS.nucleus_diameter_um / UM)
-    cut = segment_watershed(np.ascontiguousarray(image[:, 100 - halo :]), UM, 150.0, SETTINGS) > 0
+    whole = segment_watershed(image, UM, DIAMETER, 150.0) > 0
+    halo = int(REACH * DIAMETER / UM)
+    cut = segment_watershed(np.ascontiguousarray(image[:, 100 - halo :]), UM, DIAMETER, 150.0) > 0
     assert np.array_equal(cut[:, halo:], whole[:, 100:])
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from sevhisto.config import ImagingSettings, PanelSettings
+from sevhisto.config import TYPICAL_NUCLEUS_UM, ImagingSettings, PanelSettings
 from sevhisto.imaging.background import GLASS_MARGIN_UM
 from sevhisto.imaging.bending import MIN_FAULT_UM2, SOFTEN_UM, bent_light, tile_means
 from sevhisto.imaging.blobs import Box, elongation, half_width, large, parts

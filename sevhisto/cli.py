@@ -220,18 +220,27 @@ def compare(
     unblind: Annotated[
         bool, typer.Option("--unblind", help="Open the key: contours, thresholds and exclusions are hashed and recorded first.")
     ] = False,
+    jobs: Jobs = None,
+    memory: Memory = None,
 ) -> None:
-    """Compare the groups, per animal, and relate matrix to motor recovery. Groups stay codes until --unblind."""
+    """Compare the groups, per animal, and relate matrix to motor recovery. Groups stay codes until --unblind.
+
+    Every result is made again with other thresholds, lesion borders and zone edges, and without flagged sections, each batch, each animal.
+    """
     from sevhisto.pipeline import compare as answer
 
-    done = answer(study, unblind)
+    n = processes(jobs, memory)
+    with progress_bars(n) as progress:
+        done = answer(study, unblind, n, progress)
     primary = done.comparisons[done.comparisons["role"] == "primary"]
     for r in primary.itertuples():
         interval = f"{r.ci_low:.4g} to {r.ci_high:.4g}"
-        say(f"{r.endpoint}, {r.contrast}: {r.estimate:.4g} {r.unit} (95 % interval {interval}), p {r.p:.3g}, adjusted {r.p_adjusted:.3g}")
+        tests = f"p {r.p:.3g}, adjusted {r.p_adjusted:.3g}" + (f"; {r.robustness!s}" if r.robustness else "")
+        say(f"{r.endpoint}, {r.contrast}: {r.estimate:.4g} {r.unit} (95 % interval {interval}), {tests}")
     for note in done.notes:
         say(f"note: {note}")
-    say(f"Wrote comparisons.csv ({len(done.comparisons)} rows) and relations.csv ({len(done.relations)} rows) to {done.results}.")
+    written = f"comparisons.csv ({len(done.comparisons)} rows), relations.csv ({len(done.relations)} rows) and specifications.csv"
+    say(f"Wrote {written} to {done.results}.")
     say(f"Next: sevhisto report {study}" + ("   (groups are codes; add --unblind to compare to open the key)" if done.blinded else ""))
 
 

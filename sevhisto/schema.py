@@ -327,7 +327,7 @@ COMPARISONS = Table(
         _n("p", "permutation p, two-sided"),
         _n("p_adjusted", "Holm over the contrasts of a primary endpoint; Benjamini-Hochberg over secondary ones"),
         _t("method", "how the interval and p were made"),
-        _t("robustness", "robust, fragile or reverses; empty where not examined"),
+        _t("robustness", "the worst verdict in specifications.csv: robust, fragile or reverses; empty where there is no interval"),
         _t("flags", "flags, joined by ;"),
         _n("ratio", "ratio of geometric means, a over b"),
         _n("ratio_low", "95 % interval"),
@@ -339,6 +339,27 @@ COMPARISONS = Table(
         _n("p_min", "smallest p that these group sizes can give"),
     ),
     key=("endpoint", "contrast"),
+)
+
+AS_ANALYSED = "as analysed"
+"""The choice of a specification that changes nothing."""
+
+SPECIFICATIONS = Table(
+    "specifications.csv",
+    "endpoint x contrast x choice x variant",
+    (
+        _t("endpoint", "column of animals_wide.csv"),
+        _t("contrast", "contrast, a minus b"),
+        _t("choice", "what was chosen otherwise; as analysed for the study as it is"),
+        _t("variant", "how"),
+        _w("n_a", "animals in a"),
+        _w("n_b", "animals in b"),
+        _n("estimate", "mean of a minus mean of b, in the endpoint's unit"),
+        _n("ci_low", "95 % interval"),
+        _n("ci_high", "95 % interval"),
+        _t("verdict", "robust, fragile (the interval moves on or off zero) or reverses (the sign changes); empty without interval"),
+    ),
+    key=("endpoint", "contrast", "choice", "variant"),
 )
 
 RELATIONS = Table(

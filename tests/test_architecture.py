@@ -32,6 +32,8 @@ HOMES: dict[str, set[str]] = {
     "slideio": {"io"},
     "zarr": {"io"},
     "openslide": {"io"},
+    "liffile": {"io"},
+    "pydicom": {"io"},
     "imagecodecs": {"io"},
     "roifile": {"io"},
     "statsmodels": {"compare"},

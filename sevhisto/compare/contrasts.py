@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from sevhisto.compare.effects import NAN, Effect, benjamini_hochberg, contrast, holm
+from sevhisto.compare.effects import NAN, Effect, benjamini_hochberg, contrast, holm, welch_interval
 from sevhisto.compare.endpoints import choose_endpoints, widen, with_endpoints
 from sevhisto.compare.protocols import study_contrasts
 from sevhisto.config import ContrastSettings, StudyConfig
@@ -67,11 +67,52 @@ def compare(
     SevhistoError
         If `animals` is not an animal table.
     """
+    study = _study(animals, groups, config, excluded, blocks, batches, dpi)
+    plan = _plan(study)
+    primary, secondary = choose_endpoints(config, study.values.columns)
+    roles = [(e, "primary") for e in primary] + [(e, "secondary") for e in secondary]
+    rows = [_row(study, endpoint, role, c) for endpoint, role in roles for c in plan]
+    return COMPARISONS.conform(_adjust(pd.DataFrame(rows, columns=COMPARISONS.names)))
+
+
+def estimates(
+    animals: pd.DataFrame, groups: pd.Series[str], config: StudyConfig, excluded: Collection[str], endpoints: Collection[str]
+) -> pd.DataFrame:
+    """Return estimate and interval of every contrast on the given endpoints, without a test: quick enough for a hundred tables.
+
+    Columns endpoint, contrast, n_a, n_b, estimate, ci_low, ci_high; NaN where a group has too few animals. Other arguments as in `compare`.
+    """
+    study = _study(animals, groups, config, excluded)
+    rows = []
+    for endpoint in endpoints:
+        for c in _plan(study):
+            values, members = _members(study, endpoint, c)
+            sizes = [len(members[g]) for g in (*c.a, *c.b)]
+            shares = np.array([1 / len(c.a)] * len(c.a) + [-1 / len(c.b)] * len(c.b))
+            found = (NAN, NAN, NAN)
+            if min(sizes):
+                found = welch_interval([np.asarray(values.loc[members[g]], np.float64) for g in (*c.a, *c.b)], shares)
+            rows.append((endpoint, c.name, sum(sizes[: len(c.a)]), sum(sizes[len(c.a) :]), *found))
+    return pd.DataFrame(rows, columns=["endpoint", "contrast", "n_a", "n_b", "estimate", "ci_low", "ci_high"])
+
+
+def _study(
+    animals: pd.DataFrame,
+    groups: pd.Series[str],
+    config: StudyConfig,
+    excluded: Collection[str],
+    blocks: pd.Series[str] | None = None,
+    batches: pd.DataFrame | None = None,
+    dpi: pd.Series[float] | None = None,
+) -> _Study:
     table = with_endpoints(animals)
     kept = groups[~groups.index.isin(list(excluded))].astype(str)
     facts = table.drop_duplicates("endpoint").set_index("endpoint")[["panel", "zone", "unit"]]
-    study = _Study(widen(table, "value"), widen(table, "flags"), facts, kept, _usable_blocks(blocks, kept), batches, dpi, config)
-    plan = study_contrasts(config, set(kept))
+    return _Study(widen(table, "value"), widen(table, "flags"), facts, kept, _usable_blocks(blocks, kept), batches, dpi, config)
+
+
+def _plan(study: _Study) -> list[ContrastSettings]:
+    plan = study_contrasts(study.config, set(study.groups))
     names = [c.name for c in plan]
     if len(set(names)) < len(names):
         twice = sorted({n for n in names if names.count(n) > 1})
@@ -79,10 +120,13 @@ def compare(
     if not plan:
         remedy = "declare [[contrasts]], or protocols with a vehicle (total_dose = 0) or with different deliveries"
         raise StudyError(Problem("study.toml: contrasts", "none are declared and the groups suggest none", remedy))
-    primary, secondary = choose_endpoints(config, study.values.columns)
-    roles = [(e, "primary") for e in primary] + [(e, "secondary") for e in secondary]
-    rows = [_row(study, endpoint, role, c) for endpoint, role in roles for c in plan]
-    return COMPARISONS.conform(_adjust(pd.DataFrame(rows, columns=COMPARISONS.names)))
+    return plan
+
+
+def _members(study: _Study, endpoint: str, c: ContrastSettings) -> tuple[pd.Series[float], dict[str, list[str]]]:
+    """Return the known values of the study's animals, and the animals of each group of a contrast that have one."""
+    values = study.values[endpoint].reindex(study.groups.index).dropna()
+    return values, {g: sorted(values.index[study.groups.loc[values.index] == g]) for g in (*c.a, *c.b)}
 
 
 def _usable_blocks(blocks: pd.Series[str] | None, groups: pd.Series[str]) -> pd.Series[str] | None:
@@ -99,8 +143,7 @@ def _usable_blocks(blocks: pd.Series[str] | None, groups: pd.Series[str]) -> pd.
 
 
 def _row(study: _Study, endpoint: str, role: str, c: ContrastSettings) -> dict[str, object]:
-    values = study.values[endpoint].reindex(study.groups.index).dropna()
-    members = {g: sorted(values.index[study.groups.loc[values.index] == g]) for g in (*c.a, *c.b)}
+    values, members = _members(study, endpoint, c)
     involved = [a for group in members.values() for a in group]
     flags = _flags(study, endpoint, c, members, involved)
     n_a, n_b = sum(len(members[g]) for g in c.a), sum(len(members[g]) for g in c.b)

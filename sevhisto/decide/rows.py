@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from sevhisto.config import PanelSettings, StudyConfig
-from sevhisto.decide.zones import Zone, cells_in_zone, is_longitudinal, section_zones
+from sevhisto.decide.zones import AS_SET, Zone, ZoneShift, cells_in_zone, is_longitudinal, section_zones
 from sevhisto.registry import did_you_mean
 from sevhisto.types import (
     INTENSITY_EDGES,
@@ -119,10 +122,20 @@ def summarise(row: SectionRow, config: StudyConfig) -> SectionSummary:
     SevhistoError
         The section has no record, or its sides are not those of the study's orientation.
     """
+    return summarise_shifted(row, config, (AS_SET,))[0]
+
+
+def summarise_shifted(row: SectionRow, config: StudyConfig, shifts: Sequence[ZoneShift]) -> list[SectionSummary]:
+    """Return a section's summary for every choice of where its zones end. Errors as in `summarise`."""
     where = f"animal {row.animal}, section {row.section}, panel {row.panel}"
     record = _checked_record(row, config, where)
-    zones = section_zones(config)
-    panel = panel_settings(config, row.panel)
+    parts = [section_zones(config, shift) for shift in shifts]
+    every = _summary(row, record, tuple(z for zones in parts for z in zones), panel_settings(config, row.panel), where)
+    ends = np.cumsum([0, *(len(zones) for zones in parts)])
+    return [_of_zones(every, slice(int(a), int(b))) for a, b in itertools.pairwise(ends)]
+
+
+def _summary(row: SectionRow, record: SectionRecord, zones: tuple[Zone, ...], panel: PanelSettings, where: str) -> SectionSummary:
     flags = set(record.meta.get("flags", []))
     has_core = bool(record.meta.get("has_core", False))
     zone_known = [has_core or "no_landmark" not in flags or not z.needs_core for z in zones]
@@ -154,6 +167,17 @@ def summarise(row: SectionRow, config: StudyConfig) -> SectionSummary:
     summary.axis_deg = np.nan if axis is None else float(axis)
     summary.dyes = frozenset(record.meta.get("dyes", []))
     return summary
+
+
+_BY_ZONE = ("zones", "known", "counts", "signal", "cavity_px", "masked_px", "in_zone")
+_BY_MARKER_AND_ZONE = ("joint", "positive_part", "fibres", "puncta")
+
+
+def _of_zones(summary: SectionSummary, chosen: slice) -> SectionSummary:
+    """Return the summary of some of its zones; what does not depend on zones is shared."""
+    parts: dict[str, Any] = {name: getattr(summary, name)[chosen] for name in _BY_ZONE}
+    parts |= {name: {m: v[chosen] for m, v in getattr(summary, name).items()} for name in _BY_MARKER_AND_ZONE}
+    return replace(summary, **parts)
 
 
 def _checked_record(row: SectionRow, config: StudyConfig, where: str) -> SectionRecord:

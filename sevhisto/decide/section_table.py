@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,18 @@ def section_table(
             if section.record is None:
                 continue
             section = summarise(section, config)
-        blocks += [_marker_rows(section, i, thresholds, config) for i in range(len(section.markers))]
+        blocks.append(section_columns(section, thresholds, config))
+    return joined(blocks)
+
+
+def section_columns(section: SectionSummary, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig) -> Columns:
+    """Return the rows of one section as plain arrays, one per column; `joined` makes tables of many."""
+    blocks = [_marker_rows(section, i, thresholds, config) for i in range(len(section.markers))]
+    return {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}
+
+
+def joined(blocks: Sequence[Columns]) -> pd.DataFrame:
+    """Return the section table of these rows, in the order given."""
     if not blocks:
         return SECTIONS.conform(pd.DataFrame(columns=SECTIONS.names))
     return SECTIONS.conform(pd.DataFrame({name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}))

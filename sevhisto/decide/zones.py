@@ -57,17 +57,39 @@ def is_longitudinal(config: StudyConfig) -> bool:
     return config.study.orientation != "transverse"
 
 
-def base_zones(config: StudyConfig) -> tuple[Zone, ...]:
+@dataclass(frozen=True)
+class ZoneShift:
+    """Another choice of where zones end, under the same names: to see how much a result depends on it.
+
+    Attributes
+    ----------
+    border_um : how far out the border of the lesion is moved; rings move with it
+    ring_scale : how many times as far from the border the rings end
+    """
+
+    border_um: float = 0.0
+    ring_scale: float = 1.0
+
+    def moved(self, distance_um: float) -> float:
+        """Return where an end of a zone lies then (um); an open end stays open."""
+        return distance_um * self.ring_scale + self.border_um
+
+
+AS_SET = ZoneShift()
+
+
+def base_zones(config: StudyConfig, shift: ZoneShift = AS_SET) -> tuple[Zone, ...]:
     """Return ``core``, the rings and ``all``, over both sides."""
     zones = []
-    for name, (low, high) in config.zones.ranges.items():
+    for name, ends in config.zones.ranges.items():
+        low, high = (shift.moved(end) for end in ends)
         zones.append(Zone(name, low, high, _bins(DISTANCE_EDGES_UM, low, high), _bins(JOINT_DISTANCE_EDGES_UM, low, high)))
     return tuple(zones)
 
 
-def section_zones(config: StudyConfig) -> tuple[Zone, ...]:
+def section_zones(config: StudyConfig, shift: ZoneShift = AS_SET) -> tuple[Zone, ...]:
     """Return the zones of one section: the base zones and, for longitudinal sections, their halves."""
-    base = base_zones(config)
+    base = base_zones(config, shift)
     if not is_longitudinal(config):
         return base
     halves = itertools.product(base, enumerate(HALVES))

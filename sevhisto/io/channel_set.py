@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from xml.sax.saxutils import unescape
 
 import numpy as np
+import tifffile
 
 from sevhisto.io.scene import SceneInfo, SlideFile, broken
 from sevhisto.types import AnyArray
@@ -17,15 +19,33 @@ from sevhisto.types import AnyArray
 def slide_files(path: Path) -> list[Path]:
     """Return the files of a slide: those that fit a pattern, in the natural order of what its star stands for; else the file itself.
 
-    The star stands for one or more characters of a file name, never of a folder's. Several stars fit nothing.
+    The star stands for one or more characters of a file name, never of a folder's. Several stars fit nothing. A DICOM file brings
+    the files of its series, an OME-TIFF those beside it that its XML refers to.
     """
     if "*" not in path.name or path.exists():
-        return [path]
+        return _with_companions(path)
     if path.name.count("*") != 1 or "*" in str(path.parent):
         return []
     before, after = path.name.split("*")
     fitting = (p for p in path.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}") if p.is_file() and p.name != before + after)
     return sorted(fitting, key=lambda p: [int(s) if s.isdecimal() else s.casefold() for s in re.split(r"(\d+)", _star(path, p))])
+
+
+def _with_companions(path: Path) -> list[Path]:
+    """Return a file and those beside it that hold parts of the same image; where their library is absent, the file alone."""
+    try:
+        if path.name.lower().endswith(".dcm") and path.is_file():
+            from sevhisto.io.dicom import series_files
+
+            return series_files(path)
+        if path.name.lower().endswith((".tif", ".tiff", ".btf")) and path.is_file():
+            with tifffile.TiffFile(path) as file:
+                text = file.pages.first.description if len(file.pages) else ""
+            names = set(re.findall(r'FileName="([^"/\\\\]+)"', text)) if "<OME" in text[:4096] else set()
+            return sorted({path, *(path.parent / unescape(name) for name in names if (path.parent / unescape(name)).is_file())})
+    except (ImportError, OSError, ValueError, tifffile.TiffFileError):
+        pass  # what is wrong with the file is told where it is opened
+    return [path]
 
 
 def _star(pattern: Path, path: Path) -> str:

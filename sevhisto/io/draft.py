@@ -102,7 +102,8 @@ def _images(folder: Path) -> tuple[list[_Image], list[str]]:
             problem = error.problems[0]
             notes.append(f"left out: {file} {problem.what}" + (f" ({problem.remedy})" if problem.remedy else ""))
             continue
-        images += [_Image(file, read_name(file), info, len(scenes)) for info in scenes]
+        notes += [f"left out: {file} scene {info.scene} {info.refused}" for info in scenes if info.refused]
+        images += [_Image(file, read_name(file), info, len(scenes)) for info in scenes if not info.refused]
     return images, notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sevhisto.io.pixelsize import Calibration, calibration
-from sevhisto.io.scene import RGB, SceneInfo, broken, checked_dtype, named, top_of_range, why
+from sevhisto.io.scene import RGB, Acquisition, SceneInfo, broken, checked_dtype, named, top_of_range, why
 from sevhisto.types import AnyArray, SlideError
 
 
@@ -61,9 +62,18 @@ class Nd2SlideFile:
             "n_z": sizes.get("Z", 1),
             "n_t": sizes.get("T", 1),
             "bit_max": top_of_range(dtype, attributes.bitsPerComponentSignificant),
+            "acquisition": self._acquisition(3 if rgb else n),
         }
         made: dict[str, Any] = info
         return tuple(SceneInfo(scene=i, **made) for i in range(1, sizes.get("P", 1) + 1))
+
+    def _acquisition(self, n: int) -> tuple[Acquisition, ...]:
+        """How each channel was imaged: the lens from the metadata, the exposure from the description; colour shares one."""
+        channels = self._file.metadata.channels or []
+        times = exposures_ms(self._file.text_info.get("description", ""), [c.channel.name for c in channels])
+        found = [Acquisition(t, None, None, _lens(c.microscope)) for t, c in zip(times, channels, strict=True)]
+        found = found * n if len(found) == 1 else found
+        return tuple(found) if len(found) == n and any(a != Acquisition() for a in found) else ()
 
     def _calibration(self) -> Calibration:
         channels = self._file.metadata.channels or []
@@ -100,3 +110,26 @@ class Nd2SlideFile:
         """Let go of the file."""
         self._last = None
         self._file.close()
+
+
+_MS = {"s": 1e3, "ms": 1.0, "µs": 1e-3, "us": 1e-3}
+
+
+def exposures_ms(description: str, names: Sequence[str]) -> list[float | None]:
+    """Return the exposure of each channel that an ND2 description states; None where it states none, or not of this channel."""
+    blocks = re.split(r"Plane #\d+:", description)
+    blocks = blocks[1:] if len(blocks) > 1 else blocks
+    if len(blocks) != len(names):
+        return [None] * len(names)
+    found: list[float | None] = []
+    for name, block in zip(names, blocks, strict=True):
+        time = re.search(r"\bExposure:\s*(\d+(?:[.,]\d+)?)\s*(\S+)", block)
+        own = len(names) == 1 or re.search(rf"\bName:\s*{re.escape(name)}\s*$", block, re.MULTILINE)
+        scale = _MS.get(time.group(2).replace("μ", "µ")) if time and own else None
+        found.append(float(time.group(1).replace(",", ".")) * scale if time and scale else None)
+    return found
+
+
+def _lens(microscope: Any) -> str:
+    power, aperture = microscope.objectiveMagnification, microscope.objectiveNumericalAperture
+    return f"{power:g}x/{aperture:g}" if power and aperture else microscope.objectiveName or ""

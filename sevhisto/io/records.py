@@ -55,6 +55,10 @@ def kept_overview(folder: Path, key: str, make: Callable[[], tuple[AnyArray, int
     return image, step
 
 
+_MIDDLE = np.concatenate([INTENSITY_EDGES_Q[:1], (INTENSITY_EDGES_Q[:-1] + INTENSITY_EDGES_Q[1:]) // 2, INTENSITY_EDGES_Q[-1:]])
+"""Middle of each intensity bin in quanta; the open ones have their only edge."""
+
+
 def find_record(folder: Path, key: str) -> Path | None:
     """Return the newest undamaged record of `key`, or None: then the section is measured (again)."""
     found = sorted(folder.glob(f"{_short(key)}.*.npz"), key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True)
@@ -111,8 +115,7 @@ def _record_bytes(record: SectionRecord) -> bytes:
 
 def _expected_sums(counts: AnyArray) -> Any:
     """Return the sums that pixels in the middle of their bins would have: what differs from them takes half the space."""
-    middle = np.concatenate([INTENSITY_EDGES_Q[:1], (INTENSITY_EDGES_Q[:-1] + INTENSITY_EDGES_Q[1:]) // 2, INTENSITY_EDGES_Q[-1:]])
-    return counts * middle if counts.shape[-1:] == middle.shape else np.zeros(1, np.int64)[0]
+    return counts * _MIDDLE if counts.shape[-1:] == _MIDDLE.shape else np.zeros(1, np.int64)[0]
 
 
 def _differences(mask: AnyArray) -> AnyArray:
@@ -161,16 +164,19 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
 
     def dense(name: str) -> AnyArray:
         out = np.zeros(tuple(arrays[f"{name}.shape"]), np.int64)
-        out.reshape(-1)[np.cumsum(arrays[f"{name}.steps"].astype(np.int64))] = arrays[f"{name}.values"]
+        out.reshape(-1)[np.cumsum(arrays[f"{name}.steps"], dtype=np.int64)] = arrays[f"{name}.values"]
         return out
 
-    counts = dense("counts")
+    counts, sums = dense("counts"), dense("sums")
+    if counts.shape[-1] == len(_MIDDLE):  # only where there are pixels: of these arrays nearly all is empty
+        place = np.cumsum(arrays["counts.steps"], dtype=np.int64)
+        sums.reshape(-1)[place] += arrays["counts.values"] * _MIDDLE[place % len(_MIDDLE)]
     masks = (arrays[f"masks{i}"] for i in range(len(head["masks"])))
     return SectionRecord(
         meta=head["meta"],
         markers=tuple(head["markers"]),
         counts=counts,
-        sums=dense("sums") + _expected_sums(counts),
+        sums=sums,
         cavity_px=dense("cavity_px"),
         masked_px=dense("masked_px"),
         joint={(a, b): dense(f"joint{i}") for i, (a, b) in enumerate(head["joint"])},

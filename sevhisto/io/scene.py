@@ -50,6 +50,7 @@ class SceneInfo:
     bit_max : largest grey level that can occur, as far as the file tells
     levels : (height, width) of the smaller copies that the file holds of the scene, largest first
     acquisition : one per channel, or none at all
+    refused : why the scene cannot be measured; "" where it can
     """
 
     scene: int
@@ -63,6 +64,7 @@ class SceneInfo:
     bit_max: int = 0
     levels: tuple[tuple[int, int], ...] = ()
     acquisition: tuple[Acquisition, ...] = ()
+    refused: str = ""
 
     @property
     def um_per_px(self) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from sevhisto.io.ome import inside, parse_xml
 from sevhisto.io.pixelsize import calibration
-from sevhisto.io.scene import SceneInfo, broken, checked_dtype, named, top_of_range, why
+from sevhisto.io.scene import Acquisition, SceneInfo, broken, checked_dtype, named, top_of_range, why
 from sevhisto.types import AnyArray, SlideError
 
 
@@ -60,6 +62,7 @@ class SlideioFile:
             n_z=max(1, int(scene.num_z_slices)),
             n_t=max(1, int(scene.num_t_frames)),
             bit_max=top_of_range(dtype, max(bits) if bits else None),
+            acquisition=czi_acquisition(self._file.raw_metadata, self.path, n) if self._driver == "CZI" else (),
         )
 
     def read(self, scene: int, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int, level: int = 0) -> AnyArray:
@@ -78,3 +81,37 @@ class SlideioFile:
         """Let go of the file."""
         self._scenes = []
         self._file = None
+
+
+def czi_acquisition(text: str, path: Path, n: int) -> tuple[Acquisition, ...]:
+    """Return how each of `n` channels was imaged, after the metadata of a CZI; nothing where these tell nothing, or of other channels."""
+    root = parse_xml(text, path, "CZI metadata")
+    information = next(inside(root, "Information"), None)
+    listed = None if information is None else next(inside(information, "Channels"), None)
+    channels = [] if listed is None else [c for c in listed if c.tag == "Channel"]
+    if information is None or len(channels) != n:
+        return ()
+    lenses = [e for e in inside(information, "Objective") if len(e)]
+    used = next((e.get("Id") for e in inside(information, "ObjectiveRef")), None)
+    lens = next((e for e in lenses if e.get("Id") == used), lenses[0] if len(lenses) == 1 else None)
+    power, aperture = (None, None) if lens is None else (_first(lens, "NominalMagnification"), _first(lens, "LensNA"))
+    objective = f"{power:g}x/{aperture:g}" if power and aperture else ""
+    found = []
+    for channel in channels:
+        nanoseconds, gain = _first(channel, "ExposureTime"), _first(channel, "Gain")
+        lights = list(inside(channel, "LightSourceSettings"))
+        less = _first(lights[0], "Attenuation") if len(lights) == 1 else None
+        light = _first(lights[0], "Intensity") if len(lights) == 1 else None
+        light = 100 * (1 - less) if light is None and less is not None and 0 <= less <= 1 else light
+        found.append(Acquisition(nanoseconds / 1e6 if nanoseconds else None, gain, light, objective))
+    return tuple(found) if any(a != Acquisition() for a in found) else ()
+
+
+def _first(element: Any, name: str) -> float | None:
+    """Number of the first element called `name`, with or without a per cent sign; None where there is none."""
+    text = next((e.text for e in inside(element, name) if e.text), "")
+    try:
+        value = float((text or "nan").strip().removesuffix("%"))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -29,6 +29,8 @@ EXTRAS = {
     ".zarr": "zarr",
     ".mrxs": "mirax",
     ".bif": "mirax",
+    ".lif": "leica",
+    ".dcm": "dicom",
 }
 """The extra of the installation that the reader of a suffix needs; none for the others."""
 
@@ -75,6 +77,20 @@ def _open_openslide(path: Path) -> SlideFile:
     from sevhisto.io.openslide_reader import OpenSlideFile
 
     return OpenSlideFile(path)
+
+
+@_register(".lif")
+def _open_lif(path: Path) -> SlideFile:
+    from sevhisto.io.lif_reader import LifSlideFile
+
+    return LifSlideFile(path)
+
+
+@_register(".dcm")
+def _open_dicom(path: Path) -> SlideFile:
+    from sevhisto.io.dicom import DicomSlideFile
+
+    return DicomSlideFile(path)
 
 
 @_register(".jpg", ".jpeg", ".png")
@@ -243,6 +259,8 @@ def open_slide(path: Path | str, scene: int = 1, um_per_px: float | None = None)
         if not 1 <= scene <= len(file.scenes):
             raise broken(path, f"has no scene {scene}; it has {len(file.scenes)}", "correct scene in slides.csv")
         info = file.scenes[scene - 1]
+        if info.refused:
+            raise broken(path, f"scene {scene} {info.refused}", "name another scene in slides.csv")
         if info.n_t > 1:
             raise broken(path, f"is a time series of {info.n_t} frames", "save the frame to be measured as a file of its own")
         if info.is_rgb and info.n_z > 1:

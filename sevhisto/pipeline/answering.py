@@ -14,6 +14,7 @@ from sevhisto.compare.contrasts import compare as compare_groups
 from sevhisto.compare.endpoints import wide
 from sevhisto.compare.protocols import design_notes, dose_problems
 from sevhisto.compare.relations import relate
+from sevhisto.compare.specifications import robustness, specification_curve
 from sevhisto.config import StudyConfig
 from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.io.files import write_bytes_atomic, write_json
@@ -22,7 +23,8 @@ from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.measuring import PieceOutcome
-from sevhisto.pipeline.running import exclusions_hash, is_open, stamp_of, unaware
+from sevhisto.pipeline.robustness import LastRun, specifications
+from sevhisto.pipeline.running import Progress, exclusions_hash, is_open, quiet, stamp_of, unaware
 from sevhisto.pipeline.tables import Names, decide, write_results
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import (
@@ -32,6 +34,7 @@ from sevhisto.schema import (
     RECORDS,
     RELATIONS,
     SECTIONS,
+    SPECIFICATIONS,
     STATUS,
     THRESHOLDS,
     Table,
@@ -50,13 +53,14 @@ class CompareSummary:
     blinded: bool
 
 
-def compare(root: Path, open_key: bool = False) -> CompareSummary:
+def compare(root: Path, open_key: bool = False, jobs: int | None = None, progress: Progress = quiet) -> CompareSummary:
     """Compare the groups over the animal table, and relate matrix to recovery.
 
     Parameters
     ----------
     open_key : open the key (`--unblind`): contours, thresholds and exclusions are hashed and the time recorded; results carry
         names from then on
+    jobs : processes that read records for the specification curve; one per core where None
 
     Raises
     ------
@@ -80,11 +84,32 @@ def compare(root: Path, open_key: bool = False) -> CompareSummary:
     batches = read_table(results / "records.csv", RECORDS)[["animal", "batch", "panel"]].drop_duplicates()
     comparisons = compare_groups(animals, groups, config, blocks=people["block"], batches=batches, dpi=people["dpi"], excluded=excluded)
     relations = relate(animals, None, groups, config, covariates=people[["force_kdyn", "dpi"]], excluded=excluded)
+    curve = _curve(results, comparisons, groups, config, excluded, jobs or default_jobs(), progress)
+    words = robustness(curve)
+    comparisons["robustness"] = [words.get(key, "") for key in zip(comparisons["endpoint"], comparisons["contrast"], strict=True)]
     for frame in (comparisons, relations):
         frame["flags"] = [join_flags(split_flags(f) | stamp) for f in frame["flags"]]
     write_table(results / "comparisons.csv", comparisons, COMPARISONS)
     write_table(results / "relations.csv", relations, RELATIONS)
+    write_table(results / "specifications.csv", curve, SPECIFICATIONS)
     return CompareSummary(results, comparisons, relations, tuple(_notes(study)), not is_open(study))
+
+
+def _curve(
+    results: Path,
+    comparisons: pd.DataFrame,
+    groups: pd.Series[str],
+    config: StudyConfig,
+    excluded: list[str],
+    jobs: int,
+    progress: Progress,
+) -> pd.DataFrame:
+    """Return the specification curve of everything that was compared; days of sacrifice that differ are not compared here either."""
+    compared = comparisons[~comparisons["flags"].map(lambda cell: "dpi_mixed" in split_flags(cell)).astype(bool)]
+    variants = specifications(LastRun.of(results), config, jobs, lambda done, total: progress("other choices", done, total))
+    curve = specification_curve(variants, groups, config, list(dict.fromkeys(comparisons["endpoint"])), excluded)
+    pairs = pd.MultiIndex.from_frame(compared[["endpoint", "contrast"]])
+    return curve[pd.MultiIndex.from_frame(curve[["endpoint", "contrast"]]).isin(pairs)].reset_index(drop=True)
 
 
 def _run_facts(results: Path) -> dict[str, Any]:
@@ -186,6 +211,7 @@ def report(root: Path, jobs: int | None = None) -> Path:
         sections=read_table(results / "sections.csv", SECTIONS),
         comparisons=_if_there(results / "comparisons.csv", COMPARISONS),
         relations=_if_there(results / "relations.csv", RELATIONS),
+        specifications=_if_there(results / "specifications.csv", SPECIFICATIONS),
         motor=motor.assign(animal=[names.animals[a] for a in motor["animal"]]) if len(motor) else None,
         profiles=read_table(results / "profiles.csv", PROFILES),
         thresholds=read_table(results / "thresholds.csv", THRESHOLDS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from sevhisto.imaging.stains import fit_stain, optical_density, sample_density, 
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
 from sevhisto.io.channel_set import slide_files
 from sevhisto.io.channels import match_channels
+from sevhisto.io.comparable import imaged
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
+from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, folder_files, open_slide
 from sevhisto.types import BoolArray, Correction, FloatArray, Problem, SectionRecord, SevhistoError, SlideError
 
@@ -86,8 +88,12 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 (hex) of a file; of a folder, or of a set of files, that of the names and sums of all of them."""
     files = folder_files(path) if path.is_dir() else slide_files(path)
     if files != [path]:
-        parts = [(p.relative_to(path if path.is_dir() else path.parent).as_posix(), file_sha256(p)) for p in files]
+        parts = [(p.relative_to(path if path.is_dir() else path.parent).as_posix(), _digest(p)) for p in files]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+    return _digest(path)
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -244,19 +250,21 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
             continue
         try:
             record = measure_section(slide, plan, reader, task.panel, correction, task.imaging, longitudinal=task.longitudinal)
-            _describe(record, slide, sha256, task.imaging.overview_um)
+            _describe(record, slide, sha256, task)
             outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
         except Exception as error:
             outcomes.append(PieceOutcome(piece.row, None, reason_of(error), sha256))
     return outcomes
 
 
-def _describe(record: SectionRecord, slide: Slide, sha256: str, wanted_um: float) -> None:
+def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask) -> None:
     flags = {"projected"} if slide.projected else set()
-    if record.meta["overview_um"] > 1.5 * max(wanted_um, slide.um_per_px):
+    if record.meta["overview_um"] > 1.5 * max(task.imaging.overview_um, slide.um_per_px):
         flags.add("coarse_masks")
     record.meta["flags"] = sorted({*record.meta["flags"], *flags})
     record.meta.update(um_source=slide.um_source, sha256=sha256, version=__version__)
+    channels = imaged(slide.info, task.panel, task.panel_name, task.batch_name, task.path.name)
+    record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
 
 
 def _drawn(path: Path | None, overview: SlideOverview) -> Drawn:

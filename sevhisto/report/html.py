@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from sevhisto.report import tables
+from sevhisto.report.choices import choices_figure
 from sevhisto.report.figures import border_lines, curves, estimation_plot, group_order, relation_plot
 from sevhisto.report.words import MODELS, Finding, comparison_finding, endpoint_words, pair_words, relation_finding
 
@@ -57,6 +58,7 @@ class ReportInputs:
     comparisons: pd.DataFrame | None = None
     relations: pd.DataFrame | None = None
     motor: pd.DataFrame | None = None
+    specifications: pd.DataFrame | None = None
     profiles: pd.DataFrame | None = None
     thresholds: pd.DataFrame | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
@@ -148,7 +150,15 @@ def _question(inputs: ReportInputs, wide: pd.DataFrame, comparisons: pd.DataFram
         "figure": estimation_plot(values, inputs.groups, endpoint, rows, f"endpoint{index}"),
         "findings": [_under(comparison_finding(r), f"{words.label}: ") for r in _records(rows)],
         "absent": absent,
+        "choices": _choices(inputs, endpoint, index),
     }
+
+
+def _choices(inputs: ReportInputs, endpoint: str, index: int) -> str:
+    if inputs.specifications is None:
+        return ""
+    rows = inputs.specifications[inputs.specifications["endpoint"] == endpoint]
+    return choices_figure(rows, endpoint, f"choices{index}") if len(rows) else ""
 
 
 def _under(finding: Finding, heading: str) -> Finding:

@@ -253,8 +253,8 @@ def _cautions(row: Mapping[str, Any]) -> list[str]:
         least = f" (the smallest that these group sizes can give is {p_words(row['p_min'])})" if finite(row.get("p_min")) else ""
         said.append(f"Too few animals to reach p < 0.05{least}: a large p is no evidence of equality.")
     if row.get("robustness") in ("fragile", "reverses"):
-        more = "changes sign" if row["robustness"] == "reverses" else "does not hold"
-        said.append(f"The result {more} when the threshold is moved.")
+        more = "its sign changes" if row["robustness"] == "reverses" else "its interval moves on or off zero"
+        said.append(f"Depends on a choice: with another threshold, border or zone, or without some of the data, {more}.")
     hidden = {"cannot_reach_0.05", "not_unblinded"}
     said += [sentence(FLAGS[f].meaning) for f in FLAGS if f in flags - hidden]
     return said

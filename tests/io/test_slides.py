@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import imagecodecs
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sevhisto.io.levels import block_mean
-from sevhisto.io.slides import open_slide, readers, slide_info
+from sevhisto.io.slides import EXTRAS, open_slide, readers, slide_info
+from sevhisto.pipeline.measuring import file_sha256
 from sevhisto.types import SevhistoError, SlideError
 
 RNG = np.random.default_rng(7)
@@ -125,6 +127,9 @@ def test_planes_in_a_companion_file_are_read_from_it(tmp_path: Path) -> None:
     )
     tifffile.imwrite(tmp_path / "a.ome.tif", IMAGE[0], description=xml, metadata=None)
     assert np.array_equal(everything(tmp_path / "a.ome.tif"), IMAGE[:2])
+    before = file_sha256(tmp_path / "a.ome.tif")
+    tifffile.imwrite(tmp_path / "b.tif", IMAGE[2])
+    assert file_sha256(tmp_path / "a.ome.tif") != before
     (tmp_path / "b.tif").unlink()
     with pytest.raises(SlideError, match=r"needs the file 'b\.tif'"):
         open_slide(tmp_path / "a.ome.tif")
@@ -163,6 +168,23 @@ def test_formats_and_files_that_are_not_there(tmp_path: Path, monkeypatch: pytes
     assert ".ome.tif" in readers
     with pytest.raises(SevhistoError):
         readers[".xyz"]
+
+
+LIBRARIES = {"nikon": "nd2", "zeiss": "slideio", "olympus": "slideio", "zarr": "zarr", "mirax": "openslide", "leica": "liffile"}
+LIBRARIES["dicom"] = "pydicom"
+
+
+@pytest.mark.parametrize(("suffix", "extra"), EXTRAS.items())
+def test_a_missing_library_names_its_extra(suffix: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".zarr":
+        path.mkdir()
+    else:
+        path.write_bytes(b"x" * 400)
+    (tmp_path / "_a_").mkdir()
+    monkeypatch.setitem(sys.modules, LIBRARIES[extra], None)
+    with pytest.raises(SlideError, match=rf"pip install 'sevhisto\[{extra}\]'"):
+        open_slide(path)
 
 
 # ---------------------------------------------------------------- overview

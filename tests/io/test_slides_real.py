@@ -13,6 +13,7 @@ import pytest
 import slideio
 import tifffile
 
+from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import open_slide, slide_info
 from sevhisto.types import SlideError
 
@@ -29,7 +30,11 @@ def test_nd2(shared_data: Path) -> None:
         assert slide.channels == ("Mono", "DAPI", "FITC BP", "TRITC BP") and slide.um_source == "ND2"
         assert slide.um_per_px == pytest.approx(0.32339, abs=1e-5)
         assert np.array_equal(slide.read([3, 1], 10, 90, 200, 256), nd2.imread(path)[[3, 1], 10:90, 200:256])
+        objective = "20x/0.75"
+        assert [a.exposure_ms for a in slide.info.acquisition] == [20, 1000, 1000, 1000]
+        assert {a.objective for a in slide.info.acquisition} == {objective}
     stack = shared_data / "vendor/example-zstack.nd2"
+    assert slide_info(stack)[0].acquisition == (Acquisition(500, None, None, objective),)
     assert np.array_equal(everything(stack)[0], nd2.imread(stack).max(axis=0))
     (info,) = slide_info(shared_data / "vendor/cluster.nd2")
     assert (info.n_t, info.n_z, info.bit_max) == (3, 10, 4095)
@@ -44,6 +49,9 @@ def test_czi(shared_data: Path) -> None:
     with open_slide(path, 2) as slide:
         assert slide.channels == ("ChA",) and slide.projected and slide.um_source == "CZI"
         assert slide.um_per_px == pytest.approx(0.195644, abs=1e-6)
+        (acquisition,) = slide.info.acquisition
+        assert (acquisition.exposure_ms, acquisition.gain, acquisition.objective) == (None, 630, "40x/1.4")
+        assert acquisition.light_pct == pytest.approx(2)
         assert np.array_equal(slide.read([0], 7, 60, 100, 251), everything(path, 2)[:, 7:60, 100:251])
 
 

@@ -174,3 +174,31 @@ def test_effects_stand_beside_what_was_declared(study):
     assert table["declared"].iloc[0] == pytest.approx(0.60 / 0.75)
     far = effects(pd.DataFrame([{"endpoint": endpoint, "contrast": "duration", **row, "ratio_low": 0.85}]), truth)
     assert far["inside"].tolist() == ["no"]
+
+
+def estimates_of(table, choice, variant=""):
+    """Estimates by endpoint and contrast under one choice."""
+    rows = table[(table["choice"] == choice) & (table["variant"] == variant)]
+    return rows.set_index(["endpoint", "contrast"])["estimate"].pipe(pd.to_numeric)
+
+
+def test_a_choice_in_the_curve_is_what_a_run_with_that_setting_gives(study):
+    """Rings and a threshold: the curve's line, and the study analysed again with the setting itself."""
+    compare(study.root)
+    curve = study.table("specifications.csv")
+    found = study.table("thresholds.csv").set_index("marker")["raw"].astype(float)
+    text = (study.root / "study.toml").read_text("utf-8")
+    (study.root / "study.toml").write_text(f"{text}\n[zones]\nedges_um = [0, 200, 400, 800, 1600]\n", "utf-8")
+    run(study.root, jobs=1)
+    compare(study.root)
+    rings = estimates_of(study.table("specifications.csv"), "as analysed").rename(lambda e: e.replace("0-200", "0-250"), level=0)
+    expected = estimates_of(curve, "zone edges", "x 0.8")
+    assert len(expected) > 10
+    pd.testing.assert_series_equal(expected.sort_index(), rings.sort_index())
+    for marker, value in found.items():
+        text = text.replace(f'marker = "{marker}"', f'marker = "{marker}"\nthreshold = {1.3 * value}')
+    (study.root / "study.toml").write_text(text, "utf-8")
+    run(study.root, jobs=1)
+    compare(study.root)
+    higher = estimates_of(study.table("specifications.csv"), "as analysed")
+    pd.testing.assert_series_equal(estimates_of(curve, "threshold", "x 1.3").sort_index(), higher.sort_index())

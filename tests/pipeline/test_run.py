@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sevhisto.io.tiff import TiffSlideFile
 from sevhisto.pipeline import check, run
 
 SECTIONS_OF_A_SLIDE = 3
@@ -89,6 +90,32 @@ def test_a_broken_slide_costs_its_own_sections_only(study, sevhisto):
     assert (lost["n_sections"] == 0).all()
     assert (lost["n_expected"] == SECTIONS_OF_A_SLIDE).all()
     assert (lost["flags"] != "").all()
+
+
+def test_a_reader_that_fails_in_the_middle_costs_its_own_sections_only(study, sevhisto, monkeypatch):
+    before = study.table("sections.csv")
+    file = study.a_sample()
+    path = study.root / "slides" / file
+    path.write_bytes(path.read_bytes() + b"\0")  # another file: its sections are measured again
+    whole, reads = TiffSlideFile.read, []
+
+    def read(self, *where, **more):
+        if self.path == path:
+            reads.append(where)
+            if len(reads) >= 5:
+                raise RuntimeError("the drive was unplugged")
+        return whole(self, *where, **more)
+
+    monkeypatch.setattr(TiffSlideFile, "read", read)
+    said = sevhisto("run", study.root, "--jobs", 1)
+    assert said.status == 3
+    assert len(reads) >= 5
+    broken = study.table("status.csv").query("status == 'failed'")
+    assert 1 <= len(broken) <= SECTIONS_OF_A_SLIDE
+    assert broken["reason"].str.contains("the drive was unplugged").all()
+    assert broken["animal"].nunique() == 1
+    animal, now = broken["animal"].iloc[0], study.table("sections.csv")
+    assert now[now["animal"] != animal].reset_index(drop=True).equals(before[before["animal"] != animal].reset_index(drop=True))
 
 
 def test_when_every_slide_is_broken_there_are_still_tables(fresh, sevhisto):

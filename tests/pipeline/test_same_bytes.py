@@ -22,6 +22,7 @@ UM = 1.0
 IMAGING = ImagingSettings(blur_um=1.5)
 ROLES = {"DAPI": "nuclei", "GFAP": "landmark", "CD68": "macrophage", "fibronectin": "ecm", "AF": "autofluorescence"}
 LAYOUTS = {"tiles of 256": {"tile": (256, 256)}, "tiles of 512": {"tile": (512, 512)}, "tiles of 1024": {"tile": (1024, 1024)}}
+LAYOUTS |= {f"tiles of {n}": {"tile": (n, n)} for n in (2048, 4096)}
 LAYOUTS["strips"] = {"rowsperstrip": 7}
 
 
@@ -98,6 +99,17 @@ def test_a_record_does_not_depend_on_the_tiles_of_the_file(image, tmp_path, smal
     assert len(first.cells["y_um"]) > 100
     assert first.meta["has_core"]
     assert {name: differences(first, record) for name, record in records.items()} == {name: [] for name in LAYOUTS}
+
+
+def test_a_record_tells_how_its_markers_were_imaged(image, tmp_path):
+    path = tmp_path / "slide.ome.tif"
+    planes = {"ExposureTime": [10 * (i + 1) for i in range(len(image))], "ExposureTimeUnit": ["ms"] * len(image)}
+    write(path, image, 0, tile=(512, 512))
+    assert measured_record(path).meta["acquisition"] == {}  # the file says nothing
+    meta = {"axes": "CYX", "PhysicalSizeX": UM, "PhysicalSizeY": UM, "Plane": {**planes, "TheC": list(range(len(image)))}}
+    tifffile.imwrite(path, image, ome=True, metadata=meta, photometric="minisblack", tile=(512, 512))
+    told = measured_record(path).meta["acquisition"]
+    assert {marker: facts["exposure_ms"] for marker, facts in told.items()} == {m: 10 * (i + 1) for i, m in enumerate(ROLES)}
 
 
 def test_positive_area_at_every_threshold_is_a_count_of_pixels(image, tmp_path):

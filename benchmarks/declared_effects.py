@@ -14,9 +14,9 @@ imaging    measured over realised: realised is the ratio that these very animals
 and for null studies, in which no arm differs, the share of p < 0.05, of which 5 % are expected. Intervals of one study share animals,
 so the interval around the overall coverage is given twice: as if all were independent (Wilson), and drawing whole studies anew (bootstrap).
 
-    .venv/bin/python benchmarks/coverage.py                          # 20 seeds, 5 of them null, 1.5 um/px: over an hour on 2 cores
-    .venv/bin/python benchmarks/coverage.py --um-per-px 2.6          # the same: 45 CPU minutes
-    .venv/bin/python benchmarks/coverage.py --quick                  # 2 seeds, 1 null, 3 rats per arm: a look
+    .venv/bin/python benchmarks/declared_effects.py                          # 20 seeds, 5 of them null, 1.5 um/px: over an hour on 2 cores
+    .venv/bin/python benchmarks/declared_effects.py --um-per-px 2.6          # the same: 45 CPU minutes
+    .venv/bin/python benchmarks/declared_effects.py --quick                  # 2 seeds, 1 null, 3 rats per arm: a look
 """
 
 from __future__ import annotations

@@ -1,0 +1,88 @@
+"""The specification curve: does a conclusion stand when one choice behind it is made otherwise?
+
+After Simonsohn, Simmons and Nelson, Specification curve analysis, Nature Human Behaviour 4:1208, 2020; one choice at a time, so that a
+reader sees which of them matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sevhisto.compare.contrasts import estimates
+from sevhisto.config import StudyConfig
+from sevhisto.schema import AS_ANALYSED, SPECIFICATIONS
+
+ROBUST, FRAGILE, REVERSES = "robust", "fragile", "reverses"
+
+
+@dataclass(frozen=True)
+class Specification:
+    """One choice made otherwise.
+
+    Attributes
+    ----------
+    choice, variant : what is chosen, and how: ``threshold``, ``x 0.7``; the study as it is has the choice AS_ANALYSED
+    animals : the animal table (`schema.ANIMALS`) that follows
+    left_out : animals that take no part
+    """
+
+    choice: str
+    variant: str
+    animals: pd.DataFrame
+    left_out: frozenset[str] = frozenset()
+
+
+def specification_curve(
+    specifications: Iterable[Specification],
+    groups: pd.Series[str],
+    config: StudyConfig,
+    endpoints: Collection[str],
+    excluded: Collection[str] = (),
+) -> pd.DataFrame:
+    """Return `schema.SPECIFICATIONS`: estimate and interval of each endpoint and contrast under each specification.
+
+    Parameters
+    ----------
+    specifications : the study as analysed first, then its variants
+    groups, config, excluded : as in `contrasts.compare`
+    endpoints : columns of the wide table, of histology or motor
+
+    Notes
+    -----
+    A variant without an estimate (a group lost its animals) has no verdict and does not count.
+    """
+    parts = []
+    for s in specifications:
+        found = estimates(s.animals, groups, config, {*excluded, *s.left_out}, endpoints)
+        parts.append(found.assign(choice=s.choice, variant=s.variant))
+    table = pd.concat(parts, ignore_index=True)
+    base = table[table["choice"] == AS_ANALYSED].set_index(["endpoint", "contrast"])[["estimate", "ci_low", "ci_high"]]
+    there = base.reindex(pd.MultiIndex.from_frame(table[["endpoint", "contrast"]])).to_numpy(np.float64)
+    here = table[["estimate", "ci_low", "ci_high"]].to_numpy(np.float64)
+    table["verdict"] = [verdict(tuple(a), tuple(b)) for a, b in zip(there, here, strict=True)]
+    table.loc[table["choice"] == AS_ANALYSED, "verdict"] = ""
+    return SPECIFICATIONS.conform(table[SPECIFICATIONS.names])
+
+
+def verdict(base: tuple[float, ...], other: tuple[float, ...]) -> str:
+    """Return what a variant does to a result, each (estimate, ci_low, ci_high).
+
+    ``reverses``: the estimate changes its sign. ``fragile``: the interval moves on or off zero. ``robust``: neither. Empty where either
+    has no interval.
+    """
+    if not np.isfinite([*base, *other]).all():
+        return ""
+    if base[0] * other[0] < 0:
+        return REVERSES
+    return FRAGILE if (base[1] > 0 or base[2] < 0) != (other[1] > 0 or other[2] < 0) else ROBUST
+
+
+def robustness(curve: pd.DataFrame) -> pd.Series[str]:
+    """Return one word per endpoint and contrast (index): the worst verdict of its variants; empty without any."""
+    rank = {"": 0, ROBUST: 1, FRAGILE: 2, REVERSES: 3}
+    worst = curve["verdict"].map(rank).groupby([curve["endpoint"], curve["contrast"]]).max()
+    return worst.map({number: word for word, number in rank.items()})

@@ -1,0 +1,141 @@
+"""From records to the specification curve: the study decided again, one choice at a time. No pixel is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sevhisto.compare.specifications import Specification
+from sevhisto.config import StudyConfig
+from sevhisto.decide.animal_table import animal_table
+from sevhisto.decide.rows import STUDIED_ROLES, SectionRow, summarise_shifted
+from sevhisto.decide.section_table import Columns, joined, section_columns
+from sevhisto.decide.thresholds import Threshold, ThresholdKey, scale_thresholds
+from sevhisto.decide.zones import AS_SET, ZoneShift
+from sevhisto.engine import run_tasks
+from sevhisto.io.records import load_record
+from sevhisto.io.store import read_table
+from sevhisto.registry import split_flags
+from sevhisto.schema import ANIMALS, AS_ANALYSED, RECORDS, SECTIONS, STATUS, THRESHOLDS
+
+THRESHOLD_FACTORS = (0.7, 0.85, 1.15, 1.3)
+SHIFTS = {
+    ("lesion border", "50 um further in"): ZoneShift(border_um=-50.0),
+    ("lesion border", "50 um further out"): ZoneShift(border_um=50.0),
+    ("zone edges", "x 0.8"): ZoneShift(ring_scale=0.8),
+    ("zone edges", "x 1.2"): ZoneShift(ring_scale=1.2),
+}
+Variant = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Task:
+    record: Path
+    row: SectionRow
+    config: StudyConfig
+    thresholds: dict[ThresholdKey, Threshold]
+
+
+def _rows_of(task: _Task) -> dict[Variant, Columns]:
+    """Return the section's rows under every variant that changes them."""
+    task.row.record = load_record(task.record)
+    plain, *shifted = summarise_shifted(task.row, task.config, (AS_SET, *SHIFTS.values()))
+    found = {}
+    for factor in THRESHOLD_FACTORS:
+        found["threshold", f"x {factor:g}"] = section_columns(plain, scale_thresholds(task.thresholds, factor), task.config)
+    for variant, summary in zip(SHIFTS, shifted, strict=True):
+        found[variant] = section_columns(summary, task.thresholds, task.config)
+    return found
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """The tables of the last run that the study is decided from again, and where its records are."""
+
+    records: Path
+    listed: pd.DataFrame
+    status: pd.DataFrame
+    sections: pd.DataFrame
+    thresholds: pd.DataFrame
+    animals: pd.DataFrame
+
+    @classmethod
+    def of(cls, results: Path) -> LastRun:
+        """Read them from a results folder."""
+        return cls(results / "records", *(read_table(results / t.name, t) for t in (RECORDS, STATUS, SECTIONS, THRESHOLDS, ANIMALS)))
+
+
+def specifications(
+    last: LastRun, config: StudyConfig, jobs: int = 1, tick: Callable[[int, int], None] = lambda done, total: None
+) -> Iterator[Specification]:
+    """Yield the study as analysed and its variants: thresholds, lesion border, zone edges, flagged sections, each batch, each animal.
+
+    Motor scores are the same in every variant but those that leave animals out.
+
+    Parameters
+    ----------
+    jobs : processes that read records
+    tick : called with the sections done and their number
+    """
+    records, listed, status, sections, animals = last.records, last.listed, last.status, last.sections, last.animals
+    yield Specification(AS_ANALYSED, "", animals)
+    shown = status[STATUS.names].assign(position_um=listed["position_um"].to_numpy(), role=listed["role"].to_numpy())
+    panels = set(config.panels)
+    motor = animals[~animals["panel"].isin(panels)]
+
+    def decided(rows: pd.DataFrame, with_status: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat([animal_table(rows, with_status, config), motor], ignore_index=True)
+
+    applied = _thresholds(last.thresholds)
+    tasks = [
+        _Task(records / line["record"], _section_row(line), config, applied)
+        for line in listed.to_dict("records")
+        if line["record"] and line["role"] in STUDIED_ROLES
+    ]
+    parts: dict[Variant, list[Columns]] = {}
+    done: dict[int, dict[Variant, Columns]] = {}
+    for i, found in run_tasks(_rows_of, tasks, jobs):
+        if isinstance(found, BaseException):
+            raise found
+        done[i] = found
+        tick(len(done), len(tasks))
+    for i in sorted(done):
+        for made, rows in done[i].items():
+            parts.setdefault(made, []).append(rows)
+    for (choice, variant), blocks in parts.items():
+        yield Specification(choice, variant, decided(joined(blocks), shown))
+    key = ["animal", "section", "panel"]
+    for choice, variant, gone in _left_out(shown, listed):
+        dropped = pd.MultiIndex.from_frame(shown.loc[gone, key])
+        kept = sections[~pd.MultiIndex.from_frame(sections[key]).isin(dropped)]
+        yield Specification(choice, variant, decided(kept, shown.assign(status=shown["status"].mask(gone, "excluded"))))
+    for animal in sorted(set(listed.loc[listed["role"].isin(STUDIED_ROLES), "animal"])):
+        yield Specification("without animal", animal, animals, frozenset({animal}))
+
+
+def _left_out(shown: pd.DataFrame, listed: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series[bool]]]:
+    studied = shown["role"].isin(STUDIED_ROLES)
+    flagged = studied & (shown["status"] == "flagged")
+    if flagged.any():
+        yield "without flagged sections", f"{int(flagged.sum())} left out", flagged
+    batches = sorted(set(listed.loc[studied.to_numpy(), "batch"]))
+    for batch in batches if len(batches) > 1 else []:
+        yield "without batch", batch, studied & (listed["batch"] == batch).to_numpy()
+
+
+def _section_row(line: dict[Hashable, Any]) -> SectionRow:
+    names = {name: line[name] for name in ("animal", "section", "panel", "batch", "role", "position_um")}
+    return SectionRow(**names, status="ok")
+
+
+def _thresholds(table: pd.DataFrame) -> dict[ThresholdKey, Threshold]:
+    found = {}
+    for t in table.to_dict("records"):
+        key = (str(t["panel"]), str(t["batch"]), str(t["marker"]))
+        flags = frozenset(split_flags(t["flags"]))
+        found[key] = Threshold(t["threshold"], t["source"], t["raw"], int(t["n_controls"]), flags, t["puncta_threshold"])
+    return found

@@ -38,7 +38,8 @@ from skimage.filters import threshold_otsu
 from sevhisto.config import ChannelSettings, ImagingSettings, MarkerRole, PanelSettings
 from sevhisto.decide.fibres import coherency, level_set
 from sevhisto.imaging.measure import blurred
-from sevhisto.imaging.section import marker_reader, measure_section, plan_section, slide_overview
+from sevhisto.imaging.overview import marker_reader, slide_overview
+from sevhisto.imaging.section import measure_section, plan_section
 from sevhisto.imaging.tally import gradients
 from sevhisto.io.study import load_study
 from sevhisto.phantom import SectionSpec, make_section

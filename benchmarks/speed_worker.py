@@ -117,7 +117,7 @@ def measure_repeated(task: Any) -> Facts:
 
 def correction(task: Any) -> Facts:
     """Return the correction of a batch of this one slide, and how long it took to find."""
-    from sevhisto.pipeline.measuring import batch_correction
+    from sevhisto.pipeline.batches import batch_correction
 
     facts: Facts = {}
     with timed(facts):

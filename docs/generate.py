@@ -13,11 +13,12 @@ import annotated_types as at
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from sevhisto.columns import Table
 from sevhisto.config import Settings, StudyConfig
 from sevhisto.io.slides import EXTRAS, readers
 from sevhisto.metrics import METRIC_UNITS
 from sevhisto.registry import FLAGS
-from sevhisto.schema import TABLES, Table
+from sevhisto.schema import TABLES
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py from the code; change it there. -->"

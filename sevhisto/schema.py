@@ -1,102 +1,11 @@
-"""Every table that sevhisto reads or writes, column by column, and the check that a table is what it claims."""
+"""Every table that sevhisto reads or writes, column by column."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import pandas as pd
-
-from sevhisto.types import Problem, SevhistoError
-
-TEXT, NUMBER, WHOLE = "text", "number", "whole"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its name, kind (``text``, ``number``, ``whole``), unit, whether sums over rows make sense, and what it is."""
-
-    name: str
-    kind: str
-    doc: str
-    unit: str = ""
-    additive: bool = False
-    required: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table's name, what one row is, and its columns; `open_ended` allows further columns (one per marker)."""
-
-    name: str
-    row: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...] = ()
-    open_ended: bool = False
-
-    @property
-    def names(self) -> list[str]:
-        """Column names, in order."""
-        return [c.name for c in self.columns]
-
-    def conform(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return `frame` with the table's columns in order and their dtypes; SevhistoError names what does not fit."""
-        problems = self.problems(frame)
-        if problems:
-            raise SevhistoError(problems)
-        present = [c for c in self.columns if c.name in frame.columns]
-        extra = [c for c in frame.columns if c not in self.names]
-        out = frame[[c.name for c in present] + extra].copy()
-        for c in present:
-            if c.kind == TEXT:
-                out[c.name] = out[c.name].astype("string").fillna("").astype(object)
-            elif c.kind == NUMBER:
-                out[c.name] = out[c.name].astype("float64")
-            else:
-                out[c.name] = out[c.name].astype("int64")
-        return out
-
-    def problems(self, frame: pd.DataFrame) -> list[Problem]:
-        """Return every way in which `frame` is not this table."""
-        found = []
-        missing = [c.name for c in self.columns if c.required and c.name not in frame.columns]
-        if missing:
-            found.append(Problem(self.name, f"missing columns: {', '.join(missing)}", f"one row is one {self.row}"))
-        extra = [str(c) for c in frame.columns if c not in self.names]
-        if extra and not self.open_ended:
-            found.append(Problem(self.name, f"columns that do not belong here: {', '.join(extra)}", f"one row is one {self.row}"))
-        if self.key and not missing:
-            twice = frame[frame.duplicated(list(self.key), keep=False)]
-            if len(twice):
-                first = ", ".join(f"{k}={twice.iloc[0][k]}" for k in self.key)
-                found.append(Problem(self.name, f"{len(twice)} rows share a key ({first})", f"one row is one {self.row}"))
-        for c in self.columns:
-            if c.name in frame.columns and c.kind != TEXT and len(frame):
-                values = pd.to_numeric(frame[c.name], errors="coerce")
-                bad = values.isna() & frame[c.name].notna()
-                if c.kind == WHOLE:
-                    bad |= values.isna()
-                if bad.any():
-                    row = int(bad.to_numpy().argmax())
-                    found.append(
-                        Problem(
-                            self.name,
-                            f"column {c.name}, row {row + 1}: {frame[c.name].iloc[row]!r} is not a {c.kind} number",
-                        )
-                    )
-        return found
-
-
-def _t(name: str, doc: str, required: bool = True) -> Column:
-    return Column(name, TEXT, doc, required=required)
-
-
-def _n(name: str, doc: str, unit: str = "", additive: bool = False, required: bool = True) -> Column:
-    return Column(name, NUMBER, doc, unit, additive, required)
-
-
-def _w(name: str, doc: str, additive: bool = False, required: bool = True) -> Column:
-    return Column(name, WHOLE, doc, "", additive, required)
-
+from sevhisto.columns import Table
+from sevhisto.columns import number as _n
+from sevhisto.columns import text as _t
+from sevhisto.columns import whole as _w
 
 # ---------------------------------------------------------------- sheets that people write (all cells are text until checked)
 

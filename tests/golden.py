@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sevhisto.schema import TEXT, Table
+from sevhisto.columns import TEXT, Table
 
 STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("status", ("status", "reason", "file")),

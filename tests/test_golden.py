@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sevhisto.columns import Table
 from sevhisto.io.store import read_table
-from sevhisto.schema import ANIMALS, COMPARISONS, RELATIONS, SECTIONS, STATUS, THRESHOLDS, Table
+from sevhisto.schema import ANIMALS, COMPARISONS, RELATIONS, SECTIONS, STATUS, THRESHOLDS
 
 REPO = Path(__file__).resolve().parents[1]
 SAMPLES = REPO / "sample_images"

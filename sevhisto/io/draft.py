@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from sevhisto.columns import Table
 from sevhisto.io.filenames import FileTokens, read_name
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.markers import guess_panel, guess_stain, is_slice_label
@@ -17,7 +18,7 @@ from sevhisto.io.scene import SceneInfo
 from sevhisto.io.sheets import PENDING
 from sevhisto.io.slides import readers, slide_info
 from sevhisto.io.template import HEAD, TAIL
-from sevhisto.schema import ANIMALS_SHEET, MOTOR, SLIDES, Table
+from sevhisto.schema import ANIMALS_SHEET, MOTOR, SLIDES
 from sevhisto.types import Problem, SlideError, StudyError
 
 FILES = ("study.toml", "slides.csv", "animals.csv", "motor.csv")

@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 
+from sevhisto.columns import Column, Table
 from sevhisto.io.files import write_json
 from sevhisto.io.sheets import read_sheet
 from sevhisto.io.store import write_frame
 from sevhisto.io.study import Study
-from sevhisto.schema import Column, Table
 from sevhisto.types import Problem, SevhistoError
 
 KEY = Table(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from sevhisto.columns import TEXT, WHOLE, Table
 from sevhisto.registry import did_you_mean
-from sevhisto.schema import TEXT, WHOLE, Table
 from sevhisto.types import Problem
 
 PENDING = "?"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sevhisto.columns import TEXT, WHOLE, Table
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.sheets import numbers, read_sheet
-from sevhisto.schema import TEXT, WHOLE, Table
 from sevhisto.types import Problem, SevhistoError
 
 

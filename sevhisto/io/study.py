@@ -12,12 +12,13 @@ from typing import Any
 
 import pandas as pd
 
+from sevhisto.columns import NUMBER, Table
 from sevhisto.config import StudyConfig, parse_config
 from sevhisto.io import crosscheck
 from sevhisto.io.annotations import SUFFIXES
 from sevhisto.io.sheets import ID_COLUMNS, PENDING, numbers, pending, read_sheet
 from sevhisto.registry import did_you_mean
-from sevhisto.schema import ANIMALS_SHEET, MOTOR, NUMBER, SLIDES, Table
+from sevhisto.schema import ANIMALS_SHEET, MOTOR, SLIDES
 from sevhisto.types import Problem, StudyError
 
 INIT = "`sevhisto init SLIDES` drafts the study files from the images"

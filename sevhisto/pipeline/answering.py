@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from sevhisto.columns import Table
 from sevhisto.compare.contrasts import compare as compare_groups
 from sevhisto.compare.endpoints import wide
 from sevhisto.compare.protocols import design_notes, dose_problems
@@ -27,18 +28,7 @@ from sevhisto.pipeline.robustness import LastRun, specifications
 from sevhisto.pipeline.running import Progress, exclusions_hash, is_open, quiet, stamp_of, unaware
 from sevhisto.pipeline.tables import Names, decide, write_results
 from sevhisto.registry import join_flags, split_flags
-from sevhisto.schema import (
-    ANIMALS,
-    COMPARISONS,
-    PROFILES,
-    RECORDS,
-    RELATIONS,
-    SECTIONS,
-    SPECIFICATIONS,
-    STATUS,
-    THRESHOLDS,
-    Table,
-)
+from sevhisto.schema import ANIMALS, COMPARISONS, PROFILES, RECORDS, RELATIONS, SECTIONS, SPECIFICATIONS, STATUS, THRESHOLDS
 from sevhisto.types import Problem, SectionRecord, SevhistoError, StudyError
 
 

@@ -1,4 +1,4 @@
-"""The work on one slide, and on the controls of one batch: what a worker process is sent and what it sends back."""
+"""The work on one slide: what a worker process is sent and what it sends back."""
 
 from __future__ import annotations
 
@@ -13,22 +13,10 @@ import numpy as np
 
 from sevhisto import __version__
 from sevhisto.config import WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, settings_hash
-from sevhisto.imaging.background import BackgroundSample, estimate_correction, glass_mask
 from sevhisto.imaging.measure import MarkerReader
+from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
 from sevhisto.imaging.quality import CLIPPED_SHARE, clipped_share
-from sevhisto.imaging.section import (
-    Crop,
-    Drawn,
-    Plan,
-    SlideOverview,
-    marker_reader,
-    measure_section,
-    piece_box,
-    piece_overview,
-    plan_section,
-    slide_overview,
-)
-from sevhisto.imaging.stains import fit_stain, optical_density, sample_density, stains
+from sevhisto.imaging.section import Crop, Drawn, Plan, measure_section, plan_section
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
 from sevhisto.io.channel_set import slide_files
 from sevhisto.io.channels import match_channels
@@ -36,10 +24,8 @@ from sevhisto.io.comparable import imaged
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, folder_files, open_slide
-from sevhisto.types import BoolArray, Correction, FloatArray, Problem, SectionRecord, SevhistoError, SlideError
+from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, SlideError
 
-MAX_BACKGROUND_SLIDES = 3
-MAX_STAIN_SLIDES = 8
 MAX_OVERVIEW_PX = 3_200_000
 """A section of 8 x 6 mm at 4 um; its overview of five channels takes 64 MB."""
 KEPT_FROM_PX = 16_000_000
@@ -170,7 +156,8 @@ def _existing(records: Path, key: str) -> Path | None:
     return found
 
 
-def _prepare(slide: Slide, task: SlideTask, sha256: str | None = None) -> tuple[MarkerReader, SlideOverview]:
+def prepare_slide(slide: Slide, task: SlideTask, sha256: str | None = None) -> tuple[MarkerReader, SlideOverview]:
+    """Return how a slide is read, and its overview."""
     channels = match_channels(task.panel, slide.channels, task.path.name)
     vectors = None if task.correction is None else task.correction.stain_vectors
     reader = marker_reader(task.panel, channels, slide.bit_max, vectors)
@@ -208,7 +195,7 @@ def _plans(
     Plans are small and overviews are not: all plans of a slide are made before a pass starts, and its overview is let go of. On a slide
     too large to be outlined from one overview each piece has one of its own, made when its turn comes.
     """
-    reader, whole = _prepare(slide, task, sha256)
+    reader, whole = prepare_slide(slide, task, sha256)
     nothing = np.zeros((len(whole.raw), 0, 0), np.float32)
     outlines = replace(whole, raw=nothing, values=nothing)
     all_of_it = (0, slide.shape[0], 0, slide.shape[1])
@@ -298,106 +285,3 @@ def _drawn(path: Path | None, overview: SlideOverview) -> Drawn:
         return outline_mask(chosen, shape, float(overview.factor), overview.corner) if chosen else None
 
     return Drawn(mask("lesion"), mask("excluded"))
-
-
-def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]:
-    """Return the correction of one panel and batch, and a line for each control that could not be read.
-
-    `tasks` : see `background_tasks`
-    """
-    samples: list[BackgroundSample] = []
-    colours: list[_Colours] = []
-    notes: list[str] = []
-    panel = tasks[0].panel
-    for task in tasks:
-        try:
-            with open_slide(task.path, task.scene, task.um_per_px) as slide:
-                _, overview = _prepare(slide, task)
-                found = _background_samples(task, overview)
-                if panel.kind == "brightfield":
-                    colours.append(_colours(slide, task, overview, found))
-            samples += found
-        except Exception as error:
-            notes.append(reason_of(error))
-    if panel.kind == "fluorescence":
-        correction = estimate_correction(samples, panel, tasks[0].batch)
-        return correction, notes + [f"panel {tasks[0].panel_name}, batch {tasks[0].batch_name}: {n}" for n in correction.notes]
-    glass = np.concatenate([c.glass for c in colours]) if colours else np.zeros((0, 3), np.float32)
-    white = np.median(glass, axis=0).astype(np.float64) if len(glass) else np.zeros(3)
-    stain, source = fit_stain(stains[panel.stain], [c.tissue for c in colours], white, panel.stain_vectors)
-    reader = marker_reader(panel, (), np.inf, stain.vectors)
-    for c in colours:
-        for sample in c.samples:
-            sample.values = reader.convert(c.raw)
-    return replace(estimate_correction(samples, panel, tasks[0].batch), stain_vectors=stain.vectors, stain_source=source), notes
-
-
-@dataclass
-class _Colours:
-    """A brightfield slide's overview (3, h, w), optical density of its glass and of its tissue (n, 3), and what else it tells."""
-
-    raw: FloatArray
-    glass: FloatArray
-    tissue: FloatArray
-    samples: list[BackgroundSample]
-
-
-def _colours(slide: Slide, task: SlideTask, overview: SlideOverview, samples: list[BackgroundSample]) -> _Colours:
-    tissue = np.logical_or.reduce([s.tissue for s in samples]) if samples else np.zeros(overview.mask.shape, bool)
-    glass = optical_density(overview.raw)[:, samples[0].glass].T if samples else np.zeros((0, 3), np.float32)
-    density = sample_density(slide, tissue, overview.factor, task.imaging.blur_um / slide.um_per_px)
-    return _Colours(overview.raw, glass, density, samples)
-
-
-def _background_samples(task: SlideTask, overview: SlideOverview) -> list[BackgroundSample]:
-    whole = np.zeros(overview.mask.shape, bool)
-    outlines: list[BoolArray] = []
-    for piece in overview.pieces:
-        outline = np.zeros_like(whole)
-        outline[piece.y0 : piece.y1, piece.x0 : piece.x1] = piece.outline & overview.mask[piece.y0 : piece.y1, piece.x0 : piece.x1]
-        outlines.append(outline)
-        whole |= outline
-    glass = glass_mask(whole, overview.values, overview.um)
-    samples = []
-    for row in task.pieces:
-        if row.piece > len(outlines):
-            continue  # told when the section itself is measured
-        tissue = outlines[row.piece - 1] if row.piece else whole
-        samples.append(BackgroundSample(row.role, overview.values, tissue, glass, row.marker))
-    return samples
-
-
-def background_tasks(tasks: Sequence[SlideTask]) -> dict[tuple[str, str], list[SlideTask]]:
-    """Return, per panel and batch, the slides that tell its background: all with controls, else the first few with samples.
-
-    In brightfield a few with samples always: they show the colours of all stains.
-    """
-    groups: dict[tuple[str, str], list[SlideTask]] = {}
-    for task in tasks:
-        groups.setdefault((task.panel_name, task.batch_name), []).append(task)
-    chosen: dict[tuple[str, str], list[SlideTask]] = {}
-    for key, members in groups.items():
-        controls = [t for t in members if any(p.role in (*WITHOUT_LESION, "uninjured") for p in t.pieces)]
-        if members[0].panel.kind == "brightfield":
-            others = [t for t in members if not any(t is c for c in controls)]
-            chosen[key] = controls + others[:MAX_STAIN_SLIDES]
-        else:
-            chosen[key] = controls or members[:MAX_BACKGROUND_SLIDES]
-    return chosen
-
-
-def correction_facts(correction: Correction, panel: PanelSettings) -> dict[str, Any]:
-    """Return a correction for run.json."""
-    colours = {} if correction.stain_vectors is None else dict(zip(stains[panel.stain].components, correction.stain_vectors, strict=False))
-    return {
-        "offset": {m: round(float(o), 4) for m, o in zip(panel.markers, correction.offset, strict=True)},
-        "source": dict(zip(panel.markers, correction.source, strict=True)),
-        "unmix": [[round(float(v), 6) for v in row] for row in correction.unmix],
-        "autofluorescence": {m: round(v, 6) for m, v in correction.autofluorescence.items()},
-        "bleed_through": [
-            {"into": into, "from": origin, "share": round(k.share, 6), "source": k.source, "single_stain": k.measured}
-            for (into, origin), k in sorted(correction.leaks.items())
-        ],
-        "stain_vectors": {name: [round(float(v), 4) for v in vector] for name, vector in colours.items()},
-        "stain_source": dict(zip(colours, correction.stain_source, strict=True)),
-    }

@@ -21,16 +21,8 @@ from sevhisto.io.check import inspect_files
 from sevhisto.io.files import write_json
 from sevhisto.io.key import Key, codes, unblinded, write_key
 from sevhisto.io.study import Study, load_study
-from sevhisto.pipeline.measuring import (
-    PieceOutcome,
-    PieceTask,
-    SlideTask,
-    background_tasks,
-    batch_correction,
-    correction_facts,
-    measure_slide,
-    reason_of,
-)
+from sevhisto.pipeline.batches import background_tasks, batch_correction, correction_facts
+from sevhisto.pipeline.measuring import PieceOutcome, PieceTask, SlideTask, measure_slide, reason_of
 from sevhisto.pipeline.tables import Names, Results, decide, write_results
 from sevhisto.registry import did_you_mean
 from sevhisto.types import Correction, Problem, StudyError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sevhisto.config import ImagingSettings
-from sevhisto.imaging import measure as measuring
+from sevhisto.imaging import blocks as grid
 from sevhisto.imaging.autofluorescence import ROW_STEP, moved, moved_into
 from sevhisto.imaging.geometry import upsample
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, intensity_bin, quantise
@@ -47,7 +47,7 @@ def test_the_record_holds_what_subtraction_took_away(bench, monkeypatch):
         assert gone > 0
         assert record.autofluorescent["CD206"][..., first:].sum() == pytest.approx(gone, abs=3 * ROW_STEP)  # float32 at an edge
     assert set(record.autofluorescent) == {"CD68", "CD206"}
-    monkeypatch.setattr(measuring, "BLOCK_PX", 130)
+    monkeypatch.setattr(grid, "BLOCK_PX", 130)
     blocks = bench.record(section.image, 2.0, panel, ImagingSettings(blur_um=0), corrected_by(0.6))
     assert all(np.array_equal(blocks.autofluorescent[m], a) for m, a in record.autofluorescent.items())
 

@@ -11,17 +11,19 @@ import pytest
 import tifffile
 
 from sevhisto.config import ImagingSettings
+from sevhisto.imaging import blocks as grid
 from sevhisto.imaging import measure as measuring
+from sevhisto.imaging.blocks import blocks
 from sevhisto.imaging.geometry import Layout, side_map, signed_distance, upsample
-from sevhisto.imaging.measure import blocks, blurred, halo_px, measure
-from sevhisto.imaging.section import marker_reader
+from sevhisto.imaging.measure import blurred, halo_px, measure
+from sevhisto.imaging.overview import marker_reader
 from sevhisto.imaging.tally import gradients, intensity_bin, quantise
 from sevhisto.io.slides import open_slide
 from sevhisto.types import JOINT_EDGES, N_INTENSITY, NO_DISTANCE, AnyArray, Correction
 
 
 def test_blocks_cover_each_pixel_once_and_halos_stay_inside(monkeypatch):
-    monkeypatch.setattr(measuring, "BLOCK_PX", 100)
+    monkeypatch.setattr(grid, "BLOCK_PX", 100)
     for shape in ((1, 1), (100, 100), (101, 350), (260, 99)):
         seen = np.zeros(shape, int)
         for b in blocks(shape, 17):
@@ -84,7 +86,7 @@ def test_blocks_change_no_tally_but_for_the_last_bits_of_a_blur(bench, monkeypat
     panel = bench.panel(section.spec.markers)
     found = {}
     for block in (300, 1024):
-        monkeypatch.setattr(measuring, "BLOCK_PX", block)
+        monkeypatch.setattr(grid, "BLOCK_PX", block)
         plain = bench.record(section.image, 2.0, panel, ImagingSettings(blur_um=0))
         soft = bench.record(section.image, 2.0, panel, ImagingSettings(blur_um=2.0))
         found[block] = plain, soft
@@ -180,7 +182,7 @@ def peak_and_cells(bench, side):
 
 
 def test_memory_does_not_grow_with_the_section(bench, monkeypatch):
-    monkeypatch.setattr(measuring, "BLOCK_PX", 256)
+    monkeypatch.setattr(grid, "BLOCK_PX", 256)
     monkeypatch.setattr(measuring, "SAMPLE_PX", 128)
     small, cells_small = peak_and_cells(bench, 768)
     large, cells_large = peak_and_cells(bench, 2304)  # nine times the area

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from sevhisto.config import ImagingSettings
-from sevhisto.imaging import measure as measuring
+from sevhisto.imaging import blocks as grid
 from sevhisto.imaging.nuclei import REACH, containing_pixel, contrast_threshold, local_contrast, measure_cells, segment_watershed
 from sevhisto.types import Correction
 
@@ -121,7 +121,7 @@ def grid_section(bench, block, monkeypatch):
     other = np.asarray(np.random.default_rng(1).gamma(2, 40, nuclei.shape), np.float32)
     other[:20] = other[-20:] = other[:, :20] = other[:, -20:] = 0
     nuclei[:20] = nuclei[-20:] = nuclei[:, :20] = nuclei[:, -20:] = 0
-    monkeypatch.setattr(measuring, "BLOCK_PX", block)
+    monkeypatch.setattr(grid, "BLOCK_PX", block)
     image = np.stack([nuclei, other]).astype(np.uint16)
     panel = bench.panel(("DAPI", "CD68"), [("DAPI", "CD68")])
     record = bench.record(image, UM, panel, ImagingSettings(blur_um=0), Correction(np.zeros(2), np.eye(2), ("glass",) * 2))

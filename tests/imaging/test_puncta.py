@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sevhisto.config import ChannelSettings, ImagingSettings, PanelSettings
+from sevhisto.imaging import blocks as grid
 from sevhisto.imaging import kernels, puncta
-from sevhisto.imaging import measure as measuring
 from sevhisto.imaging.focus import ROW_STEP, focus, focus_sums, plain_focus_sums
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, intensity_bin, quantise
 from sevhisto.types import INTENSITY_EDGES, N_DISTANCE, N_INTENSITY
@@ -107,7 +107,7 @@ def test_spots_are_the_same_whatever_the_blocks(bench, monkeypatch):
     image, _ = spotted(8, noise=10.0)
     found = []
     for block in (64, 97, 1024):
-        monkeypatch.setattr(measuring, "BLOCK_PX", block)
+        monkeypatch.setattr(grid, "BLOCK_PX", block)
         record = bench.record(image, UM, TRACER)
         found.append((record.puncta["sEV"], record.meta["focus"]))
     assert all(np.array_equal(tally, found[0][0]) and sharp == found[0][1] for tally, sharp in found)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sevhisto.config import ChannelSettings, PanelSettings
-from sevhisto.imaging.section import marker_reader
+from sevhisto.imaging.overview import marker_reader
 from sevhisto.imaging.stains import LEEWAY, Stain, dye_markers, fit_stain, optical_density, sample_density, stains, unmix_stains
 from sevhisto.types import SevhistoError
 

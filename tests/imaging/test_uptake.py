@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sevhisto.config import ChannelSettings, ImagingSettings, PanelSettings
-from sevhisto.imaging import measure as measuring
+from sevhisto.imaging import blocks as grid
 from sevhisto.imaging import puncta
 from sevhisto.imaging.kernels import rings
 from sevhisto.imaging.tally import COARSE_OF_FINE, N_COARSE, intensity_bin, quantise
@@ -79,7 +79,7 @@ def test_the_record_tells_how_many_spots_each_cell_holds(bench, monkeypatch):
         nearest = np.hypot(y - cy, x - cx).argmin()
         assert np.hypot(y - cy, x - cx)[nearest] < 3 and found[nearest] == n
     assert record.cells["footprint_um2"] == pytest.approx(np.pi * (5 + settings.ring_um) ** 2, rel=0.1)
-    monkeypatch.setattr(measuring, "BLOCK_PX", 97)  # borders run through nuclei and spots
+    monkeypatch.setattr(grid, "BLOCK_PX", 97)  # borders run through nuclei and spots
     blocks = bench.record(image, UM, PANEL, settings, bench.correction(2, 100.0))
     assert np.array_equal(blocks.cell_spots["sEV"], record.cell_spots["sEV"])
     assert all(np.array_equal(blocks.cells[k], v, equal_nan=True) for k, v in record.cells.items())

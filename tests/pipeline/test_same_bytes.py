@@ -10,8 +10,9 @@ import tifffile
 
 from sevhisto.config import BatchSettings, ChannelSettings, ImagingSettings, PanelSettings
 from sevhisto.imaging.background import corrected_marker
+from sevhisto.imaging.blocks import BLOCK_PX
 from sevhisto.imaging.geometry import upsample
-from sevhisto.imaging.measure import BLOCK_PX, blurred
+from sevhisto.imaging.measure import blurred
 from sevhisto.io.records import load_record
 from sevhisto.phantom import SectionSpec, make_section
 from sevhisto.pipeline import run, running

@@ -18,11 +18,12 @@ UM = 0.25
 
 
 def spotted(seed, n=400, side=700, amplitude=120.0, noise=0.0):
-    """Gaussian spots of about 0.8 um on even tissue: the image (1, h, w), and where they are (n, 2)."""
+    """Gaussian spots of about 0.8 um on tissue that varies gently: the image (1, h, w), and where they are (n, 2)."""
     rng = np.random.default_rng(seed)
     cells = rng.choice((side - 40) // 14 * ((side - 40) // 14), n, replace=False)
     at = 20 + 14 * np.stack(np.divmod(cells, (side - 40) // 14), 1) + rng.uniform(3, 11, (n, 2))
-    image = np.full((side, side), 400.0)
+    waves = np.sin(np.arange(side) / 16)
+    image = 400 + 20 * (waves + waves[:, None])
     reach = np.arange(-8, 9)
     for y, x in at:
         i, j = round(y), round(x)

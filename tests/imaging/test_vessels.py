@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from sevhisto.config import ChannelSettings, ImagingSettings, PanelSettings
-from sevhisto.imaging import measure as passes
+from sevhisto.imaging import blocks as grid
 from sevhisto.imaging.geometry import Layout, border_turn
 from sevhisto.imaging.measure import MarkerReader, blurred, joint_pairs, measure
 from sevhisto.types import JOINT_EDGES, NEAR_VESSEL, Correction
@@ -72,7 +72,7 @@ def test_sheaths_are_bound_and_rings_further_off_are_not(image):
 
 def test_it_is_the_same_whatever_the_blocks(image, monkeypatch):
     whole = joint_of(image, ImagingSettings())
-    monkeypatch.setattr(passes, "BLOCK_PX", 100)
+    monkeypatch.setattr(grid, "BLOCK_PX", 100)
     assert np.array_equal(joint_of(image, ImagingSettings()), whole)
 
 

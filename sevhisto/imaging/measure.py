@@ -186,7 +186,9 @@ def measure(
     Memory is bounded by the block, whatever the size of the section.
     """
     give_back_memory()
-    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, border_turn(layout.distance, layout.um))
+    fibrous = any(c.role == "ecm" for c in panel.channels)
+    turn = border_turn(layout.distance, layout.um) if fibrous else np.zeros((2, 0, 0), np.float32)
+    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, turn)
     totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um), correction)
     threshold = float("inf")
     if panel.marker_of_role("nuclei"):
@@ -247,7 +249,7 @@ def _tally_block(
     paired = {m for pair in pairs for m in pair}
     bins = {m: np.empty(place.shape, np.int16) for m in paired}
     spare = np.empty(place.shape, np.int16)
-    small: dict[int, FloatArray] = {}
+    small: FloatArray | None = None
     spots: dict[str, uptake.Contrast] = {}
     blank: FloatArray | None = None
     for i in job.order:
@@ -273,10 +275,12 @@ def _tally_block(
         y, x = block.y0 - block.ry0, block.x0 - block.rx0
         totals.focus[i] += focus_sums(corrected, y, x, place, -block.y0 % ROW_STEP).astype(object)
         if cells:
-            small[i] = kernels.reduced(corrected, job.step)
+            reduced = kernels.reduced(corrected, job.step)
+            small = np.empty((len(job.panel.channels), *reduced.shape), np.float32) if small is None else small
+            small[i] = reduced
     for a, b in pairs:
         kernels.joint_into(place, bins[a], bins[b], totals.joint[a, b])
-    return np.stack([small[i] for i in sorted(small)]) if small else None, spots
+    return small, spots
 
 
 def joint_pairs(panel: PanelSettings) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ tissue glows in all of them. Every limit is a size or a ratio with a reason besi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,17 @@ class Faults:
         }
 
 
+MOST_PX = 1_000_000
+"""Larger sections are searched for faults on means of whole blocks of their overview, which takes time and memory that do not grow."""
+
+
+def block_means(image: AnyArray, k: int) -> FloatArray:
+    """Return means over squares of k pixels, (ceil(h / k), ceil(w / k)) float32; the last row and column stand in for what is beyond."""
+    h, w = image.shape
+    padded = np.pad(np.asarray(image, np.float32), ((0, -h % k), (0, -w % k)), mode="edge")
+    return np.asarray(cv2.resize(padded, (padded.shape[1] // k, padded.shape[0] // k), interpolation=cv2.INTER_AREA), np.float32)
+
+
 def faults_in(
     values: FloatArray,
     raw: FloatArray,
@@ -89,7 +101,14 @@ def faults_in(
     level = glass_light(values, ~glass, um)
     # clumps of glowing cells are bright in every channel too, but not in a stain of the tissue itself, which they displace
     bends = panel.marker_of_role("landmark") is not None
-    found = find_faults(values[here], raw[here], level, outline, cavity, row, bends, um, settings.nucleus_diameter_um or TYPICAL_NUCLEUS_UM)
+    nucleus_um = settings.nucleus_diameter_um or TYPICAL_NUCLEUS_UM
+    k = math.ceil(math.sqrt(outline.size / MOST_PX))
+    small, raw_small = (np.stack([block_means(c, k) for c in image[here]]) if k > 1 else image[here] for image in (values, raw))
+    inside, hollow = (block_means(m, k) >= 0.5 if k > 1 else m for m in (outline, cavity))
+    found = find_faults(small, raw_small, level, inside, hollow, row, bends, um * k, nucleus_um)
+    if k > 1:
+        h, w = outline.shape
+        found.masks = {name: m.repeat(k, axis=0).repeat(k, axis=1)[:h, :w] for name, m in found.masks.items()}
     free = outline & ~cavity & ~np.logical_or.reduce([np.zeros_like(outline), *found.masks.values()])
     if level is not None and free.any():
         found.light = {m: float(np.median(v[free]) - g) for m, v, g in zip(panel.markers, values[here], level, strict=True)}

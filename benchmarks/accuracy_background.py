@@ -48,7 +48,7 @@ from sevhisto.types import decode_thumbnail
 
 OUT = Path(__file__).parent / "out"
 KEYS = ["animal", "section", "panel"]
-SEEDS = (7301, 7302, 7303)
+SEEDS = (8411, 8412, 8413)
 UM = 1.3
 HALF = 0.5 * MARKERS["CD206"].signal / MARKERS["CD206"].af_share
 """Glow of a cell that adds half of the full CD206 signal to the CD206 channel."""

@@ -48,7 +48,7 @@ from sevhisto.types import decode_thumbnail
 
 OUT = Path(__file__).parent / "out"
 KEYS = ["animal", "section", "panel"]
-SEEDS = (7301, 7302, 7303)
+SEEDS = (8411, 8412, 8413)
 UM = 1.3
 HALF = 0.5 * MARKERS["CD206"].signal / MARKERS["CD206"].af_share
 """Glow of a cell that adds half of the full CD206 signal to the CD206 channel."""
@@ -185,6 +185,7 @@ def uptake(folder: Path, seeds: Sequence[int]) -> pd.DataFrame:
         slides[seed] += [(r, r, section_spec(seed, 40 + i, role=r, **full)) for i, r in enumerate(("no_primary", "unstained"))]
     write_study(folder, seeds, slides)
     run(folder, jobs=1)
+    picture(folder, "uptake", ("CD68", "CD206", "sEV"), 200.0)
     sections = read_table(folder / "results" / "sections.csv", SECTIONS)
     sections = sections[(sections["zone"] == "core") & (sections["marker"] == "sEV")].set_index(["animal", "section"])
     records = read_table(folder / "results" / "records.csv", RECORDS).set_index(["animal", "section"])
@@ -270,6 +271,7 @@ def bleed_through(folder: Path, seeds: Sequence[int]) -> tuple[pd.DataFrame, pd.
     areas_of = []
     for name in ("with", "without"):
         run(folder / name, jobs=1)
+        picture(folder / name, f"leaks_{name}", ("GFAP", "CD68", "CD206"), 150.0)
         both = areas(folder / name)
         for (marker, zone), part in both.groupby(["marker", "zone"], sort=False):
             points = part["measured_pct"] - part["true_pct"]
@@ -306,14 +308,14 @@ def shares(study: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def picture(study: Path, name: str) -> None:
-    """Write each sample section's CD68, CD206 and blank channel as measured (thumbnails), one row per section."""
+def picture(study: Path, name: str, markers: Sequence[str] = ("CD68", "CD206", "AF"), top: float = 600.0) -> None:
+    """Write each sample section's channels as measured (thumbnails, black 0 to white `top`), one row per section."""
     records = read_table(study / "results" / "records.csv", RECORDS)
     rows = []
     for line in records[records["role"] == "sample"].to_dict("records"):
         record = load_record(study / "results" / "records" / str(line["record"]))
-        shown = [decode_thumbnail(record.masks["thumbnail"][..., record.marker_index(m)]) for m in ("CD68", "CD206", "AF")]
-        rows.append(np.concatenate([cv2.resize(np.clip(v / 600 * 255, 0, 255).astype(np.uint8), (380, 300)) for v in shown], axis=1))
+        shown = [decode_thumbnail(record.masks["thumbnail"][..., record.marker_index(m)]) for m in markers]
+        rows.append(np.concatenate([cv2.resize(np.clip(v / top * 255, 0, 255).astype(np.uint8), (380, 300)) for v in shown], axis=1))
     OUT.mkdir(exist_ok=True)
     cv2.imwrite(str(OUT / f"background_{name}.png"), np.concatenate(rows, axis=0))
 

@@ -90,6 +90,11 @@ _FLAGS = [
         "section",
         "the panel has an autofluorescence channel, but no unstained or no_primary tissue of the batch told its share in the others",
     ),
+    Flag(
+        "autofluorescence_beyond_controls",
+        "section",
+        "the autofluorescence channel is bright in over 4 times as much of the tissue as in the control: its share was not measured there",
+    ),
     Flag("no_cells", "section", "no nucleus was found"),
     Flag("no_nuclear_channel", "section", "the panel has no nuclear channel: cells were not counted"),
     Flag("puncta_unresolved", "section", "a pixel is more than half of imaging.puncta_diameter_um: spots of the tracer were not counted"),

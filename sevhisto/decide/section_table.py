@@ -12,7 +12,7 @@ import pandas as pd
 from sevhisto.config import ChannelSettings, StudyConfig
 from sevhisto.decide.fibres import level_set, rotated
 from sevhisto.decide.quality import KEPT, Verdict, section_key, verdicts
-from sevhisto.decide.rows import COARSE_OF_FINE, REFERENCE, SUBSET, SectionRow, SectionSummary, panel_settings, summarise
+from sevhisto.decide.rows import COARSE_OF_FINE, REFERENCE, STUDIED_ROLES, SUBSET, SectionRow, SectionSummary, panel_settings, summarise
 from sevhisto.decide.thresholds import Threshold, ThresholdKey
 from sevhisto.registry import join_flags
 from sevhisto.schema import SECTIONS
@@ -28,6 +28,8 @@ from sevhisto.types import (
     SevhistoError,
 )
 
+MUCH_MORE = 4
+"""Times as much tissue as in the control, from which on a section's autofluorescence counts as beyond that of the controls."""
 _N_COARSE = len(JOINT_EDGES) + 1
 _COARSE_STARTS = np.flatnonzero(np.diff(COARSE_OF_FINE, prepend=-1))
 Columns = dict[str, Any]
@@ -119,6 +121,7 @@ def _marker_rows(
         "autofluorescent_um2": _autofluorescent(summary, marker, threshold),
     }
     measures = {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}
+    said = summary.flags | verdict.flags.get("", set()) | verdict.flags.get(marker, set()) | _beyond_controls(summary, thresholds, config)
     words = {
         "animal": row.animal,
         "section": row.section,
@@ -134,7 +137,7 @@ def _marker_rows(
         "focus": summary.focus.get(marker, np.nan),
         "verdict": verdict.verdict,
         "reasons": "; ".join(verdict.reasons),
-        "flags": join_flags(summary.flags | threshold.flags | verdict.flags.get("", set()) | verdict.flags.get(marker, set())),
+        "flags": join_flags(said | threshold.flags),
     }
     constant = {k: np.full(n, v, dtype=object if isinstance(v, str) else float) for k, v in words.items()}
     return {**constant, "zone": np.array([z.name for z in summary.zones], object), **measures}
@@ -224,6 +227,20 @@ def _uptake(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdK
         out[f"{group}_puncta"] = np.array([counted[h[owner]].sum() for h in here], np.float64)
         out[f"{group}_expected"] = density * (here * summary.footprint_um2.astype(np.float64)).sum(axis=1)
     return out
+
+
+def _beyond_controls(summary: SectionSummary, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig) -> set[str]:
+    """Return a flag where the blank channel is bright in much more of the tissue than in the control that told its shares."""
+    blank = panel_settings(config, summary.row.panel).marker_of_role("autofluorescence")
+    if blank is None or summary.row.role not in STUDIED_ROLES:
+        return set()
+    threshold = _threshold(summary, blank, thresholds)
+    if threshold.source not in ("no_primary", "unstained"):
+        return set()
+    counts = summary.counts[[z.name for z in summary.zones].index("all"), summary.markers.index(blank)]
+    usual = (1 - config.thresholds.percentile / 100) * int(counts.sum())
+    above = int(counts[threshold_bin(threshold.value) :].sum())
+    return {"autofluorescence_beyond_controls"} if above > MUCH_MORE * usual else set()
 
 
 def _share_above(spots: IntArray, threshold: float) -> DoubleArray:

@@ -14,7 +14,7 @@ from sevhisto.imaging.kernels import correct
 from sevhisto.types import AnyArray, BoolArray, Correction, DoubleArray, FloatArray, Leak, Problem, SlideError
 
 GLASS_MARGIN_UM = 60.0
-FEWEST_BRIGHT_PX, FEWEST_BRIGHT = 50, 0.002  # fewer bright pixels, or a smaller share of the tissue, tell nothing of their own
+FEWEST_BRIGHT_PX, FEWEST_BRIGHT = 400, 0.01  # fewer bright pixels, or a smaller share of the tissue, tell too little alone
 WORST_FITTING = 0.2
 AROUND_PX = 31  # pixels of the overview: some 120 um
 CLEAR = 10.0  # standard errors by which neighbours must be alike
@@ -211,12 +211,13 @@ def slope_where_bright(y: DoubleArray, x: DoubleArray, near: DoubleArray) -> flo
     slope = 0.0
     for _ in range(10):
         products = near[keep] * x[keep]
-        if products.sum() <= CLEAR * np.sqrt((products**2).sum()):
+        if products.sum() <= 0:
             return None
         slope = float((near[keep] * y[keep]).sum() / products.sum())
         residual = np.abs(y - slope * x)
         keep = residual <= np.quantile(residual, 1 - WORST_FITTING)
-    return slope
+    products = near[keep] * x[keep]
+    return slope if products.sum() > CLEAR * np.sqrt((products**2).sum()) else None
 
 
 def corrected_marker(raw: AnyArray, correction: Correction, row: int) -> FloatArray:

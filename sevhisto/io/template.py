@@ -29,7 +29,7 @@ TAIL = """\
 # Stain batches need an entry only where something is known of them.
 # [batches.1]
 # date = "2024-05-13"
-# bleed_through = { CD206 = { CD68 = 0.03 } }    # share of CD68's signal that leaks into CD206
+# bleed_through = { CD206 = { CD68 = 0.03 } }    # share of CD68's signal that leaks into CD206; else single_stain slides tell it
 
 # Protocols: how the treatment was given. Take away the # and make them yours; animals.csv names one for each animal.
 # [protocols.vehicle]

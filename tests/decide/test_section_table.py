@@ -260,3 +260,14 @@ def test_uptake_is_told_beside_what_random_placement_would_give(config_of, recor
     assert pick(table, "core", "CD68")[columns].isna().all()
     record.cell_spots = {}
     assert section_rows(row_of(record), thresholds, config)[columns].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(("bright", "source", "told"), [(15, "no_primary", False), (25, "no_primary", True), (25, "uninjured", False)])
+def test_autofluorescence_that_no_control_shows_is_told(config_of, record_of, row_of, bright, source, told):
+    """Of the control's tissue 0.5 % lies above; more than four times as much, 20 pixels of 1000, is another kind of tissue."""
+    record = record_of({"FN": np.zeros(1000), "AF": [90.0] * bright + [0.0] * (1000 - bright)})
+    thresholds = at(FN=20) | {("A", "b1", "AF"): Threshold(snap_threshold(40), source, 40, 1)}
+    table = section_rows(row_of(record), thresholds, config_of(("FN", "AF")))
+    assert set(table["flags"]) == ({"autofluorescence_beyond_controls"} if told else {""})
+    control = section_rows(row_of(record, role="unstained"), thresholds, config_of(("FN", "AF")))
+    assert set(control["flags"]) == {""}

@@ -227,3 +227,10 @@ def test_glass_is_far_from_tissue_and_no_padding():
     assert not glass[20:50, 19:76].any()
     assert glass[20:50, 18].all()
     assert glass_mask(np.zeros_like(TISSUE), values, 10.0)[:, 3:].all()
+
+
+@pytest.mark.parametrize("cells", [0.002, 0.5, 0.7])
+def test_the_share_is_found_in_tissue_with_hardly_a_cell_and_in_tissue_full_of_them(cells):
+    for seed in range(3):
+        found = estimate_correction([patchy(seed, cells, 0.5 if cells < 0.01 else 0.8)], TWO, BatchSettings()).autofluorescence
+        assert found == pytest.approx({"CD68": 0.5 if cells < 0.01 else 0.8, "CD206": 0.5}, abs=0.06 if cells < 0.01 else 0.03)

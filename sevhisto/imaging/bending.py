@@ -23,7 +23,9 @@ REFERENCE_UM = 64.0
 REFERENCE_TILES = 7
 """Tissue around: the median over 7 x 7 squares of 64 um, so that a fold or rim, which is narrower than half of it, does not move it."""
 DOUBLED = float(np.sqrt(2))
-"""Half way between one layer of tissue and two, as a ratio; twice of it lies half way between two and four. Stains differ more than that."""
+"""Half way between one layer of tissue and two, as a ratio; twice of it lies half way between two and four.
+
+Of nuclei, few as they are, its root is enough."""
 DIMMED = 0.8
 RIM, RIM_UM = 1.15, 20.0
 """A bubble weakens light by a fifth or more inside, and gathers it at its rim."""
@@ -49,7 +51,7 @@ def bent_light(light: FloatArray, solid: BoolArray, nuclei: int | None, um: floa
         for box, part in parts(large((ratio.min(axis=0) > level) & solid, smallest)):
             if elongation(part) >= FOLD_LENGTH:
                 beside = _beside(light, floor, box, part, solid, nuclei, um)
-                if min(beside) > DOUBLED and max(beside) < 2 * DOUBLED:
+                if _all_doubled(beside, nuclei):
                     folds[box] |= part
     inner = eroded(solid, 2 * margin)  # light falls off where the tissue ends
     whole_level = np.array([np.median(channel[solid]) for channel in floor[shown]]) if solid.any() else np.zeros(len(shown))
@@ -59,6 +61,11 @@ def bent_light(light: FloatArray, solid: BoolArray, nuclei: int | None, um: floa
             if roundness(whole) > ROUND and _has_rim(light[shown], box, whole, solid, um):
                 bubbles[box] |= whole
     return dilated(folds, margin) & solid, dilated(bubbles, round(RIM_UM / um) + margin)
+
+
+def _all_doubled(beside: list[float], nuclei: int | None) -> bool:
+    """Return whether the light of every channel is about doubled."""
+    return all((np.sqrt(DOUBLED) if i == nuclei else DOUBLED) < r < 2 * DOUBLED for i, r in enumerate(beside))
 
 
 def _closed(mask: BoolArray) -> BoolArray:

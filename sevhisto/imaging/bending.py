@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from sevhisto.imaging.blobs import Box, elongation, large, parts, roundness
-from sevhisto.imaging.geometry import dilated, filled
+from sevhisto.imaging.geometry import dilated, eroded, filled
 from sevhisto.types import AnyArray, BoolArray, FloatArray
 
 FOLD_LENGTH = 3.0
@@ -23,7 +23,9 @@ REFERENCE_UM = 64.0
 REFERENCE_TILES = 7
 """Tissue around: the median over 7 x 7 squares of 64 um, so that a fold or rim, which is narrower than half of it, does not move it."""
 DOUBLED = float(np.sqrt(2))
-"""Half way between one layer of tissue and two, as a ratio."""
+"""Half way between one layer of tissue and two, as a ratio; twice of it lies half way between two and four.
+
+Of nuclei, few as they are, its root is enough."""
 DIMMED = 0.8
 RIM, RIM_UM = 1.15, 20.0
 """A bubble weakens light by a fifth or more inside, and gathers it at its rim."""
@@ -45,18 +47,25 @@ def bent_light(light: FloatArray, solid: BoolArray, nuclei: int | None, um: floa
     floor = np.stack([cv2.erode(cv2.GaussianBlur(channel, (0, 0), 1), np.ones((3, 3), np.uint8)) for channel in light])
     ratio = np.stack([_over_surroundings(floor[i], solid, um) for i in shown])
     smallest, margin = MIN_FAULT_UM2 / um**2, max(round(SOFTEN_UM / um), 1)
-    for box, part in parts(large((ratio.min(axis=0) > np.sqrt(DOUBLED)) & solid, smallest)):
-        if elongation(part) >= FOLD_LENGTH:
-            beside = _beside(light, floor, box, part, solid, nuclei, um)
-            if min(beside) > DOUBLED:
-                folds[box] |= part
+    for level in (np.sqrt(DOUBLED), DOUBLED):  # a scar beside a fold may join it at the lower one
+        for box, part in parts(large((ratio.min(axis=0) > level) & solid, smallest)):
+            if elongation(part) >= FOLD_LENGTH:
+                beside = _beside(light, floor, box, part, solid, nuclei, um)
+                if _all_doubled(beside, nuclei):
+                    folds[box] |= part
+    inner = eroded(solid, 2 * margin)  # light falls off where the tissue ends
     whole_level = np.array([np.median(channel[solid]) for channel in floor[shown]]) if solid.any() else np.zeros(len(shown))
     for reference in (ratio, _ratio_to(floor[shown], whole_level, solid)):  # a bubble may be larger than what counts as surroundings
-        for box, part in parts(large(_closed((reference.max(axis=0) < DIMMED) & solid), smallest)):
+        for box, part in parts(large(_closed((reference.max(axis=0) < DIMMED) & inner), smallest)):
             whole = filled(np.pad(part, 1))[1:-1, 1:-1]
             if roundness(whole) > ROUND and _has_rim(light[shown], box, whole, solid, um):
                 bubbles[box] |= whole
     return dilated(folds, margin) & solid, dilated(bubbles, round(RIM_UM / um) + margin)
+
+
+def _all_doubled(beside: list[float], nuclei: int | None) -> bool:
+    """Return whether the light of every channel is about doubled."""
+    return all((np.sqrt(DOUBLED) if i == nuclei else DOUBLED) < r < 2 * DOUBLED for i, r in enumerate(beside))
 
 
 def _closed(mask: BoolArray) -> BoolArray:

@@ -11,6 +11,7 @@ SMALLEST_UM, LARGEST_UM = 2.0, 60.0
 SMALLEST_PX = 4.0  # a smaller disc has no scale of its own
 _RATIO = 2**0.25  # between neighbouring scales
 _INNER, _OUTER = 0.89, 1.12  # sigmas of the difference of Gaussians, in sigmas of the scale
+_SKIRT_PX = 1.0  # by which blur of about a pixel and square roots widen a disc
 _COARSE = 2.0  # a filter this many pixels wide or wider may run on a reduced image
 
 
@@ -34,7 +35,7 @@ def typical_diameter(samples: list[FloatArray], um: float) -> float:
     diameters, contrast = blobs.T
     order = np.argsort(diameters, kind="stable")
     heap = np.cumsum((contrast**2 * diameters)[order])
-    return float(diameters[order][np.searchsorted(heap, heap[-1] / 2)])
+    return float(diameters[order][np.searchsorted(heap, heap[-1] / 2)]) - _SKIRT_PX * um
 
 
 def reduction(um: float) -> int:

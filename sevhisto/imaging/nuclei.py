@@ -22,7 +22,7 @@ REACH = 5.0
 ACROSS_PX = 7.0
 """Pixels across a typical nucleus: no fewer are needed, and more are kept only where reducing would leave fewer."""
 _HALF = 0.45  # a nucleus ends where this share of its contrast is left
-_SMALLEST = 0.08  # of the typical area
+_SMALLEST = 0.12  # of the typical area
 _FLOOR = 1.5  # half side in diameters of the square in which the surroundings are sought
 
 segmenters: Registry[Segmenter] = Registry("segmenter")

@@ -170,3 +170,24 @@ def test_a_dye_of_matrix_stands_on_no_rung(study, config_of):
     assert lower.value == snap_threshold(60)
     fixed = find_thresholds(rows, config_of(("FN",), channels={"FN": {"threshold": 20.0}}))["A", "b1", "FN"]
     assert (fixed.source, fixed.value) == ("fixed", snap_threshold(20))
+
+
+def test_a_cell_needs_half_of_the_median_positive_pixel_of_its_batch(record_of, row_of, config_of):
+    rng = np.random.default_rng(2)
+    noise, positive = rng.normal(5, 2, 3000), rng.normal(300, 40, 600)
+    control = row_of(record_of({"FN": noise}), section="c", role="no_primary")
+    samples = [
+        row_of(record_of({"FN": np.append(noise, part)}), section=f"s{i}") for i, part in enumerate((positive[:100], positive[100:]))
+    ]
+    found = find_thresholds([control, *samples], config_of(("FN",)))["A", "b1", "FN"]
+    assert found.of_cells == pytest.approx(np.median(positive) / 2, rel=0.03)
+    assert found.value < 15  # that of pixels is still the control's
+    (scaled,) = scale_thresholds({("A", "b1", "FN"): found}, 1.2).values()
+    assert scaled.of_cells == pytest.approx(1.2 * found.of_cells)
+
+
+def test_where_half_of_the_positive_is_below_the_threshold_cells_have_the_threshold_of_pixels(study, config_of):
+    for rows in (study("no_primary"), study("no_primary", "sample", scale=0.2)):
+        found = find_thresholds(rows, config_of(("FN",)))["A", "b1", "FN"]
+        assert found.of_cells >= found.value
+    assert np.isnan(find_thresholds(study("no_primary"), config_of(("FN",)))["A", "b1", "FN"].cells)

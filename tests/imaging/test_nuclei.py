@@ -139,3 +139,16 @@ def test_cells_are_counted_once_whatever_the_blocks(bench, monkeypatch):
         assert cut.cells.keys() == whole.cells.keys()
         for name, values in whole.cells.items():
             assert np.allclose(cut.cells[name], values, rtol=1e-6, atol=1e-6, equal_nan=True), name
+
+
+def test_the_record_tells_the_diameter_and_where_it_is_from(bench):
+    centres = [(y, x) for y in range(40, 660, 31) for x in range(40, 660, 37)]
+    nuclei = discs((700, 700), centres, 8)
+    nuclei[:20] = nuclei[-20:] = nuclei[:, :20] = nuclei[:, -20:] = 0
+    image = np.stack([nuclei, nuclei]).astype(np.uint16)
+    for given_um, source in ((None, "estimated"), (6.0, "set")):
+        settings = ImagingSettings(nucleus_diameter_um=given_um)
+        record = bench.record(image, UM, bench.panel(("DAPI", "CD68")), settings, Correction(np.zeros(2), np.eye(2), ("glass",) * 2))
+        assert record.meta["nucleus_diameter_source"] == source
+        assert record.meta["nucleus_diameter_um"] == (given_um or pytest.approx(8.25, abs=1.0))
+        assert len(record.cells["y_um"]) == len(centres)

@@ -167,7 +167,7 @@ def test_zones_are_named_by_their_borders() -> None:
 
 # ---------------------------------------------------------------- tables
 
-ONE_OF_EACH = {schema.TEXT: "a", schema.NUMBER: 1.0, schema.WHOLE: 1}
+ONE_OF_EACH = {columns.TEXT: "a", columns.NUMBER: 1.0, columns.WHOLE: 1}
 
 
 def one_row(table: schema.Table) -> pd.DataFrame:

@@ -79,7 +79,7 @@ def lay_out(
     `piece` counts from 1; None takes all tissue of the slide as one section. SlideError where the slide has fewer pieces.
     """
     box, outline, flags = outline_of(overview, piece)
-    if "whole_field" in flags and shows_nothing(overview.values):
+    if panel.kind == "fluorescence" and "whole_field" in flags and shows_nothing(overview.values):
         outline[:], flags = False, ["no_tissue"]
     sy, sx = slice(box[0], box[1]), slice(box[2], box[3])
     tissue = trim_rim(outline, overview.um, settings.meninges_um)

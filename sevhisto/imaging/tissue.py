@@ -11,10 +11,18 @@ from skimage.filters import threshold_otsu
 
 from sevhisto.config import ImagingSettings
 from sevhisto.imaging.geometry import dilated, eroded, filled
-from sevhisto.types import BoolArray, FloatArray
+from sevhisto.types import AnyArray, BoolArray, FloatArray
 
 SMOOTHING_UM = 8.0
 CLOSING_UM = 40.0
+LIMITS = (-3.0, 12.0)
+STANDS_OUT = 3.0
+BAND_UM = (15.0, 60.0)
+RIM_UM, RIM_SHARE = 24.0, 0.3
+THIN_SHARE = 0.04
+NEARLY_ALL = 0.9
+FLAT_SHARE = 1e-3
+COMPACT, TOUCHING = 0.85, 0.3
 MIN_SEPARABILITY = 0.75
 """Otsu's eta of evenly spread values. Below it the signal is one population, and the split would cut through tissue, not between tissue and
 glass."""
@@ -36,27 +44,92 @@ class Piece:
     whole_field: bool = False
 
 
-def tissue_signal(overview: FloatArray, um: float) -> FloatArray:
-    """Return one image in which tissue stands out from glass, shape (h, w).
+@dataclass(frozen=True)
+class Signal:
+    """How far each overview pixel stands above the glass.
+
+    Attributes
+    ----------
+    above : (c, h, w) float32, intensity above the glass of each channel in units of its spread there; -3 in padding
+    together : (h, w) float32, mean over the channels, each limited to LIMITS so that none decides alone
+    padding : (h, w) bool, areas of one value at the edge of the image: frames, margins, or glass without any noise
+    flat_glass : (h, w) bool, the padding that is as dark as the darkest parts of the rest
+    """
+
+    above: FloatArray
+    together: FloatArray
+    padding: BoolArray
+    flat_glass: BoolArray
+
+
+def tissue_signal(overview: FloatArray, um: float) -> Signal:
+    """Return what stands out from glass.
+
+    The level of glass is the lowest clear mode of a channel (it may be the smaller part of the image, and tissue may have several levels of
+    its own); its spread is that of the darker half of that mode.
 
     Parameters
     ----------
     overview : (c, h, w) float32, fluorescence in grey levels, or milli optical density
     um : overview pixel size
-
-    Each channel is smoothed, set to zero at its darkest level, compressed and scaled by its own spread, so that no bright
-    channel decides alone.
     """
-    total = np.zeros(overview.shape[1:], np.float32)
+    overview = np.ascontiguousarray(overview, np.float32)
+    outside = padding(overview)
+    field = ~outside
+    if not field.any():
+        nothing = np.full(overview.shape, LIMITS[0], np.float32)
+        return Signal(nothing, nothing[0], outside, outside)
+    sigma = max(SMOOTHING_UM / um, 0.5)
+    weight = np.maximum(cv2.GaussianBlur(field.astype(np.float32), (0, 0), sigma), 1e-3)
+    inner = cv2.erode(field.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 if outside.any() else field
+    inner = inner if inner.any() else field
+    above = np.empty_like(overview)
+    for i, channel in enumerate(overview):
+        top = float(np.percentile(channel[field], 99.5))
+        above[i] = cv2.GaussianBlur(np.where(field, np.minimum(channel, top), 0).astype(np.float32), (0, 0), sigma) / weight
+        level, spread = _glass(above[i][inner])
+        above[i] = (above[i] - level) / spread if spread > 0 else 0
+        above[i][outside] = LIMITS[0]
+    together = np.asarray(np.clip(above, *LIMITS).mean(axis=0), np.float32)
+    return Signal(above, together, outside, _as_dark_as(overview, outside, field))
+
+
+def _as_dark_as(overview: FloatArray, outside: BoolArray, field: BoolArray) -> BoolArray:
+    n, labels = cv2.connectedComponents(outside.astype(np.uint8), connectivity=4)
+    like = np.ones(n, bool)
+    like[0] = False
     for channel in overview:
-        smooth = cv2.GaussianBlur(np.ascontiguousarray(channel, np.float32), (0, 0), max(SMOOTHING_UM / um, 0.5))
-        low, middle, high = (float(v) for v in np.percentile(smooth, (1, 50, 99)))
-        if np.isclose(high, low, rtol=1e-5, atol=0):  # the blur of one value differs from it by rounding
-            continue
-        noise = max(1.4826 * float(np.median(np.abs(smooth - middle))), (high - low) / 100)
-        squeezed = np.log1p(np.maximum(smooth - low, 0) / noise)
-        total += squeezed / max(float(np.percentile(squeezed, 99)), 1e-6)
-    return total
+        dark, bright = (float(v) for v in np.percentile(channel[field], (5, 99)))
+        level = ndimage.median(channel, labels, np.arange(n))
+        like &= np.abs(level - dark) <= 0.1 * max(bright - dark, 1e-6)
+    return np.asarray(like[labels], bool)
+
+
+def padding(overview: FloatArray) -> BoolArray:
+    """Return areas of a single value in every channel that begin at the edge of the image, (h, w) bool."""
+    flat = np.ones(overview.shape[1:], bool)
+    cell = np.ones((3, 3), np.uint8)
+    for channel in overview:
+        low, high = (float(v) for v in np.percentile(channel, (0.5, 99.5)))
+        flat &= cv2.dilate(channel, cell) - cv2.erode(channel, cell) <= FLAT_SHARE * (high - low)
+    wide = cv2.dilate(cv2.erode(flat.astype(np.uint8), cell), np.ones((5, 5), np.uint8))
+    _, labels = cv2.connectedComponents(wide, connectivity=4)
+    edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return np.asarray(np.isin(labels, edge[edge > 0]), bool)
+
+
+def _glass(values: FloatArray) -> tuple[float, float]:
+    """Return level and spread of the lowest clear mode; a spread of 0 where all values are one."""
+    low, high = (float(v) for v in np.percentile(values, (0.1, 99)))
+    if np.isclose(high, low, rtol=1e-5, atol=0):  # the blur of one value differs from it by rounding
+        return low, 0.0
+    counts, edges = np.histogram(values, 512, (low, high))
+    smooth = ndimage.gaussian_filter1d(counts.astype(np.float64), 3, mode="constant")
+    highest = ndimage.maximum_filter1d(smooth, 17, mode="constant")
+    mode = int(np.flatnonzero((smooth >= highest) & (smooth > smooth.max() / 4))[0])
+    level = float(edges[mode] + edges[mode + 1]) / 2
+    darker = values[values <= level]
+    return level, max(1.4826 * float(np.median(level - darker)), (high - low) / 500)
 
 
 def separability(signal: FloatArray, threshold: float) -> float:
@@ -73,39 +146,134 @@ def separability(signal: FloatArray, threshold: float) -> float:
     return share * (1 - share) * apart**2 / variance
 
 
-def tissue_mask(overview: FloatArray, um: float, settings: ImagingSettings) -> tuple[BoolArray, bool]:
-    """Return where the overview shows tissue, shape (h, w), and whether that is the whole field because the image shows no glass.
+def outlines(signal: Signal, um: float, smallest_px: float) -> tuple[BoolArray, BoolArray]:
+    """Return the filled outlines of tissue, and the tissue in them with its holes, each (h, w) bool.
 
-    Holes are kept, but not in a whole field, where nothing tells a hole from tissue without signal. An image that is smaller than the
-    smallest section lies inside the tissue; so does one whose signal is not two populations. Nothing stands out: nothing is tissue.
+    What stands STANDS_OUT spreads above the glass is taken first; its outline then moves to half of the height of the tissue along it,
+    channel by channel and weighted by how well each tells tissue from glass. Where the glass is without noise and
+    tissue can be as dark (8-bit exports), the tissue is what lies inside the flat glass, if a brighter rim shows that it ends there.
     """
+    field = ~signal.padding
+    bright = (signal.together > STANDS_OUT) & field
+    first = solid(bright, um, smallest_px)
+    inside = solid(field, um, smallest_px)
+    lost = first.sum() < NEARLY_ALL * inside.sum()
+    if (
+        lost
+        and _share_at_end(inside, np.ones_like(field)) < TOUCHING
+        and _on_flat_glass(signal)
+        and _rim_share(signal, inside, um) > RIM_SHARE
+    ):
+        return inside, inside
+    depth = cv2.distanceTransform(np.pad(first, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1] * um
+    along = (depth > BAND_UM[0]) & (depth < BAND_UM[1])
+    if not along.any():
+        return first, bright & first
+    height = np.array([np.median(channel[along]) for channel in signal.above])
+    weight = np.clip(height, 0.1, 10.0)
+    mean = float(np.average(height, weights=weight))
+    if mean <= 2 * STANDS_OUT:
+        return first, bright & first
+    share = np.zeros(field.shape, np.float32)
+    for channel, top, w in zip(signal.above, height, weight, strict=True):
+        share += np.float32(w / weight.sum()) * np.clip(channel / max(float(top), 1e-3), -1, 1.5)
+    tissue = (share > 0.5) & bright
+    return solid(tissue, um, smallest_px), tissue
+
+
+def solid(mask: BoolArray, um: float, smallest_px: float) -> BoolArray:
+    """Return the filled outlines of pieces of a mask: gaps up to CLOSING_UM closed, thin things that hang on to a piece taken away."""
+    radius = max(round(CLOSING_UM / 2 / um), 1)
+    closed = cv2.morphologyEx(np.pad(mask, radius).astype(np.uint8), cv2.MORPH_CLOSE, _disc(radius))[radius:-radius, radius:-radius]
+    labels, _ = ndimage.label(filled(closed > 0))
+    out = np.zeros(mask.shape, bool)
+    for number, box in enumerate(ndimage.find_objects(labels), 1):
+        part = labels[box] == number
+        size = int(part.sum())
+        if size >= smallest_px:
+            thin = max(round(THIN_SHARE * size**0.5), 1)
+            kept = cv2.morphologyEx(np.pad(part, thin, mode="edge").astype(np.uint8), cv2.MORPH_OPEN, _disc(thin))
+            out[box] |= kept[thin:-thin, thin:-thin] > 0
+    return out
+
+
+def _disc(radius: int) -> AnyArray:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
+
+
+def _on_flat_glass(signal: Signal) -> bool:
+    """Return whether most of what borders on the field is as dark as its darkest parts: then the flat areas are glass, not a frame."""
+    field = ~signal.padding
+    contact = (cv2.dilate(field.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & signal.padding
+    return bool(contact.any() and signal.flat_glass[contact].mean() > 0.5)
+
+
+def _rim_share(signal: Signal, inside: BoolArray, um: float) -> float:
+    """Return the share of an outline along which something bright lies within RIM_UM of it."""
+    edge = inside & ~eroded(inside, 1)
+    if not edge.any():
+        return 0.0
+    bright = np.where(inside, signal.together, LIMITS[0]).astype(np.float32)
+    bright[[0, -1]] = bright[:, [0, -1]] = LIMITS[0]  # where the image ends nothing shows that the tissue does
+    near = cv2.dilate(bright, _disc(max(round(RIM_UM / um), 1)))
+    near[[0, -1]] = near[:, [0, -1]] = LIMITS[0]
+    return float((near[edge] > STANDS_OUT).mean())
+
+
+def tissue_mask(overview: FloatArray, um: float, settings: ImagingSettings) -> tuple[BoolArray, BoolArray, bool]:
+    """Return the filled outlines of tissue, the tissue in them with its holes, each (h, w) bool, and whether all of the image is tissue.
+
+    No holes are known in a whole field, where nothing tells a hole from tissue without signal. An image that is smaller than the smallest
+    section lies inside the tissue; so does one whose signal is not two populations and has no outline of its own. Nothing stands out:
+    nothing is tissue.
+    """
+    smallest_px = settings.min_section_mm2 * 1e6 / um**2
     signal = tissue_signal(overview, um)
-    if float(np.ptp(signal)) == 0:
-        return np.zeros(signal.shape, bool), False
-    threshold = float(threshold_otsu(signal))
-    if signal.size * um**2 < settings.min_section_mm2 * 1e6 or separability(signal, threshold) < MIN_SEPARABILITY:
-        return np.ones(signal.shape, bool), True
-    return np.asarray(signal > threshold, bool), False
+    if float(np.ptp(signal.together)) == 0:
+        nothing = np.zeros(signal.padding.shape, bool)
+        return nothing, nothing, False
+    if signal.padding.size < smallest_px:
+        return np.ones(signal.padding.shape, bool), np.ones(signal.padding.shape, bool), True
+    outline, tissue = outlines(signal, um, smallest_px)
+    field = ~signal.padding
+    values = signal.together[field]
+    apart = float(np.ptp(values)) > 0 and separability(values, float(threshold_otsu(values))) >= MIN_SEPARABILITY
+    if not apart and not _stands_alone(outline, field):
+        return np.ones(signal.padding.shape, bool), np.ones(signal.padding.shape, bool), True
+    return outline, tissue, False
+
+
+def _stands_alone(outline: BoolArray, field: BoolArray) -> bool:
+    """Return whether outlines are shapes of their own: round rather than ragged, and hardly touching where the field ends."""
+    contours, _ = cv2.findContours(outline.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return False
+    area = sum(cv2.contourArea(c) for c in contours)
+    hull = sum(cv2.contourArea(cv2.convexHull(c)) for c in contours)
+    return area > COMPACT * hull and _share_at_end(outline, field) < TOUCHING
+
+
+def _share_at_end(outline: BoolArray, field: BoolArray) -> float:
+    """Return how much of an outline lies where the field ends."""
+    edge = outline & ~eroded(outline, 1)
+    return float((~eroded(field, 3))[edge].mean()) if edge.any() else 1.0
 
 
 def find_pieces(overview: FloatArray, um: float, settings: ImagingSettings) -> tuple[list[Piece], BoolArray]:
     """Return the pieces of tissue in slide order (rows from the top, each from the left), and the mask of all tissue with its holes."""
-    mask, whole_field = tissue_mask(overview, um, settings)
+    outline, mask, whole_field = tissue_mask(overview, um, settings)
     if whole_field:
         return [Piece(0, mask.shape[0], 0, mask.shape[1], mask.copy(), True, True)], mask
-    radius = max(round(CLOSING_UM / 2 / um), 1)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    closed = cv2.morphologyEx(np.pad(mask, radius).astype(np.uint8), cv2.MORPH_CLOSE, kernel)[radius:-radius, radius:-radius]
-    labels, n = ndimage.label(filled(closed > 0))
+    labels, n = ndimage.label(outline)
     boxes = ndimage.find_objects(labels)
     smallest = settings.min_section_mm2 * 1e6 / um**2
     pieces = []
     for number in range(1, n + 1):
         sy, sx = boxes[number - 1]
-        outline = labels[sy, sx] == number
-        if outline.sum() >= smallest:
+        part = labels[sy, sx] == number
+        if part.sum() >= smallest:
             edge = sy.start == 0 or sx.start == 0 or sy.stop == mask.shape[0] or sx.stop == mask.shape[1]
-            pieces.append(Piece(sy.start, sy.stop, sx.start, sx.stop, outline, edge))
+            pieces.append(Piece(sy.start, sy.stop, sx.start, sx.stop, part, edge))
     return _slide_order(pieces), mask
 
 

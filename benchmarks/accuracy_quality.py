@@ -68,13 +68,16 @@ class Source:
 
     @property
     def channels(self) -> tuple[str, ...]:
+        """Numbers of the channels."""
         return tuple(map(str, range(len(self.image))))
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Height and width."""
         return self.image.shape[1], self.image.shape[2]
 
     def read(self, channels: Any, y0: int, y1: int, x0: int, x1: int) -> AnyArray:
+        """Return pixels of a box."""
         return self.image[list(channels), y0:y1, x0:x1]
 
 
@@ -158,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=7001)
+    parser.add_argument("--strengths", nargs="*", default=list(STRENGTHS))
     parser.add_argument("--faults", nargs="*", default=list(FAULTS))
     asked = parser.parse_args()
     study, on = config(), ImagingSettings()
@@ -177,7 +181,7 @@ def main() -> None:
     print(f"clean: {len(alarms)} of {len(clean)} sections flagged {alarms}")
     rows, tiles = [], []
     for name in asked.faults:
-        for strength in STRENGTHS:
+        for strength in asked.strengths:
             found, cover, beyond, error, without = [], [], [], [], []
             for seed in seeds:
                 made = section(seed)
@@ -209,7 +213,8 @@ def main() -> None:
             print(row, flush=True)
     print(pd.DataFrame(rows).fillna("").to_string(index=False))
     OUT.mkdir(exist_ok=True)
-    wide = [np.hstack(tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
+    columns = len(asked.strengths)
+    wide = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     cv2.imwrite(str(OUT / "quality.png"), np.vstack(wide)[..., ::-1])
 
 

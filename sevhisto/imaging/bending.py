@@ -29,8 +29,10 @@ Of nuclei, few as they are, its root is enough."""
 DIMMED = 0.8
 RIM, RIM_UM = 1.15, 20.0
 """A bubble weakens light by a fifth or more inside, and gathers it at its rim."""
-ROUND = 0.75
+ROUND = 0.6
+"""Of a disc from which cells at its border take bites; the rim decides."""
 MIN_CHANNELS = 3
+THREAD_UM = 25.0
 MIN_LINE_PX = 30
 
 
@@ -56,7 +58,8 @@ def bent_light(light: FloatArray, solid: BoolArray, nuclei: int | None, um: floa
     inner = eroded(solid, 2 * margin)  # light falls off where the tissue ends
     whole_level = np.array([np.median(channel[solid]) for channel in floor[shown]]) if solid.any() else np.zeros(len(shown))
     for reference in (ratio, _ratio_to(floor[shown], whole_level, solid)):  # a bubble may be larger than what counts as surroundings
-        for box, part in parts(large(_closed((reference.max(axis=0) < DIMMED) & inner), smallest)):
+        # cells of one stain may shine through
+        for box, part in parts(large(_without_threads((np.sort(reference, axis=0)[-2] < DIMMED) & inner, um), smallest)):
             whole = filled(np.pad(part, 1))[1:-1, 1:-1]
             if roundness(whole) > ROUND and _has_rim(light[shown], box, whole, solid, um):
                 bubbles[box] |= whole
@@ -68,8 +71,12 @@ def _all_doubled(beside: list[float], nuclei: int | None) -> bool:
     return all((np.sqrt(DOUBLED) if i == nuclei else DOUBLED) < r < 2 * DOUBLED for i, r in enumerate(beside))
 
 
-def _closed(mask: BoolArray) -> BoolArray:
-    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0, bool)
+def _without_threads(mask: BoolArray, um: float) -> BoolArray:
+    """Return a mask without holes, and without what is narrower than 50 um."""
+    closed = filled(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0)
+    side = 2 * max(round(THREAD_UM / um), 1) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return np.asarray(cv2.morphologyEx(closed.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0, bool)
 
 
 def _around(box: Box, part: BoolArray, solid: BoolArray, first_um: float, last_um: float, um: float) -> tuple[Box, BoolArray, BoolArray]:

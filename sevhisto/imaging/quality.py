@@ -216,14 +216,14 @@ def missing_data(raw: FloatArray, outline: BoolArray, um: float) -> BoolArray:
 
     A field has straight sides. The dark of a processed 8-bit image is 0 too, but has the shape of what it surrounds.
     """
-    void = np.asarray((raw == 0).all(axis=0) & outline, bool)
+    void = np.asarray((raw == 0).all(axis=0), bool)
     found = np.zeros_like(void)
     for box, part in parts(large(void, MIN_FAULT_UM2 / um**2)):
         rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
         whole = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
         if part.sum() > FILLED_BOX * whole:
             found[box] |= part
-    return found
+    return found & outline
 
 
 def tears(cavity: BoolArray, outline: BoolArray, um: float) -> tuple[BoolArray, bool]:

@@ -277,7 +277,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "unstained": Fault(_unstained, (0.2, 0.05, 0.0), "share of one stain that is left"),
         "exposure": Fault(_exposure, (1.6, 2.5, 4.0), "factor on one channel's light, up or down"),
         "seam_steps": Fault(_seam_steps, (0.05, 0.15, 0.3), "sd of the gain between camera fields, and depth of their vignette"),
-        "seam_shift": Fault(_seam_shift, (5.0, 15.0, 40.0), "shift (um) of every other strip of the scan"),
+        "seam_shift": Fault(_seam_shift, (5.0, 15.0, 40.0), "shift (um) of every other strip of the scan (not found today)"),
         "empty": Fault(_empty, (0.0, 0.1, 0.3), "glass without tissue; depth of the vignette"),
     }
 )

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sevhisto import config, metrics, registry, schema
+from sevhisto import columns, config, metrics, registry, schema
 from sevhisto.types import (
     DISTANCE_EDGES_UM,
     INTENSITY_EDGES,
@@ -170,19 +170,19 @@ def test_zones_are_named_by_their_borders() -> None:
 ONE_OF_EACH = {columns.TEXT: "a", columns.NUMBER: 1.0, columns.WHOLE: 1}
 
 
-def one_row(table: schema.Table) -> pd.DataFrame:
+def one_row(table: columns.Table) -> pd.DataFrame:
     return pd.DataFrame([{c.name: ONE_OF_EACH[c.kind] for c in table.columns}])
 
 
 @pytest.mark.parametrize("table", schema.TABLES, ids=lambda t: t.name)
-def test_a_table_takes_its_own_rows_and_none_at_all(table: schema.Table) -> None:
+def test_a_table_takes_its_own_rows_and_none_at_all(table: columns.Table) -> None:
     assert list(table.conform(one_row(table)).columns) == table.names
     assert len(table.conform(one_row(table).iloc[:0])) == 0
     assert set(table.key) <= set(table.names) and len(set(table.names)) == len(table.names)
 
 
 @pytest.mark.parametrize("table", [schema.SECTIONS, schema.CELLS, schema.PROFILES, schema.STATUS], ids=lambda t: t.name)
-def test_the_animal_is_the_unit_no_other_table_passes_for_it(table: schema.Table) -> None:
+def test_the_animal_is_the_unit_no_other_table_passes_for_it(table: columns.Table) -> None:
     with pytest.raises(SevhistoError) as caught:
         schema.ANIMALS.conform(one_row(table))
     assert "missing columns" in str(caught.value) and "one row is one animal x panel" in str(caught.value)

@@ -17,11 +17,11 @@ SMOOTHING_UM = 8.0
 CLOSING_UM = 40.0
 LIMITS = (-3.0, 12.0)
 STANDS_OUT = 3.0
-BAND_UM = (15.0, 60.0)
+BAND_UM = (30.0, 100.0)
 RIM_UM, RIM_SHARE = 24.0, 0.3
 THIN_SHARE = 0.04
 NEARLY_ALL = 0.9
-FLAT_SHARE = 1e-3
+FLAT_SHARE = 1e-6
 COMPACT, TOUCHING = 0.85, 0.3
 MIN_SEPARABILITY = 0.75
 """Otsu's eta of evenly spread values. Below it the signal is one population, and the split would cut through tissue, not between tissue and
@@ -165,20 +165,30 @@ def outlines(signal: Signal, um: float, smallest_px: float) -> tuple[BoolArray, 
         and _rim_share(signal, inside, um) > RIM_SHARE
     ):
         return inside, inside
-    depth = cv2.distanceTransform(np.pad(first, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1] * um
+    outline, tissue = first, bright & first
+    for _ in range(2):  # the first outline lies out in the blur, where the tissue along it seems dim
+        share = _height_share(signal, outline, um)
+        if share is None:
+            break
+        tissue = (share > 0.5) & bright
+        outline = solid(tissue, um, smallest_px)
+    return outline, tissue
+
+
+def _height_share(signal: Signal, outline: BoolArray, um: float) -> FloatArray | None:
+    """Return intensity above glass over that of the tissue along an outline, (h, w) float32; None where that hardly stands out."""
+    depth = cv2.distanceTransform(np.pad(outline, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1] * um
     along = (depth > BAND_UM[0]) & (depth < BAND_UM[1])
     if not along.any():
-        return first, bright & first
+        return None
     height = np.array([np.median(channel[along]) for channel in signal.above])
     weight = np.clip(height, 0.1, 10.0)
-    mean = float(np.average(height, weights=weight))
-    if mean <= 2 * STANDS_OUT:
-        return first, bright & first
-    share = np.zeros(field.shape, np.float32)
+    if float(np.average(height, weights=weight)) <= 2 * STANDS_OUT:
+        return None
+    share = np.zeros(outline.shape, np.float32)
     for channel, top, w in zip(signal.above, height, weight, strict=True):
         share += np.float32(w / weight.sum()) * np.clip(channel / max(float(top), 1e-3), -1, 1.5)
-    tissue = (share > 0.5) & bright
-    return solid(tissue, um, smallest_px), tissue
+    return share
 
 
 def solid(mask: BoolArray, um: float, smallest_px: float) -> BoolArray:

@@ -82,3 +82,72 @@ def test_separability_has_otsus_values() -> None:
     assert separability(normal, 0.0) == pytest.approx(2 / np.pi, abs=0.005)
     assert separability(np.array([0, 0, 1, 1], np.float32), 0.5) == pytest.approx(1)
     assert separability(np.zeros(5, np.float32), 0.5) == 0
+
+
+def cord(shape, level=60.0, glass=20.0, noise=2.0, seed=1):
+    """A section on noisy glass: a dim ellipse with a brighter middle; (h, w) float32, and where it is."""
+    h, w = shape
+    y, x = np.mgrid[0:h, 0:w]
+    far = ((y - h / 2) / (0.32 * h)) ** 2 + ((x - w / 2) / (0.36 * w)) ** 2
+    rng = np.random.default_rng(seed)
+    image = glass + np.where(far < 1, level - glass, 0) + np.where(far < 0.3, 4 * level, 0)
+    return rng.normal(image, noise).astype(np.float32), far < 1
+
+
+def overlap(pieces, truth):
+    """Intersection over union of all pieces and the truth."""
+    found = np.zeros(truth.shape, bool)
+    for p in pieces:
+        found[p.y0 : p.y1, p.x0 : p.x1] |= p.outline
+    return (found & truth).sum() / (found | truth).sum()
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 30.0])
+def test_dim_white_matter_around_bright_grey_matter_is_tissue(scale: float) -> None:
+    """Grey matter is ten times as far above white matter as that is above the glass: a split in two would lose the white matter."""
+    image, truth = cord((420, 520), level=40.0)
+    pieces, _ = find_pieces(scale * image[None], UM, SETTINGS)
+    assert len(pieces) == 1 and not pieces[0].whole_field
+    assert overlap(pieces, truth) > 0.95
+
+
+@pytest.mark.parametrize("frame", [0.0, 255.0, 35.0])
+def test_a_frame_of_one_value_is_no_tissue_and_no_glass(frame: float) -> None:
+    image, truth = cord((420, 520))
+    framed = np.full((600, 800), frame, np.float32)
+    framed[90:510, 140:660] = image
+    where = np.zeros(framed.shape, bool)
+    where[90:510, 140:660] = truth
+    pieces, mask = find_pieces(framed[None], UM, SETTINGS)
+    assert len(pieces) == 1 and overlap(pieces, where) > 0.95
+    assert not mask[:80].any() and not mask[:, :130].any()
+
+
+def test_what_hangs_on_a_section_is_not_part_of_it() -> None:
+    image, truth = cord((420, 520))
+    image[200:204, 400:520] += 150  # a thread that runs from the section to the edge
+    pieces, _ = find_pieces(image[None], UM, SETTINGS)
+    assert len(pieces) == 1 and overlap(pieces, truth) > 0.95
+    assert not pieces[0].touches_edge
+
+
+def test_tissue_as_dark_as_noiseless_glass_is_what_lies_inside_its_rim() -> None:
+    """As in 8-bit exports, where glass and white matter have one grey level; the surface of the section is a little brighter."""
+    image, truth = cord((420, 520), level=20.0, noise=0.0)
+    rng = np.random.default_rng(2)
+    rim = truth & ~(cv2.erode(truth.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
+    image[truth] += rng.normal(0, 0.6, int(truth.sum()))
+    image[rim] += rng.choice([0.0, 12.0], int(rim.sum()), p=[0.3, 0.7])
+    pieces, _ = find_pieces(np.round(image)[None], UM, SETTINGS)
+    assert len(pieces) == 1 and overlap(pieces, truth) > 0.9
+
+
+def test_the_outline_is_where_the_signal_is_half_as_high() -> None:
+    """Neither blur nor brightness moves it."""
+    areas = []
+    for sigma, level in ((1.0, 60.0), (4.0, 60.0), (4.0, 600.0)):
+        image, truth = cord((420, 520), level=level)
+        soft = cv2.GaussianBlur(image, (0, 0), sigma)
+        pieces, _ = find_pieces(soft[None], UM, SETTINGS)
+        areas.append(pieces[0].outline.sum() / truth.sum())
+    assert areas == pytest.approx([1, 1, 1], abs=0.02)

@@ -72,6 +72,8 @@ class Faults:
         }
 
 
+MOST_MASKED = 0.5
+"""A fault that would cover more than half of a section is told, not masked: whether to leave the section out is for a person to say."""
 MOST_PX = 1_000_000
 """Larger sections are searched for faults on means of whole blocks of their overview, which takes time and memory that do not grow."""
 
@@ -160,11 +162,12 @@ def find_faults(
     for name, mask in zip(FAULT_NAMES, (missing, torn, folded, bubble, soft), strict=True):
         part = mask & outline & free
         if part.any():
-            found.masks[name] = part
             found.share[name] = float(part.sum() / outline.sum())
             free &= ~part
+            if found.share[name] <= MOST_MASKED:
+                found.masks[name] = part
     more = [name for name, there in (("torn", notched), ("cavity_open", opened), ("seams", found.seam_step > SEAM_STEP)) if there]
-    found.flags = sorted({*found.masks, *more})
+    found.flags = sorted({*found.share, *more})
     return found
 
 

@@ -202,9 +202,16 @@ def solid(mask: BoolArray, um: float, smallest_px: float) -> BoolArray:
         size = int(part.sum())
         if size >= smallest_px:
             thin = max(round(THIN_SHARE * size**0.5), 1)
-            kept = cv2.morphologyEx(np.pad(part, thin, mode="edge").astype(np.uint8), cv2.MORPH_OPEN, _disc(thin))
-            out[box] |= kept[thin:-thin, thin:-thin] > 0
+            out[box] |= _opened(np.pad(part, 2 * thin, mode="edge"), thin)[2 * thin : -2 * thin, 2 * thin : -2 * thin]
     return out
+
+
+def _opened(mask: BoolArray, radius: int) -> BoolArray:
+    """Return a mask opened with a disc: by distances, which take the same time at any radius."""
+    kept = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1] > radius
+    if not kept.any():
+        return np.zeros_like(mask)
+    return np.asarray(mask & (cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5) <= radius), bool)
 
 
 def _disc(radius: int) -> AnyArray:

@@ -236,7 +236,9 @@ def _empty(panel: PanelSettings, n_channels: int, spots: bool, correction: Corre
 
 
 def _saturated(plane: AnyArray, place: AnyArray, reader: MarkerReader) -> int:
-    if plane.max() < reader.top and plane.min() > reader.bottom:  # most blocks: quicker than asking pixel by pixel
+    if plane.max() < reader.top and (
+        reader.bottom == -np.inf or plane.min() > reader.bottom
+    ):  # most blocks: quicker than asking pixel by pixel
         return 0
     return kernels.saturated(plane, place, np.float32(reader.top), np.float32(reader.bottom))
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from sevhisto.types import DISTANCE_EDGES_UM, DISTANCE_STEP_UM, NO_DISTANCE, AnyArray, BoolArray, FloatArray, IntArray
 
@@ -47,10 +46,9 @@ def signed_distance(core: BoolArray, um: float) -> FloatArray:
     """Return the distance of every pixel centre to the core's border in um, negative inside; NaN everywhere without a core."""
     if not core.any():
         return np.full(core.shape, np.nan, np.float32)
-    padded = np.pad(core, 1)  # a core that touches the image edge ends there
-    outside = ndimage.distance_transform_edt(~padded) - 0.5
-    inside = ndimage.distance_transform_edt(padded) - 0.5
-    return np.asarray(np.where(padded, -inside, outside)[1:-1, 1:-1] * um, np.float32)
+    padded = np.pad(core, 1).astype(np.uint8)  # a core that touches the image edge ends there
+    inside, outside = (cv2.distanceTransform(m, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1] for m in (padded, 1 - padded))
+    return np.asarray(np.where(core, 0.5 - inside, outside - 0.5) * np.float32(um), np.float32)
 
 
 BORDER_SMOOTHING_UM = 20.0

@@ -17,9 +17,9 @@ _JPEG_ENDS = (b"\xff\xd9", *(bytes((0xFF, 0xD0 + i)) for i in range(8)))  # of t
 
 
 class SegmentCache:
-    """The decoded tiles that were used last, up to `limit` bytes (64 MB)."""
+    """The decoded tiles that were used last, up to `limit` bytes (80 MB)."""
 
-    LIMIT = 2**26
+    LIMIT = 5 * 2**24
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit

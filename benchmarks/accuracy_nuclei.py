@@ -5,7 +5,8 @@ labels that match a true one with an IoU of 0.5 or more; pooled over the images 
 distance transform, peaks at least 7 px apart, watershed. Groups are the frame sizes (each is another microscope or sample), and the
 fields where nuclei are crowded: the median distance between neighbouring centres is under 1.6 diameters.
 
-The constants were set by the images in even places of the index; those in odd places are held out. Montages go to benchmarks/out/: yellow
+No image here is held out: both halves (even and odd places in the index) and the microglia were looked at while methods and constants
+were chosen. The halves show the spread between images, not the error on new ones. Montages go to benchmarks/out/: yellow
 is what people drew, red what was found.
 
     .venv/bin/python benchmarks/accuracy_nuclei.py --data ../shared/data     # half a minute
@@ -48,7 +49,7 @@ class Field:
     group: str
     image: FloatArray
     truth: IntArray
-    held_out: bool
+    half: str
 
 
 def nuclei_fields(data: Path) -> Iterator[Field]:
@@ -58,9 +59,9 @@ def nuclei_fields(data: Path) -> Iterator[Field]:
         image = cv2.imread(str(data / "nuclei" / "images" / f"{row['id']}.png"), cv2.IMREAD_UNCHANGED)
         truth = cv2.imread(str(data / "nuclei" / "labels" / f"{row['id']}.png"), cv2.IMREAD_UNCHANGED)
         grey = image if image.ndim == 2 else image[..., :3].max(axis=2)
-        yield Field(str(row["id"])[:6], str(row["size_xy"]), grey.astype(np.float32), truth.astype(np.int64), i % 2 == 1)
+        yield Field(str(row["id"])[:6], str(row["size_xy"]), grey.astype(np.float32), truth.astype(np.int64), ("even", "odd")[i % 2])
     two = [tifffile.imread(data / "nuclei" / name) for name in ("img2d.tif", "mask2d.tif")]
-    yield Field("img2d", "img2d", two[0].astype(np.float32), two[1].astype(np.int64), True)
+    yield Field("img2d", "img2d", two[0].astype(np.float32), two[1].astype(np.int64), "")
 
 
 def microglia_fields(data: Path) -> Iterator[Field]:
@@ -72,7 +73,7 @@ def microglia_fields(data: Path) -> Iterator[Field]:
             for a in map(tifffile.imread, (str(path.with_name(name + ".tif")), path))
         )
         for t in range(frames.shape[2]):
-            yield Field(f"{name[4:9]} t{t}", name[4:9], frames[..., t].astype(np.float32), labels[..., t].astype(np.int64), True)
+            yield Field(f"{name[4:9]} t{t}", name[4:9], frames[..., t].astype(np.float32), labels[..., t].astype(np.int64), "")
 
 
 def plain(image: FloatArray) -> IntArray:
@@ -111,7 +112,7 @@ def compare(fields: list[Field], ours: Callable[[FloatArray], IntArray]) -> pd.D
         for method, way in (("ours", ours), ("plain", plain)):
             found = way(f.image)
             hit, true, n = matches(f.truth, found)
-            rows.append({"name": f.name, "group": f.group, "held out": f.held_out, "method": method, "hit": hit, "true": true, "found": n})
+            rows.append({"name": f.name, "group": f.group, "half": f.half, "method": method, "hit": hit, "true": true, "found": n})
             rows[-1]["crowded"] = crowded(f.truth)
     return pd.DataFrame(rows)
 
@@ -123,7 +124,7 @@ def f1(part: pd.DataFrame) -> float:
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return F1 and count error of every group, ours beside the plain way; `worst` is the image with the lowest F1."""
-    groups = {"all": rows, "even places (tuned on)": rows[~rows["held out"]], "odd places, img2d (held out)": rows[rows["held out"]]}
+    groups = {"all": rows, "even places": rows[rows["half"] == "even"], "odd places": rows[rows["half"] == "odd"]}
     groups |= {str(name): part for name, part in rows.groupby("group")} | {"crowded": rows[rows["crowded"]]}
     out = []
     for name, part in groups.items():

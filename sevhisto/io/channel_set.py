@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.sax.saxutils import unescape
@@ -12,8 +12,11 @@ from xml.sax.saxutils import unescape
 import numpy as np
 import tifffile
 
+from sevhisto.io.markers import guess_marker
 from sevhisto.io.scene import SceneInfo, SlideFile, broken
 from sevhisto.types import AnyArray
+
+_COUNTED = re.compile(r"(?:c|ch|chan|channel|w)(\d{1,2})", re.IGNORECASE)
 
 
 def slide_files(path: Path) -> list[Path]:
@@ -51,6 +54,59 @@ def _with_companions(path: Path) -> list[Path]:
 def _star(pattern: Path, path: Path) -> str:
     before, after = pattern.name.split("*")
     return path.name[len(before) : len(path.name) - len(after)]
+
+
+def channel_sets(images: Mapping[Path, SceneInfo]) -> dict[Path, list[Path]]:
+    """Return patterns, each with the files that it joins: grey images whose names differ only in a word that names a channel.
+
+    Parameters
+    ----------
+    images : path and facts of files with one scene
+
+    Returns
+    -------
+    sets : pattern with one star -> its files, of one size and pixel type; no file is in two
+
+    Notes
+    -----
+    A word names a channel if it is a known marker, a dye or a wavelength, or a counted channel (``ch00``, ``w1DAPI``). ``C1`` alone is
+    one only where the counting starts at 0 or 1 without a gap, since ``C4`` and ``C5`` are levels of the cord. A pattern that also
+    fits another file is not proposed.
+    """
+    groups: dict[Path, dict[str, Path]] = {}
+    for path, info in images.items():
+        if len(info.channels) == 1 and not info.is_rgb:
+            for word in re.finditer(r"[^ _-]+", path.name[: _stem_length(path.name)]):
+                if _names_channel(word[0]):
+                    pattern = path.with_name(f"{path.name[: word.start()]}*{path.name[word.end() :]}")
+                    groups.setdefault(pattern, {})[word[0]] = path
+    found: dict[Path, list[Path]] = {}
+    taken: set[Path] = set()
+    for pattern, words in sorted(groups.items(), key=lambda group: -len(group[1])):
+        files = slide_files(pattern)
+        alike = {(images[p].shape, images[p].dtype) for p in words.values()}
+        if len(words) < 2 or len(alike) > 1 or set(files) != set(words.values()) or taken & set(files) or not _counted(list(words)):
+            continue
+        found[pattern] = files
+        taken |= set(files)
+    return found
+
+
+def _stem_length(name: str) -> int:
+    return len(re.sub(r"(\.ome)?\.[A-Za-z0-9]{2,5}$", "", name, flags=re.IGNORECASE))
+
+
+def _names_channel(word: str) -> bool:
+    if _COUNTED.fullmatch(word) or re.fullmatch(r"w\d[A-Za-z].*|\d{3}nm", word, re.IGNORECASE):
+        return True
+    marker, role = guess_marker(word)
+    return role not in ("?", "other") or (marker == "?" and re.search("[A-Za-z]{3}", word) is not None and word.lower() != "channel")
+
+
+def _counted(words: Sequence[str]) -> bool:
+    """Return whether counted channels start at 0 or 1 and leave none out; words that are names pass."""
+    counts = sorted(int(m[1]) for m in map(_COUNTED.fullmatch, words) if m)
+    return not counts or (len(counts) == len(words) and counts in (list(range(len(counts))), list(range(1, len(counts) + 1))))
 
 
 class ChannelSetFile:

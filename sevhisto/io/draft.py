@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sevhisto.columns import Table
+from sevhisto.io.channel_set import channel_sets, slide_files
 from sevhisto.io.filenames import FileTokens, read_name
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.markers import guess_panel, guess_stain, is_slice_label
@@ -89,23 +90,48 @@ def _places(given: Path, root: Path | None) -> tuple[Path, Path]:
 
 
 def _images(folder: Path) -> tuple[list[_Image], list[str]]:
-    images: list[_Image] = []
-    notes: list[str] = []
-    paths = (p for p in folder.rglob("*") if (p.is_file() or p.suffix == ".zarr") and any(p.name.lower().endswith(s) for s in readers))
-    for path in sorted(paths, key=lambda p: [_natural(part) for part in p.relative_to(folder).parts]):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith(".") for part in parts) or parts[0] in _SKIPPED:
+    """Return the images of a folder, channels of one slide in files of their own as one, and notes of what was left out or joined."""
+    scenes: dict[Path, list[SceneInfo]] = {}
+    refused: dict[Path, list[str]] = {}
+    parts_of_others: set[Path] = set()
+    for path in _paths(folder):
+        file = path.relative_to(folder).as_posix()
+        if path in parts_of_others:
             continue
-        file = "/".join(parts)
         try:
-            scenes = slide_info(path)
+            found = slide_info(path)
         except SlideError as error:
             problem = error.problems[0]
-            notes.append(f"left out: {file} {problem.what}" + (f" ({problem.remedy})" if problem.remedy else ""))
+            refused[path] = [f"left out: {file} {problem.what}" + (f" ({problem.remedy})" if problem.remedy else "")]
             continue
-        notes += [f"left out: {file} scene {info.scene} {info.refused}" for info in scenes if info.refused]
-        images += [_Image(file, read_name(file), info, len(scenes)) for info in scenes if not info.refused]
-    return images, notes
+        refused[path] = [f"left out: {file} scene {info.scene} {info.refused}" for info in found if info.refused]
+        scenes[path] = [info for info in found if not info.refused]
+        if scenes[path]:
+            parts_of_others |= {part for part in slide_files(path) if part != path}
+    notes = [note for path, told in refused.items() if path not in parts_of_others for note in told]
+    for pattern, files in channel_sets({p: s[0] for p, s in scenes.items() if len(s) == 1 and p not in parts_of_others}).items():
+        try:
+            joined = slide_info(pattern)
+        except SlideError:
+            continue  # files that are not alike stay slides of their own
+        scenes = {pattern if p == files[0] else p: joined if p == files[0] else s for p, s in scenes.items() if p not in files[1:]}
+        shown = ", ".join(joined[0].channels)
+        notes.append(f"joined: {len(files)} files as the channels of {pattern.relative_to(folder).as_posix()} ({shown})")
+    return [
+        _Image(file, read_name(file), info, len(found))
+        for path, found in scenes.items()
+        if path not in parts_of_others
+        for file in [path.relative_to(folder).as_posix()]
+        for info in found
+    ], notes
+
+
+def _paths(folder: Path) -> list[Path]:
+    """Return the files of a folder whose names say that they are images, in natural order."""
+    paths = (p for p in folder.rglob("*") if (p.is_file() or p.suffix == ".zarr") and any(p.name.lower().endswith(s) for s in readers))
+    usable = ((p, p.relative_to(folder).parts) for p in paths)
+    kept = [(p, parts) for p, parts in usable if parts[0] not in _SKIPPED and not any(part.startswith(".") for part in parts)]
+    return [p for p, parts in sorted(kept, key=lambda item: [_natural(part) for part in item[1]])]
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -13,8 +13,9 @@ _BATCH = re.compile(rf"{_START}(?:batch[ _-]?([A-Za-z]|\d{{1,3}})|b[ _-]?(\d{{1,
 _DATE = re.compile(rf"{_START}(20\d\d-[01]\d-[0-3]\d|20\d\d[01]\d[0-3]\d){_END}")
 _ANIMAL_WORD = re.compile(rf"{_START}((?:rat|mouse|animal|subject|subj|sub)[ _-]?\d{{1,5}}[A-Za-z]?){_END}", re.IGNORECASE)
 _ANIMAL_CODE = re.compile(rf"{_START}([A-Za-z]{{1,2}}-?\d{{1,5}}){_END}")
-# letters before a number that mean something else: batch, section, slide, channel, depth, time, magnification, day, panel, lane of a plate
-_NOT_ANIMAL = re.compile(r"(?:b|s|sl|c|ch|z|t|x|d|p|cd|w|wk|n|t\d|l\d)-?\d+", re.IGNORECASE)
+# letters before a number that mean something else: batch, section, slide, channel, depth, time, magnification, day, panel, lane of a plate,
+# white and grey matter
+_NOT_ANIMAL = re.compile(r"(?:b|s|sl|wm|gm|c|ch|z|t|x|d|p|cd|w|wk|n|t\d|l\d)-?\d+", re.IGNORECASE)
 _ROLES = (
     ("no_primary", r"no[ _-]?prim(?:ary)?(?:[ _-]?ab)?|(?:secondary|sec|2nd)[ _-]?only|2ndary[ _-]?only"),
     ("unstained", r"unstained|no[ _-]?stain"),

@@ -9,6 +9,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from sevhisto.io.draft import draft_study
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import open_slide
 from sevhisto.pipeline.measuring import file_sha256
@@ -248,3 +249,11 @@ def test_run_lengths(tmp_path: Path) -> None:
     assert np.array_equal(whole(write(tmp_path / "a.dcm", IMAGE, syntax=RLE)), IMAGE)
     colour = write(tmp_path / "c.dcm", COLOUR, ("rgb",), syntax=RLE, series=generate_uid())
     assert np.array_equal(whole(colour), COLOUR)
+
+
+def test_a_series_is_drafted_as_one_slide(tmp_path: Path) -> None:
+    for name in ("R1_s1_a.dcm", "R1_s1_b.dcm"):
+        write(tmp_path / name, IMAGE[:1] if name.endswith("a.dcm") else IMAGE[1:2], ("DAPI",) if name.endswith("a.dcm") else ("GFAP",))
+    notes = draft_study(tmp_path)
+    assert not any("left out" in note for note in notes)
+    assert len((tmp_path / "slides.csv").read_text("utf-8").splitlines()) == 2

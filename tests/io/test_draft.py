@@ -160,3 +160,39 @@ def test_no_images(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no image that can be read"):
         draft_study(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "joined"),
+    [
+        (("DAPI", "CD68", "GFAP"), True),
+        (("ch00", "ch01"), True),
+        (("C1", "C2", "C3"), True),
+        (("w1DAPI", "w2FITC"), True),
+        (("405nm", "488nm"), True),
+        (("C4", "C5"), False),  # levels of the cord
+        (("left", "right"), False),
+        (("001", "002"), False),
+    ],
+)
+def test_files_of_single_channels_are_drafted_as_one_slide(tmp_path: Path, tiff: Write, words: tuple[str, ...], joined: bool) -> None:
+    for section in (3, 4):
+        for word in words:
+            tiff(tmp_path / f"R12_s{section}_{word}.tif", ("",))
+    notes = draft_study(tmp_path)
+    slides, _ = drafted(tmp_path)
+    if joined:
+        assert [row["file"] for row in slides] == ["R12_s3_*.tif", "R12_s4_*.tif"]
+        assert {row["animal"] for row in slides} == {"R12"} and [row["section"] for row in slides] == ["3", "4"]
+        channels = tomllib.loads((tmp_path / "study.toml").read_text("utf-8"))["panels"]["A"]["channels"]
+        assert sorted(str(c["channel"]) for c in channels) == sorted(words)
+        assert sum("joined" in note for note in notes) == 2
+    else:
+        assert len(slides) == 2 * len(words) and not any("joined" in note for note in notes)
+
+
+def test_single_channels_of_unlike_size_stay_apart(tmp_path: Path, tiff: Write) -> None:
+    tiff(tmp_path / "R1_s1_DAPI.tif", ("",))
+    tiff(tmp_path / "R1_s1_GFAP.tif", ("",), size=16)
+    draft_study(tmp_path)
+    assert len(drafted(tmp_path)[0]) == 2

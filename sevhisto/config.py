@@ -179,6 +179,13 @@ class ImagingSettings(Settings):
     min_lesion_mm2: float = _s(0.02, "smallest lesion core", "mm2", gt=0)
     min_cavity_um2: float = _s(2000.0, "smallest hole that counts as cavity", "um2", gt=0)
     lesion_smoothing_um: float = _s(20.0, "sigma of the smoothing of the landmark before the core is sought", "um", gt=0)
+    contour_reach_um: float = _s(
+        200.0,
+        "a panel without landmark takes the outline of the animal's nearest section that has one, this far along the cord at most; 0: none",
+        "um",
+        ge=0,
+        le=5000,
+    )
     mask_faults: bool = _s(True, "leave out what is torn, folded, under a bubble, out of focus or without data; false only flags it")
     meninges_um: float = _s(0.0, "rim of the tissue to leave out", "um", ge=0, le=500)
     segmenter: str = _s("watershed", "how nuclei are found: a name from the segmenter registry")

@@ -59,10 +59,22 @@ class Flag:
 
 _FLAGS = [
     Flag("no_lesion", "section", "no lesion core was found; the section counts in zone 'all' only"),
-    Flag("no_landmark", "section", "the panel has no landmark channel and no outline was drawn: no border distance"),
+    Flag(
+        "no_landmark", "section", "the panel has no landmark channel, and no outline was drawn or could be carried over: no border distance"
+    ),
     Flag("contour_unreviewed", "section", "the lesion outline was drawn by the program and nobody has confirmed it"),
     Flag("contour_drawn", "section", "the lesion outline was drawn by a person"),
-    Flag("contour_uncertain", "section", "the contrast between core and border is weak: look at the outline first"),
+    Flag(
+        "contour_carried",
+        "section",
+        "the panel has no landmark: outline, or no lesion, was taken over from the nearest section that shows one",
+    ),
+    Flag("contour_not_carried", "section", "the nearest section with a landmark could not be laid over this one: draw the outline"),
+    Flag(
+        "contour_uncertain",
+        "section",
+        "the contrast between core and border is weak, or the section it was carried from fits badly: look at the outline first",
+    ),
     Flag("coarse_masks", "section", "the section is too large to be outlined at imaging.overview_um: its outlines are coarser"),
     Flag("touches_edge", "section", "the tissue touches the edge of the image: part of the section may be missing"),
     Flag(
@@ -119,7 +131,11 @@ _FLAGS = [
     Flag("few_sections", "animal", "fewer than 5 sections: the volume is uncertain"),
     Flag("too_few_sections", "animal", "fewer than 3 sections: no volume is given"),
     Flag("sections_missing", "animal", "sections failed or were lost; areas between neighbours were interpolated"),
-    Flag("sections_flagged", "animal", "at least one section carries a flag other than contour_unreviewed, contour_drawn or no_lesion"),
+    Flag(
+        "sections_flagged",
+        "animal",
+        "at least one section carries a flag other than contour_unreviewed, contour_carried, contour_drawn or no_lesion",
+    ),
     Flag("no_sections", "animal", "no section lies in this half of the cord: nothing to measure"),
     Flag("not_tallied", "animal", "the records hold no joint, fibre or autofluorescence tally for this"),
     Flag("uninjured", "animal", "an uninjured control animal"),

@@ -21,7 +21,7 @@ from sevhisto.registry import join_flags
 from sevhisto.schema import ANIMALS, SECTIONS, STATUS
 from sevhisto.types import Problem, SevhistoError
 
-UNREMARKABLE = {"contour_unreviewed", "contour_drawn", "no_lesion", "axis_uncertain"}
+UNREMARKABLE = {"contour_unreviewed", "contour_carried", "contour_drawn", "no_lesion", "axis_uncertain"}
 """Section flags that do not make `sections_flagged`: the first is carried by itself, the others are no defect."""
 CARRIED = {"threshold_fallback", "threshold_fixed"}
 _COLUMNS = ("animal", "panel", "zone", "marker", "metric", "value", "unit", "n_sections", "n_expected", "flags")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -21,11 +21,12 @@ SURE_CONTRAST = 3.0
 
 @dataclass(frozen=True)
 class Core:
-    """A lesion core: mask (h, w) bool with its cavity, contrast of border over core in the landmark, and flags."""
+    """A lesion core: mask (h, w) bool with its cavity, contrast of border over core in the landmark, flags, and facts for the record."""
 
     mask: BoolArray
     contrast: float
     flags: tuple[str, ...]
+    facts: dict[str, float | None] = field(default_factory=dict)
 
 
 def find_core(

@@ -17,6 +17,7 @@ from sevhisto.imaging.lesion import Core, find_core
 from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
 from sevhisto.imaging.overview import SlideOverview, outline_of
 from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, faults_in
+from sevhisto.imaging.registration import Neighbour, carry_core
 from sevhisto.imaging.seams import shows_nothing
 from sevhisto.imaging.stains import dye_markers
 from sevhisto.imaging.tissue import find_cavity, trim_rim
@@ -58,10 +59,18 @@ class Crop:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a person drew on the slide, as masks on its overview: lesion core (None where not drawn) and excluded area."""
+    """What is known of a section beforehand: masks that a person drew on the slide's overview, or the neighbour that shows the lesion.
+
+    Attributes
+    ----------
+    core : lesion core, None where not drawn
+    excluded : area to leave out, None where not drawn
+    neighbour : the section from which a panel without landmark takes the core
+    """
 
     core: BoolArray | None
     excluded: BoolArray | None
+    neighbour: Neighbour | None = None
 
 
 def lay_out(
@@ -73,8 +82,8 @@ def lay_out(
     settings: ImagingSettings,
     longitudinal: bool,
     flipped: bool,
-) -> tuple[Layout, tuple[int, int, int, int], list[str], float, Faults]:
-    """Return the section's layout, its box on the overview (y0, y1, x0, x1), flags, the lesion's contrast, and its faults.
+) -> tuple[Layout, tuple[int, int, int, int], list[str], Core, Faults]:
+    """Return the section's layout, its box on the overview (y0, y1, x0, x1), flags, lesion core, and faults.
 
     `piece` counts from 1; None takes all tissue of the slide as one section. SlideError where the slide has fewer pieces.
     """
@@ -94,8 +103,8 @@ def lay_out(
     found = {name: part & tissue & ~masked for name, part in faults.masks.items()} if settings.mask_faults else {}
     masked = np.logical_or.reduce([masked, *found.values()])
     cavity &= ~np.logical_or.reduce([np.zeros_like(cavity), *(found[n] for n in NO_CAVITY if n in found)])
-    outline_drawn = None if drawn.core is None else drawn.core[sy, sx]
-    core = _core(overview.values[:, sy, sx], correction, tissue, cavity & ~masked, outline_drawn, panel, overview.um, settings)
+    here = Drawn(None if drawn.core is None else drawn.core[sy, sx], None, drawn.neighbour)
+    core = _core(overview.values[:, sy, sx], correction, tissue, cavity & ~masked, here, panel, overview.um, settings)
     layout = Layout(
         overview.factor,
         overview.um,
@@ -107,7 +116,7 @@ def lay_out(
         side_map(tissue, core.mask, longitudinal, flipped),
         found,
     )
-    return layout, box, [*flags, *faults.flags, *core.flags], core.contrast, faults
+    return layout, box, [*flags, *faults.flags, *core.flags], core, faults
 
 
 def _core(
@@ -115,18 +124,34 @@ def _core(
     correction: Correction,
     tissue: BoolArray,
     cavity: BoolArray,
-    drawn: BoolArray | None,
+    known: Drawn,
     panel: PanelSettings,
     um: float,
     settings: ImagingSettings,
 ) -> Core:
-    if drawn is not None and (drawn & tissue).any():  # outlines may be drawn for some pieces of a slide only
-        return Core(drawn & tissue, float("nan"), ("contour_drawn",))
+    if known.core is not None and (known.core & tissue).any():  # outlines may be drawn for some pieces of a slide only
+        return Core(known.core & tissue, float("nan"), ("contour_drawn",))
     landmark, nuclei = panel.marker_of_role("landmark"), panel.marker_of_role("nuclei")
-    if landmark is None:
-        return Core(np.zeros_like(tissue), float("nan"), ("no_landmark",))
     dapi = corrected_marker(values, correction, panel.markers.index(nuclei)) if nuclei else None
+    if landmark is None:
+        return _carried(known.neighbour, tissue, dapi, um)
     return find_core(corrected_marker(values, correction, panel.markers.index(landmark)), dapi, tissue, cavity, um, settings)
+
+
+def _carried(near: Neighbour | None, tissue: BoolArray, nuclei: FloatArray | None, um: float) -> Core:
+    nothing = np.zeros_like(tissue)
+    if near is None:
+        return Core(nothing, float("nan"), ("no_landmark",))
+    gap = None if np.isnan(near.gap_um) else near.gap_um
+    if not near.core.any():
+        return Core(nothing, float("nan"), ("no_lesion", "contour_carried"), {"carried_um": gap})
+    carried = carry_core(near, tissue, nuclei, um)
+    alike = None if np.isnan(carried.likeness) else round(carried.likeness, 4)
+    facts = {"carried_um": gap, "overlap": round(carried.overlap, 4), "likeness": alike}
+    if not carried.fits or not carried.core.any():
+        return Core(nothing, float("nan"), ("no_landmark", "contour_not_carried"), facts)
+    flags = ("contour_unreviewed", "contour_carried", *(() if carried.sure else ("contour_uncertain",)))
+    return Core(carried.core, float("nan"), flags, facts)
 
 
 @dataclass(frozen=True)
@@ -139,7 +164,7 @@ class Plan:
     corner : (y, x), full-resolution pixel of the slide where the section starts
     shape : (height, width) in full-resolution pixels
     flags : what the layout has to tell
-    contrast : of the lesion core against its surroundings, NaN where not measured
+    core : contrast of the lesion core against its surroundings, and how it was carried over, for the record
     masks : as in SectionRecord
     faults : shares and numbers of its faults, for the record
     """
@@ -148,7 +173,7 @@ class Plan:
     corner: tuple[int, int]
     shape: tuple[int, int]
     flags: tuple[str, ...]
-    contrast: float
+    core: dict[str, float | None]
     masks: dict[str, AnyArray]
     faults: dict[str, Any]
 
@@ -176,13 +201,16 @@ def plan_section(
     find_lesion : False for controls, which are measured over all their tissue
     """
     whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_cue(c) for c in panel.channels]})
-    layout, box, flags, contrast, found = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
+    layout, box, flags, core, found = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
     if not find_lesion:
         flags = [f for f in flags if f != "no_landmark"]
     y0, x0 = overview.corner[0] + box[0] * overview.factor, overview.corner[1] + box[2] * overview.factor
     y1, x1 = overview.corner[0] + box[1] * overview.factor, overview.corner[1] + box[3] * overview.factor
     shape = (min(y1, slide_shape[0]) - y0, min(x1, slide_shape[1]) - x0)
-    return Plan(layout, (y0, x0), shape, tuple(flags), contrast, _masks(overview, layout, box, correction, panel), found.facts())
+    contrast = {"contrast": None if np.isnan(core.contrast) else round(core.contrast, 4)}
+    return Plan(
+        layout, (y0, x0), shape, tuple(flags), contrast | core.facts, _masks(overview, layout, box, correction, panel), found.facts()
+    )
 
 
 def measure_section(
@@ -214,7 +242,8 @@ def measure_section(
         "corner_px": list(plan.corner),
         "shape_px": list(plan.shape),
         "has_core": layout.has_core,
-        "core_contrast": None if np.isnan(plan.contrast) else round(plan.contrast, 4),
+        "core_contrast": plan.core["contrast"],
+        "contour": {name: value for name, value in plan.core.items() if name != "contrast"},
         "side_axis": "rostral_caudal" if longitudinal else "left_right",
         "offsets": {m: float(o) for m, o in zip(panel.markers, correction.offset, strict=True)},
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
@@ -223,6 +252,7 @@ def measure_section(
         "nucleus_diameter_um": round(sums.nucleus_diameter_um, 3) or None,
         "nucleus_diameter_source": "estimated" if settings.nucleus_diameter_um is None else "set",
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
+        "nuclear_marker": panel.marker_of_role("nuclei"),
         "dyes": dye_markers(panel),
         "axis_deg": None if np.isnan(axis) else round(axis, 2),
         "faults": plan.faults,

@@ -16,6 +16,7 @@ from sevhisto.config import WITHOUT_LESION, BatchSettings, ImagingSettings, Pane
 from sevhisto.imaging.measure import MarkerReader
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
 from sevhisto.imaging.quality import CLIPPED_SHARE, clipped_share
+from sevhisto.imaging.registration import Neighbour
 from sevhisto.imaging.section import Crop, Drawn, Plan, measure_section, plan_section
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
 from sevhisto.io.channel_set import slide_files
@@ -24,7 +25,7 @@ from sevhisto.io.comparable import imaged
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, folder_files, open_slide
-from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, SlideError
+from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, SlideError, decode_thumbnail
 
 MAX_OVERVIEW_PX = 3_200_000
 """A section of 8 x 6 mm at 4 um; its overview of five channels takes 64 MB."""
@@ -33,14 +34,27 @@ KEPT_FROM_PX = 16_000_000
 
 
 @dataclass(frozen=True)
+class ContourSource:
+    """A measured section of the same animal: its record, whether it lies mirrored against the other, and how far along the cord."""
+
+    record: Path
+    mirrored: bool
+    gap_um: float
+
+
+@dataclass(frozen=True)
 class PieceTask:
-    """One row of slides.csv; `piece` 0 is all tissue of the slide."""
+    """One row of slides.csv; `piece` 0 is all tissue of the slide.
+
+    `contour` is the section from whose record a panel without landmark takes the lesion's outline.
+    """
 
     row: int
     piece: int
     role: str
     flipped: bool
     marker: str = ""
+    contour: ContourSource | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,7 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         task.imaging,
         task.longitudinal,
         [piece.piece, piece.role in WITHOUT_LESION, piece.flipped],
+        None if piece.contour is None else [piece.contour.record.name, piece.contour.mirrored, piece.contour.gap_um],
         None if task.drawn is None else file_sha256(task.drawn),
         None
         if correction is None
@@ -223,7 +238,7 @@ def _plan(slide: Slide, task: SlideTask, piece: PieceTask, overview: SlideOvervi
             piece=number or None,
             longitudinal=task.longitudinal,
             flipped=piece.flipped,
-            drawn=_drawn(task.drawn, overview),
+            drawn=replace(_drawn(task.drawn, overview), neighbour=_neighbour(piece.contour)),
             find_lesion=piece.role not in WITHOUT_LESION,
         )
     except Exception as error:
@@ -269,6 +284,16 @@ def _find_clipped(record: SectionRecord, slide: Slide, reader: MarkerReader) -> 
     share = clipped_share(section, reader.channels, examined, record.meta["overview_factor"])
     if (share > CLIPPED_SHARE).any():
         record.meta["flags"] = sorted({*record.meta["flags"], "clipped"})
+
+
+def _neighbour(source: ContourSource | None) -> Neighbour | None:
+    if source is None:
+        return None
+    record = load_record(source.record)
+    nuclei = record.meta["nuclear_marker"]
+    shown = None if nuclei is None else decode_thumbnail(record.masks["thumbnail"][..., record.marker_index(nuclei)])
+    tissue, core = record.masks["tissue"] > 0, record.masks["core"] > 0
+    return Neighbour(tissue, core, shown, float(record.meta["overview_um"]), source.mirrored, source.gap_um)
 
 
 def _drawn(path: Path | None, overview: SlideOverview) -> Drawn:

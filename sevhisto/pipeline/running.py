@@ -22,6 +22,7 @@ from sevhisto.io.files import write_json
 from sevhisto.io.key import Key, codes, unblinded, write_key
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.batches import background_tasks, batch_correction, correction_facts
+from sevhisto.pipeline.contours import contour_notes, takes_contours, with_contours
 from sevhisto.pipeline.measuring import PieceOutcome, PieceTask, SlideTask, measure_slide, reason_of
 from sevhisto.pipeline.tables import Names, Results, decide, write_results
 from sevhisto.registry import did_you_mean
@@ -62,7 +63,12 @@ def check(root: Path) -> tuple[list[Problem], list[str]]:
     study = load_study(root)
     problems, notes = inspect_files(study)
     problems = registry_problems(study) + problems
-    return problems, [*notes, *(f"{p.where}: {p.what}" for p in dose_problems(study.config)), *dye_notes(study.config)]
+    return problems, [
+        *notes,
+        *contour_notes(study),
+        *(f"{p.where}: {p.what}" for p in dose_problems(study.config)),
+        *dye_notes(study.config),
+    ]
 
 
 def registry_problems(study: Study) -> list[Problem]:
@@ -112,7 +118,7 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     jobs = jobs or default_jobs()
     corrections, notes = _corrections(tasks, jobs, scheduler, progress)
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
-    outcomes = _measure(tasks, jobs, scheduler, progress)
+    outcomes = _measure(study, tasks, jobs, scheduler, progress)
     progress("tables", 0, 1)
     tables = decide(unaware(study), outcomes, Names.of(key, is_open(study)), stamp_of(study, None))
     stamp = stamp_of(study, frozen_state(study, tables))
@@ -207,19 +213,22 @@ def _corrections(
     return found, sorted(notes)
 
 
-def _measure(tasks: list[SlideTask], jobs: int, scheduler: str | None, progress: Progress) -> list[PieceOutcome]:
-    # controls first, then the largest files: the last worker should not start with the longest work
-    order = sorted(tasks, key=lambda t: (all(p.role == "sample" for p in t.pieces), -_size(t.path), str(t.path), t.scene))
-    total = sum(len(t.pieces) for t in order)
+def _measure(study: Study, tasks: list[SlideTask], jobs: int, scheduler: str | None, progress: Progress) -> list[PieceOutcome]:
+    total = sum(len(t.pieces) for t in tasks)
     outcomes: list[PieceOutcome] = []
     progress("sections", 0, total)
-    for i, result in run_tasks(measure_slide, order, jobs, scheduler):
-        if isinstance(result, BaseException):
-            outcomes += [PieceOutcome(p.row, None, reason_of(result)) for p in order[i].pieces]
-        else:
-            outcomes += result
-        failed = sum(o.record is None for o in outcomes)
-        progress("sections", len(outcomes), total, failed, sum(not o.new for o in outcomes))
+    first = [t for t in tasks if not takes_contours(t)]
+    for later in (False, True):
+        wave = with_contours(study, [t for t in tasks if takes_contours(t)], outcomes) if later else first
+        # controls first, then the largest files: the last worker should not start with the longest work
+        order = sorted(wave, key=lambda t: (all(p.role == "sample" for p in t.pieces), -_size(t.path), str(t.path), t.scene))
+        for i, result in run_tasks(measure_slide, order, jobs, scheduler):
+            if isinstance(result, BaseException):
+                outcomes += [PieceOutcome(p.row, None, reason_of(result)) for p in order[i].pieces]
+            else:
+                outcomes += result
+            failed = sum(o.record is None for o in outcomes)
+            progress("sections", len(outcomes), total, failed, sum(not o.new for o in outcomes))
     return sorted(outcomes, key=lambda o: o.row)
 
 

@@ -30,7 +30,15 @@ from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import ANIMALS, CELLS, PROFILES, RECORDS, SECTIONS, STATUS, THRESHOLDS
 from sevhisto.types import SectionRecord
 
-QUIET_FLAGS = {"contour_unreviewed", "no_lesion", "no_landmark", "stain_vectors_assumed", "no_nuclear_channel", "axis_uncertain"}
+QUIET_FLAGS = {
+    "contour_unreviewed",
+    "contour_carried",
+    "no_lesion",
+    "no_landmark",
+    "stain_vectors_assumed",
+    "no_nuclear_channel",
+    "axis_uncertain",
+}
 """Flags that say what a section is, not that something is wrong with it: they leave its status ok."""
 
 

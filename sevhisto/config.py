@@ -19,7 +19,7 @@ SlideRole = Literal["sample", "unstained", "no_primary", "single_stain", "uninju
 SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge")
 WITHOUT_LESION = ("unstained", "no_primary", "single_stain")
 """Roles of tissue in which no lesion is sought, since its landmark need not be stained."""
-MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "tracer", "autofluorescence", "other"]
+MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "myelin", "tracer", "autofluorescence", "other"]
 
 
 class Settings(BaseModel):

@@ -13,6 +13,7 @@ METRIC_UNITS: dict[str, str] = {
     "positive_volume_mm3": "mm3",
     "zone_volume_mm3": "mm3",
     "spared_tissue_mm2": "mm2",
+    "spared_white_matter_mm2": "mm2",
     "count": "cells",
     "density_per_mm2": "per_mm2",
     "fraction_of_cd68_pct": "pct",

@@ -140,6 +140,7 @@ _FLAGS = [
     Flag("not_tallied", "animal", "the records hold no joint, fibre or autofluorescence tally for this"),
     Flag("uninjured", "animal", "an uninjured control animal"),
     Flag("epicentre_tie", "animal", "two sections share the largest smoothed lesion area; the most rostral was taken"),
+    Flag("not_drawn", "animal", "nobody drew white matter on the epicentre section"),
     Flag("empty_denominator", "animal", "not measurable: the denominator is zero"),
     Flag("no_signal", "animal", "no positive area in the zone; a ratio to it is not defined"),
     Flag("not_reached", "animal", "the criterion was not reached before the last visit (right-censored)"),

@@ -143,6 +143,13 @@ SECTIONS = Table(
             )
         ),
         _n(
+            "white_matter_um2",
+            "spared white matter that a person drew, outside core, cavity and masked area; zone all only, empty where none was drawn",
+            "um2",
+            True,
+            required=False,
+        ),
+        _n(
             "autofluorescent_um2",
             "area that is at or above the threshold before autofluorescence is subtracted and not after, net (from every fourth row)",
             "um2",

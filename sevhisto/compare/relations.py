@@ -13,7 +13,7 @@ from statsmodels.regression.linear_model import OLS
 from sevhisto.compare.contrasts import carried_flags
 from sevhisto.compare.endpoints import core_volume, widen, with_endpoints
 from sevhisto.config import StudyConfig
-from sevhisto.metrics import endpoint_name
+from sevhisto.metrics import TISSUE, endpoint_name
 from sevhisto.registry import join_flags
 from sevhisto.schema import RELATIONS
 from sevhisto.types import DoubleArray
@@ -64,8 +64,8 @@ def relate(
     -------
     DataFrame
         Slopes are motor units per SD of the ECM endpoint within arms. ``within_arm``: motor ~ ecm + arm. ``adjusted``: also core
-        volume, score on day 1 and force, in this order, each where it is known, varies, and leaves 3 degrees of freedom.
-        ``pooled``: motor ~ ecm, which group differences alone can create. Association, not cause.
+        volume, spared white matter, score on day 1 and force, in this order, each where it is known, varies, and leaves 3 degrees of
+        freedom. ``pooled``: motor ~ ecm, which group differences alone can create. Association, not cause.
     """
     long = animals if motor is None else pd.concat([animals[animals["zone"] != ""], motor], ignore_index=True)
     table = with_endpoints(long)
@@ -105,11 +105,24 @@ def motor_endpoints(config: StudyConfig, columns: Collection[str]) -> list[str]:
 
 def _candidates(config: StudyConfig, panel: str, outcome: str, values: pd.DataFrame, extra: pd.DataFrame) -> pd.DataFrame:
     day1 = endpoint_name(config.motor.test, "", "", "day1")
-    names = [n for n in (core_volume(panel), day1) if n in values.columns and n != outcome]
+    names = [n for n in (core_volume(panel), _white_matter(config, values), day1) if n in values.columns and n != outcome]
     out = values[names].copy()
     if "force_kdyn" in extra.columns:
         out["force_kdyn"] = pd.to_numeric(extra["force_kdyn"])
     return out
+
+
+def _white_matter(config: StudyConfig, values: pd.DataFrame) -> str:
+    """Return the column of spared white matter that most animals have, drawn outlines before myelin stains; empty where there is none."""
+    drawn = [endpoint_name(panel, "all", TISSUE, "spared_white_matter_mm2") for panel in config.panels]
+    stained = [
+        endpoint_name(panel, "all", channel.marker, "spared_white_matter_mm2")
+        for panel, settings in config.panels.items()
+        for channel in settings.channels
+        if channel.role == "myelin"
+    ]
+    known = {name: int(np.count_nonzero(values[name].notna())) for name in (*drawn, *stained) if name in values.columns}
+    return max(known, key=lambda name: known[name], default="")
 
 
 def _row(ecm: str, outcome: str, model: str, fit: Fit, used: list[str], common: set[str]) -> dict[str, object]:

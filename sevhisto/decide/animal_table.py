@@ -19,7 +19,7 @@ from sevhisto.decide.zones import ALL, CORE, HALVES, animal_zones, section_zones
 from sevhisto.metrics import METRIC_UNITS, TISSUE
 from sevhisto.registry import join_flags
 from sevhisto.schema import ANIMALS, SECTIONS, STATUS
-from sevhisto.types import Problem, SevhistoError
+from sevhisto.types import DoubleArray, Problem, SevhistoError
 
 UNREMARKABLE = {"contour_unreviewed", "contour_carried", "contour_drawn", "no_lesion", "axis_uncertain"}
 """Section flags that do not make `sections_flagged`: the first is carried by itself, the others are no defect."""
@@ -89,6 +89,8 @@ def _zone_rows(stack: Stack, selection: Selection, config: StudyConfig) -> list[
         carried = _carried(stack, selection, channel.marker)
         for metric, value, own in measured:
             rows.append(_row(stack, selection, channel.marker, metric, value, n, own | carried))
+        if channel.role == "myelin" and selection.zone == ALL:
+            rows.append(_at_epicentre(stack, selection, channel.marker, "spared_white_matter_mm2", stack.values["positive_um2"][:, :, i]))
     return rows + _tissue_rows(stack, selection, spacing, n)
 
 
@@ -104,21 +106,27 @@ def _tissue_rows(stack: Stack, selection: Selection, spacing: float, n: int) -> 
     carried = _carried(stack, selection, TISSUE)
     rows = [_row(stack, selection, TISSUE, *measured[:2], n, measured[2] | carried)]
     if selection.zone == ALL:
-        value, own = _spared(stack, selection)
-        carried |= stack.flags[""] & {"contour_unreviewed"}
-        rows.append(_row(stack, selection, TISSUE, "spared_tissue_mm2", value, int(not math.isnan(value)), own | carried))
+        rows.append(_at_epicentre(stack, selection, TISSUE, "spared_tissue_mm2", stack.values["zone_um2"][:, :, 0]))
+        drawn = stack.values["white_matter_um2"][:, :, 0]
+        if not np.isnan(drawn).all():  # a person drew white matter on some of its sections
+            outside = np.where(np.arange(len(stack.zones)) == stack.zones.index(CORE), 0.0, drawn)  # drawn area in the core was left out
+            rows.append(_at_epicentre(stack, selection, TISSUE, "spared_white_matter_mm2", outside))
     return rows
 
 
-def _spared(stack: Stack, selection: Selection) -> tuple[float, set[str]]:
-    """Return tissue outside the core at the epicentre (mm2), cavity not counted; not defined without a lesion."""
-    if selection.reason:
-        return math.nan, selection.reason
-    if stack.epicentre is None:
-        return math.nan, {stack.why_no_epicentre}
-    tissue = stack.values["zone_um2"][stack.epicentre.index, :, 0]
-    spared = tissue[stack.zones.index(ALL)] - tissue[stack.zones.index(CORE)]
-    return float(spared) * 1e-6, {"epicentre_tie"} if stack.epicentre.tie else set()
+def _at_epicentre(stack: Stack, selection: Selection, marker: str, metric: str, area_um2: DoubleArray) -> _Row:
+    """Return the row of an area (n_sections, n_zones) outside the core at the epicentre (mm2); not defined without a lesion."""
+    value, own = math.nan, selection.reason
+    if not own and stack.epicentre is None:
+        own = {stack.why_no_epicentre}
+    elif not own and stack.epicentre is not None:
+        area = area_um2[stack.epicentre.index]
+        value = float(area[stack.zones.index(ALL)] - area[stack.zones.index(CORE)]) * 1e-6
+        own = {"epicentre_tie"} if stack.epicentre.tie else set()
+        if math.isnan(value):
+            own = own | {"not_drawn" if marker == TISSUE else "no_threshold"}
+    carried = _carried(stack, selection, marker) | (stack.flags[""] & {"contour_unreviewed"})
+    return _row(stack, selection, marker, metric, value, int(not math.isnan(value)), own | carried)
 
 
 def _carried(stack: Stack, selection: Selection, marker: str) -> set[str]:

@@ -85,6 +85,7 @@ class SectionSummary:
     axis_deg : direction of the section's long axis in the image, from x towards y (down); NaN where it has none
     dyes : markers that are a brightfield dye, read as its excess over the counterstain
     faults : as in the record's meta
+    white_um2 : spared white matter as drawn; NaN where not drawn
     in_zone : (n_zones, n_cells) bool
     cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
     """
@@ -115,6 +116,7 @@ class SectionSummary:
     near_vessel: dict[str, IntArray] = field(default_factory=dict)
     dyes: frozenset[str] = frozenset()
     faults: dict[str, Any] = field(default_factory=dict)
+    white_um2: float = np.nan
 
 
 def panel_settings(config: StudyConfig, panel: str) -> PanelSettings:
@@ -180,6 +182,8 @@ def _summary(row: SectionRow, record: SectionRecord, zones: tuple[Zone, ...], pa
     summary.axis_deg = np.nan if axis is None else float(axis)
     summary.dyes = frozenset(record.meta.get("dyes", []))
     summary.faults = record.meta.get("faults", {})
+    drawn = record.meta.get("white_matter_um2")
+    summary.white_um2 = np.nan if drawn is None else float(drawn)
     return summary
 
 

@@ -14,6 +14,7 @@ from sevhisto.decide.fibres import level_set, rotated
 from sevhisto.decide.quality import KEPT, Verdict, section_key, verdicts
 from sevhisto.decide.rows import COARSE_OF_FINE, REFERENCE, STUDIED_ROLES, SUBSET, SectionRow, SectionSummary, panel_settings, summarise
 from sevhisto.decide.thresholds import Threshold, ThresholdKey
+from sevhisto.decide.zones import ALL
 from sevhisto.registry import join_flags
 from sevhisto.schema import SECTIONS
 from sevhisto.types import (
@@ -118,6 +119,7 @@ def _marker_rows(
         "positive_free_um2": _free(summary, i, positive, thresholds, config),
         "n_puncta": _puncta(summary, marker, threshold),
         **_uptake(summary, marker, thresholds),
+        "white_matter_um2": np.where([z.name == ALL for z in summary.zones], summary.white_um2, np.nan),
         "autofluorescent_um2": _autofluorescent(summary, marker, threshold),
     }
     measures = {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}

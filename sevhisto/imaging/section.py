@@ -65,11 +65,13 @@ class Drawn:
     ----------
     core : lesion core, None where not drawn
     excluded : area to leave out, None where not drawn
+    white : spared white matter, None where not drawn
     neighbour : the section from which a panel without landmark takes the core
     """
 
     core: BoolArray | None
     excluded: BoolArray | None
+    white: BoolArray | None = None
     neighbour: Neighbour | None = None
 
 
@@ -103,7 +105,7 @@ def lay_out(
     found = {name: part & tissue & ~masked for name, part in faults.masks.items()} if settings.mask_faults else {}
     masked = np.logical_or.reduce([masked, *found.values()])
     cavity &= ~np.logical_or.reduce([np.zeros_like(cavity), *(found[n] for n in NO_CAVITY if n in found)])
-    here = Drawn(None if drawn.core is None else drawn.core[sy, sx], None, drawn.neighbour)
+    here = Drawn(None if drawn.core is None else drawn.core[sy, sx], None, neighbour=drawn.neighbour)
     core = _core(overview.values[:, sy, sx], correction, tissue, cavity & ~masked, here, panel, overview.um, settings)
     layout = Layout(
         overview.factor,
@@ -167,6 +169,7 @@ class Plan:
     core : contrast of the lesion core against its surroundings, and how it was carried over, for the record
     masks : as in SectionRecord
     faults : shares and numbers of its faults, for the record
+    white_um2 : white matter that a person drew, outside core, cavity and masked area; None where nobody drew any
     """
 
     layout: Layout
@@ -176,6 +179,7 @@ class Plan:
     core: dict[str, float | None]
     masks: dict[str, AnyArray]
     faults: dict[str, Any]
+    white_um2: float | None = None
 
 
 def plan_section(
@@ -208,9 +212,16 @@ def plan_section(
     y1, x1 = overview.corner[0] + box[1] * overview.factor, overview.corner[1] + box[3] * overview.factor
     shape = (min(y1, slide_shape[0]) - y0, min(x1, slide_shape[1]) - x0)
     contrast = {"contrast": None if np.isnan(core.contrast) else round(core.contrast, 4)}
-    return Plan(
-        layout, (y0, x0), shape, tuple(flags), contrast | core.facts, _masks(overview, layout, box, correction, panel), found.facts()
-    )
+    masks = _masks(overview, layout, box, correction, panel)
+    return Plan(layout, (y0, x0), shape, tuple(flags), contrast | core.facts, masks, found.facts(), _white_um2(drawn, box, layout))
+
+
+def _white_um2(drawn: Drawn, box: tuple[int, int, int, int], layout: Layout) -> float | None:
+    if drawn.white is None:
+        return None
+    white = drawn.white[box[0] : box[1], box[2] : box[3]] & layout.tissue  # may be drawn for some pieces of a slide only
+    spared = white & ~layout.core & ~layout.cavity & ~layout.masked
+    return float(np.count_nonzero(spared)) * layout.um**2 if white.any() else None
 
 
 def measure_section(
@@ -256,6 +267,7 @@ def measure_section(
         "dyes": dye_markers(panel),
         "axis_deg": None if np.isnan(axis) else round(axis, 2),
         "faults": plan.faults,
+        "white_matter_um2": plan.white_um2,
         "flags": sorted(set(flags)),
     }
     cells, spots = _cell_columns(sums, panel)

@@ -1,4 +1,4 @@
-"""Lesion outlines and excluded areas that a person drew, in QuPath (GeoJSON) or ImageJ (.roi, .zip)."""
+"""Lesion outlines, white matter and excluded areas that a person drew, in QuPath (GeoJSON) or ImageJ (.roi, .zip)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sevhisto.registry import did_you_mean
 from sevhisto.types import BoolArray, DoubleArray, IntArray, Problem, SevhistoError
 
 LESION_NAMES = ("lesion", "lesion core", "core")
+WHITE_MATTER_NAMES = ("white matter", "spared white matter", "white_matter")
 EXCLUDED_NAMES = ("exclude", "excluded", "artefact", "artifact")
 """Names that count, in any case; those that start with "ignore" (QuPath's own class) are excluded areas too."""
 SUFFIXES = (".geojson", ".json", ".roi", ".zip")
@@ -40,30 +41,32 @@ class Outline:
 
     @property
     def kind(self) -> str:
-        """``lesion``, ``excluded``, or empty for a name that means nothing here."""
+        """``lesion``, ``white_matter``, ``excluded``, or empty for a name that means nothing here."""
         return kind_of(self.name)
 
 
 def kind_of(name: str) -> str:
-    """Return what an outline of this name is: ``lesion``, ``excluded`` or empty."""
+    """Return what an outline of this name is: ``lesion``, ``white_matter``, ``excluded`` or empty."""
     plain = " ".join(name.casefold().split())
     if plain in LESION_NAMES:
         return "lesion"
+    if plain in WHITE_MATTER_NAMES:
+        return "white_matter"
     return "excluded" if plain in EXCLUDED_NAMES or plain.startswith("ignore") else ""
 
 
 def outlines_of(outlines: Sequence[Outline], kind: str) -> list[Outline]:
-    """Return the outlines of one kind, ``lesion`` or ``excluded``."""
+    """Return the outlines of one kind, such as ``lesion``."""
     return [outline for outline in outlines if outline.kind == kind]
 
 
 def name_problems(outlines: Sequence[Outline], where: str) -> list[Problem]:
     """Return a Problem for each outline whose name means nothing here: it would have no effect, and nobody would notice."""
-    known = [*LESION_NAMES, *EXCLUDED_NAMES, "ignore"]
+    known = [*LESION_NAMES, *WHITE_MATTER_NAMES, *EXCLUDED_NAMES, "ignore"]
     found = []
     for number, outline in enumerate(outlines, 1):
         if not outline.kind:
-            what = f"is named {outline.name!r}, which says neither lesion nor excluded" if outline.name else "has no name"
+            what = f"is named {outline.name!r}, which says neither lesion nor white matter nor excluded" if outline.name else "has no name"
             found.append(Problem(f"{where}, outline {number}", what, did_you_mean(outline.name.casefold(), known)))
     return found
 

@@ -25,6 +25,9 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     (r"col(?:lagen)?[ -]?(?:3|iii)", "collagen III", "ecm"),
     (r"col(?:lagen)?[ -]?(?:4|iv)", "collagen IV", "ecm"),
     (r"collagen", "collagen", "ecm"),
+    (r"mbp|myelin basic protein", "MBP", "myelin"),
+    (r"fluoro-?myelin", "FluoroMyelin", "myelin"),
+    (r"plp1?", "PLP", "myelin"),
     (r"af(?![ -]?\d)|autofluorescence|autofluo|blank", "autofluorescence", "autofluorescence"),
     (r"s?evs?|exosomes?|pkh-?\d+|tracer", "sEV", "tracer"),
 )

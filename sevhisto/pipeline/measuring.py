@@ -309,4 +309,4 @@ def _drawn(path: Path | None, overview: SlideOverview) -> Drawn:
         chosen = outlines_of(outlines, kind)
         return outline_mask(chosen, shape, float(overview.factor), overview.corner) if chosen else None
 
-    return Drawn(mask("lesion"), mask("excluded"))
+    return Drawn(mask("lesion"), mask("excluded"), mask("white_matter"))

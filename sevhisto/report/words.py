@@ -36,6 +36,7 @@ METRICS = {
     "positive_volume_mm3": "volume",
     "zone_volume_mm3": "volume of the zone",
     "spared_tissue_mm2": "spared tissue",
+    "spared_white_matter_mm2": "spared white matter",
     "count": "cells",
     "density_per_mm2": "cell density",
     "puncta_count": "vesicle spots",
@@ -61,7 +62,12 @@ METRICS = {
     "day1": "day-1 score",
     "onset_day": "day of onset",
 }
-TISSUE_METRICS = {"zone_volume_mm3": "tissue volume", "spared_tissue_mm2": "spared tissue", "area_um2": "tissue area"}
+TISSUE_METRICS = {
+    "zone_volume_mm3": "tissue volume",
+    "spared_tissue_mm2": "spared tissue",
+    "spared_white_matter_mm2": "spared white matter",
+    "area_um2": "tissue area",
+}
 MODELS = {
     "within_arm": "within treatment arms",
     "adjusted": "within treatment arms, adjusted",

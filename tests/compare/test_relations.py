@@ -158,3 +158,13 @@ def test_within_sd():
     assert within_sd(known) == pytest.approx(math.sqrt((2 + 8) / 2))
     assert math.isnan(within_sd(known.iloc[[0, 2]]))
     assert within_sd(known.assign(ecm=0.1)) == 0
+
+
+def test_spared_white_matter_is_adjusted_for(make_rows, make_study):
+    histology, motor, _, _ = tables(make_rows, -3, severity=1.0)
+    spared = dict(zip(GROUPS.index, np.random.default_rng(4).normal(2, 0.3, len(GROUPS)), strict=True))
+    white = make_rows(spared, zone="all", marker="tissue", metric="spared_white_matter_mm2")
+    table = relate(pd.concat([histology, white]), motor, GROUPS, make_study())
+    used = row(table, "adjusted")["covariates"].split(";")
+    assert used[0] == "arm" and any("zone_volume" in c for c in used) and any("spared_white_matter" in c for c in used)
+    assert "spared_white_matter" not in row(table, "within_arm")["covariates"]

@@ -331,3 +331,26 @@ def test_uptake_of_an_animal_is_a_ratio_of_sums(config_of):
         told = value(animal_table(unknown, listed(unknown), config), "cd206_pos_uptake_over_random")
         assert math.isnan(told.value) and flag in told.flags
     assert not animal_table(sections, listed(sections), config_of(names))["metric"].str.contains("cd206_pos").any()
+
+
+def test_spared_white_matter_is_what_was_drawn_at_the_epicentre(config_of):
+    sections = stack([100, 300, 900, 300, 100], [0, 50, 90, 50, 0])
+    assert not (animal_table(sections, listed(sections), config_of(FN))["metric"] == "spared_white_matter_mm2").any()
+    sections["white_matter_um2"] = np.where(sections["zone"] == "all", 100.0 * (1 + sections["position_um"]), np.nan)
+    table = animal_table(sections, listed(sections), config_of(FN))
+    row = value(table, "spared_white_matter_mm2", "all", "tissue")
+    assert row.value == pytest.approx(100.0 * 401 * 1e-6) and row.n_sections == 1
+    sections.loc[sections["section"] == "s2", "white_matter_um2"] = np.nan
+    row = value(animal_table(sections, listed(sections), config_of(FN)), "spared_white_matter_mm2", "all", "tissue")
+    assert math.isnan(row.value) and "not_drawn" in row.flags.split(";") and row.n_sections == 0
+
+
+def test_spared_white_matter_by_a_myelin_stain_is_positive_area_outside_the_core(config_of):
+    config = config_of(FN)
+    panel = config.panels["A"]
+    stained = [c.model_copy(update={"role": "myelin"}) if c.marker == "FN" else c for c in panel.channels]
+    config = config.model_copy(update={"panels": {"A": panel.model_copy(update={"channels": stained})}})
+    sections = stack([100, 300, 900, 300, 100], [0, 50, 90, 50, 0])
+    sections.loc[sections["zone"] == "all", "positive_um2"] = 4000.0
+    row = value(animal_table(sections, listed(sections), config), "spared_white_matter_mm2", "all")
+    assert row.value == pytest.approx((4000 - 90) * 1e-6)

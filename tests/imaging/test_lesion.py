@@ -98,6 +98,21 @@ def test_a_drawn_outline_gives_a_core_without_a_landmark(bench):
     assert record.masks["core"].any()
 
 
+def test_drawn_white_matter_is_measured_outside_the_core(bench):
+    section = bench.section(41, um_per_px=2.0)
+    panel = bench.panel(section.spec.markers)
+    shape = tuple(-(-n // 2) for n in section.image.shape[1:])
+    core, white = np.zeros(shape, bool), np.zeros(shape, bool)
+    y, x = shape[0] // 2, shape[1] // 2
+    core[y - 20 : y + 20, x - 30 : x + 30] = True
+    white[y + 10 : y + 50, x - 10 : x + 10] = True  # its first ten rows lie in the core
+    record = bench.record(section.image, 2.0, panel, drawn=Drawn(core, None, white))
+    assert record.meta["overview_um"] == 4.0
+    assert record.meta["white_matter_um2"] == pytest.approx(30 * 20 * 16, rel=0.02)  # less where a cavity lies in it
+    assert record.meta["white_matter_um2"] <= 30 * 20 * 16
+    assert bench.record(section.image, 2.0, panel, drawn=Drawn(core, None)).meta["white_matter_um2"] is None
+
+
 @pytest.mark.parametrize("value", [0.0, 300.0])
 def test_a_flat_landmark_has_no_core(value):
     tissue = np.zeros((200, 260), bool)

@@ -83,6 +83,7 @@ def test_names() -> None:
         "Excluded": "excluded",
         "legion": "",
         "": "",
+        "Spared White  Matter": "white_matter",
     }
     outlines = [Outline(name, ring, []) for name in kinds]
     assert {o.name: o.kind for o in outlines} == kinds

@@ -79,7 +79,7 @@ def test_the_record_says_where_its_outline_is_from(bench, section):
     panel = bench.panel(made.spec.markers)
 
     def flags(near):
-        record = bench.record(made.image, 2.5, panel, drawn=Drawn(None, None, near))
+        record = bench.record(made.image, 2.5, panel, drawn=Drawn(None, None, neighbour=near))
         return set(record.meta["flags"]), record
 
     there = section(63)

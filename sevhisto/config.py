@@ -37,6 +37,7 @@ class StudySettings(Settings):
 
     name: str = Field(description="name of the study", min_length=1)
     slides_dir: str = _s("slides", "folder of the image files, relative to study.toml; '.' where they lie beside it")
+    labels_dir: str = _s("labels", "folder of label images of nuclei, relative to study.toml; used where `segmenter` is `labels`")
     blind: bool = _s(True, "show animals and groups by code until `compare --unblind`")
     orientation: Orientation = _s("transverse", "plane of the sections; never mixed in one study")
     section_spacing_um: float = Field(
@@ -166,6 +167,8 @@ class ZoneSettings(Settings):
         return {"core": (-math.inf, 0.0), **rings, "all": (-math.inf, math.inf)}
 
 
+LABELS = "labels"
+"""Value of imaging.segmenter for nuclei that were labelled elsewhere."""
 TYPICAL_NUCLEUS_UM = 8.0
 """What a nucleus is taken for where its size is neither set nor estimated yet."""
 
@@ -188,7 +191,9 @@ class ImagingSettings(Settings):
     )
     mask_faults: bool = _s(True, "leave out what is torn, folded, under a bubble, out of focus or without data; false only flags it")
     meninges_um: float = _s(0.0, "rim of the tissue to leave out", "um", ge=0, le=500)
-    segmenter: str = _s("watershed", "how nuclei are found: a name from the segmenter registry")
+    segmenter: str = _s(
+        "watershed", "how nuclei are found: a name from the segmenter registry, or `labels` for label images made elsewhere"
+    )
     nucleus_diameter_um: float | None = _s(None, "typical nucleus; left out, it is estimated from each section", "um", ge=2, le=60)
     ring_um: float = _s(2.0, "width of the ring around a nucleus in which its cytoplasm is measured", "um", gt=0, le=20)
     fibre_sigma_um: float = _s(1.5, "scale of the fibre gradients", "um", gt=0, le=20)
@@ -306,6 +311,10 @@ class StudyConfig(Settings):
         if wrong:
             raise ValueError(f"endpoints names what this study cannot give: {', '.join(wrong)}")
         return self
+
+    def labelled(self, panel: str) -> bool:
+        """Return whether the nuclei of a panel are taken from label images made elsewhere."""
+        return self.imaging.segmenter == LABELS and self.panels[panel].marker_of_role("nuclei") is not None
 
     def endpoint_names(self) -> list[str]:
         """Return every column that animals_wide.csv can have under these settings."""

@@ -108,6 +108,7 @@ _FLAGS = [
         "the autofluorescence channel is bright in over 4 times as much of the tissue as in the control: its share was not measured there",
     ),
     Flag("no_cells", "section", "no nucleus was found"),
+    Flag("cells_not_labelled", "section", "a control without a label image, where cells are labelled elsewhere: they were not counted"),
     Flag("no_nuclear_channel", "section", "the panel has no nuclear channel: cells were not counted"),
     Flag("puncta_unresolved", "section", "a pixel is more than half of imaging.puncta_diameter_um: spots of the tracer were not counted"),
     Flag("projected", "section", "the slide has a Z stack; its maximum projection was measured"),

@@ -236,7 +236,7 @@ def _add_joint(summary: SectionSummary, record: SectionRecord) -> None:
 
 
 def _cell_values(record: SectionRecord, panel: PanelSettings, where: str) -> dict[str, FloatArray] | None:
-    if panel.marker_of_role("nuclei") is None:
+    if panel.marker_of_role("nuclei") is None or "cells_not_labelled" in record.meta.get("flags", []):
         return None
     values = {}
     for channel in panel.channels:

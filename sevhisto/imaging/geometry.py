@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from sevhisto.imaging.kernels import CAVITY, MASKED, SECOND, TISSUE
 from sevhisto.types import DISTANCE_EDGES_UM, DISTANCE_STEP_UM, NO_DISTANCE, AnyArray, BoolArray, FloatArray, IntArray
 
 
@@ -41,6 +42,12 @@ class Layout:
     def has_core(self) -> bool:
         """Whether the section has a lesion core."""
         return bool(self.core.any())
+
+
+def class_codes(layout: Layout) -> AnyArray:
+    """Return what each overview pixel is, (h, w) uint8: sums of kernels.TISSUE, CAVITY, MASKED and SECOND."""
+    codes = layout.tissue * np.uint8(TISSUE) + layout.cavity * np.uint8(CAVITY)
+    return np.asarray(codes + layout.masked * np.uint8(MASKED) + (layout.side > 0) * np.uint8(SECOND), np.uint8)
 
 
 def signed_distance(core: BoolArray, um: float) -> FloatArray:

@@ -9,13 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sevhisto.config import ImagingSettings, PanelSettings
+from sevhisto.config import LABELS, ImagingSettings, PanelSettings
 from sevhisto.imaging import kernels, puncta, uptake
 from sevhisto.imaging.autofluorescence import audit_block
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.blocks import Block, blocks, with_tissue
 from sevhisto.imaging.focus import ROW_STEP, focus_sums
-from sevhisto.imaging.geometry import Layout, border_turn, neighbours, upsample_at
+from sevhisto.imaging.geometry import Layout, border_turn, class_codes, neighbours, upsample_at
+from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.nuclear_size import reduction, typical_diameter
 from sevhisto.imaging.nuclei import REACH, cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells, segmenters
 from sevhisto.imaging.process import give_back_memory
@@ -109,6 +110,7 @@ class _Pass:
     settings: ImagingSettings
     correction: Correction
     turn: FloatArray
+    nuclei: Labelled | None
     diameter_um: float = 0.0
 
     @property
@@ -121,7 +123,14 @@ class _Pass:
 
     @property
     def halo(self) -> int:
-        return halo_px(self.settings, self.um, self.diameter_um)
+        wide = self.cell_reach + int(np.ceil(puncta.reach_um(self.settings.puncta_diameter_um) / self.um)) + 3 if self.nuclei else 0
+        return max(halo_px(self.settings, self.um, self.diameter_um), wide)
+
+    @property
+    def cell_reach(self) -> int:
+        """How far from its centre a cell with its ring, and the rings of its neighbours, can reach."""
+        wide = self.nuclei.reach_px + int(np.ceil(2 * self.settings.ring_um / self.um)) + 2 * self.step if self.nuclei else 0
+        return max(uptake.reach_px(self.diameter_um, self.settings.ring_um, self.um), wide)
 
     @property
     def nuclear_row(self) -> int:
@@ -174,6 +183,7 @@ def measure(
     settings: ImagingSettings,
     correction: Correction,
     tick: Callable[[int], Any] = lambda px: None,
+    nuclei: Labelled | None = None,
 ) -> Sums:
     """Read one section once and return its sums.
 
@@ -182,19 +192,21 @@ def measure(
     source : the section's pixels; its origin is the layout's origin
     layout : overview maps, ``layout.factor`` full-resolution pixels per overview pixel
     tick : called with the number of pixels of each block, when its turn comes
+    nuclei : labels made elsewhere, which replace the segmenter; no cells are sought without them where it is "labels"
 
     Memory is bounded by the block, whatever the size of the section.
     """
     give_back_memory()
     fibrous = any(c.role == "ecm" for c in panel.channels)
     turn = border_turn(layout.distance, layout.um) if fibrous else np.zeros((2, 0, 0), np.float32)
-    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, turn)
+    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, turn, nuclei)
     totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um), correction)
     threshold = float("inf")
-    if panel.marker_of_role("nuclei"):
-        job = replace(job, diameter_um=settings.nucleus_diameter_um or _nuclear_diameter(job))
+    if panel.marker_of_role("nuclei") and (nuclei is not None or settings.segmenter != LABELS):
+        found = nuclei.diameter_um if nuclei else 0.0 if settings.nucleus_diameter_um else _nuclear_diameter(job)
+        job = replace(job, diameter_um=settings.nucleus_diameter_um or found)
         totals.nucleus_diameter_um = job.diameter_um
-        threshold = _nuclear_threshold(job)
+        threshold = 0.0 if nuclei else _nuclear_threshold(job)
     halo = job.halo
     for number, block in enumerate(blocks(source.shape, halo, job.step)):
         if number % BLOCKS_A_TRIM == 0:
@@ -210,12 +222,6 @@ def measure(
             if small is not None:
                 _cells_block(totals, job, small, spots, block, place, threshold)
     return totals
-
-
-def class_codes(layout: Layout) -> AnyArray:
-    """Return what each overview pixel is, (h, w) uint8: sums of kernels.TISSUE, CAVITY, MASKED and SECOND."""
-    codes = layout.tissue * np.uint8(kernels.TISSUE) + layout.cavity * np.uint8(kernels.CAVITY)
-    return np.asarray(codes + layout.masked * np.uint8(kernels.MASKED) + (layout.side > 0) * np.uint8(kernels.SECOND), np.uint8)
 
 
 def _empty(panel: PanelSettings, n_channels: int, spots: bool, correction: Correction) -> Sums:
@@ -236,9 +242,8 @@ def _empty(panel: PanelSettings, n_channels: int, spots: bool, correction: Corre
 
 
 def _saturated(plane: AnyArray, place: AnyArray, reader: MarkerReader) -> int:
-    if plane.max() < reader.top and (
-        reader.bottom == -np.inf or plane.min() > reader.bottom
-    ):  # most blocks: quicker than asking pixel by pixel
+    # most blocks: quicker than asking pixel by pixel
+    if plane.max() < reader.top and (reader.bottom == -np.inf or plane.min() > reader.bottom):
         return 0
     return kernels.saturated(plane, place, np.float32(reader.top), np.float32(reader.bottom))
 
@@ -305,9 +310,7 @@ def _near_vessel(corrected: FloatArray, block: Block, job: _Pass) -> AnyArray:
 
 def _spots_block(counts: IntArray, image: FloatArray, block: Block, place: AnyArray, job: _Pass) -> uptake.Contrast:
     diameter_um = job.settings.puncta_diameter_um
-    wide = block.around(
-        int(np.ceil(puncta.reach_um(diameter_um) / job.um)) + 2 + uptake.reach_px(job.diameter_um, job.settings.ring_um, job.um)
-    )
+    wide = block.around(int(np.ceil(puncta.reach_um(diameter_um) / job.um)) + 2 + job.cell_reach)
     y, x = block.inner[0].start - wide[0].start, block.inner[1].start - wide[1].start
     contrast = puncta.contrast(image[wide], job.um, diameter_um)
     puncta.spots_into(contrast, y, x, place, BIN_OF_QUANTUM, counts)
@@ -368,8 +371,11 @@ def _cells_block(
     totals: Sums, job: _Pass, small: FloatArray, spots: dict[str, uptake.Contrast], block: Block, place: AnyArray, threshold: float
 ) -> None:
     um, step, settings = job.um, job.step, job.settings
-    labels = segmenters[settings.segmenter](small[job.nuclear_row], um * step, job.diameter_um, threshold)
-    cells = measure_cells(labels, small, um * step, settings.ring_um, _in_frame(place >= 0, block, step), step)
+    if job.nuclei is None:
+        labels, known = segmenters[settings.segmenter](small[job.nuclear_row], um * step, job.diameter_um, threshold), None
+    else:
+        labels, known = job.nuclei.in_frame(block, step)
+    cells = measure_cells(labels, small, um * step, settings.ring_um, _in_frame(place >= 0, block, step), step, known)
     if not len(cells.y):
         return
     iy, ix = containing_pixel(cells.y, step) + block.ry0, containing_pixel(cells.x, step) + block.rx0
@@ -387,7 +393,7 @@ def _cells_block(
     if spots:
         owner, area_px = uptake.footprints(labels, cells.labels, max(settings.ring_um / (um * step), 1.0))
         columns["footprint_um2"] = (area_px * (um * step) ** 2).astype(np.float32)
-        near, before = block.around(uptake.reach_px(job.diameter_um, settings.ring_um, um)), sum(len(c["y_um"]) for c in totals.cells)
+        near, before = block.around(job.cell_reach), sum(len(c["y_um"]) for c in totals.cells)
         for marker, contrast in spots.items():
             found = uptake.sparse_spots(contrast, near, owner, step, len(cells.y))
             totals.cell_spots.setdefault(marker, []).append(found + np.array([before, 0, 0]))

@@ -10,6 +10,7 @@ import numpy as np
 from skimage.filters import threshold_otsu
 
 from sevhisto.imaging.kernels import centroids, group_by_label, medians, rings
+from sevhisto.imaging.labels import Known
 from sevhisto.imaging.nuclear_parts import basins, highest, merged
 from sevhisto.imaging.nuclear_size import typical_diameter
 from sevhisto.registry import Registry
@@ -111,7 +112,9 @@ class CellBlock:
     labels: IntArray
 
 
-def measure_cells(labels: IntArray, channels: FloatArray, um: float, ring_um: float, owned: BoolArray, step: int = 1) -> CellBlock:
+def measure_cells(
+    labels: IntArray, channels: FloatArray, um: float, ring_um: float, owned: BoolArray, step: int = 1, known: Known | None = None
+) -> CellBlock:
     """Return centroid, area and median intensities in nucleus and ring of each label whose centroid falls on `owned`.
 
     Parameters
@@ -120,18 +123,23 @@ def measure_cells(labels: IntArray, channels: FloatArray, um: float, ring_um: fl
     channels : (c, h, w) float32, corrected intensity
     owned : (h * step, w * step) bool or larger, pixels whose cells are counted here (the block without its halo, inside tissue)
     step : pixels of `owned` per pixel of `labels`
+    known : area and centroid of each label from 0 on, where they are not those of its pixels here; a label may then have none, and
+        takes the intensity at its centroid
 
     Returns
     -------
     CellBlock with ``nucleus`` and ``ring`` of shape (c, n_cells). A nucleus without free surroundings has its own median as ring.
     """
-    n = int(labels.max(initial=0)) + 1
-    area, cy, cx = centroids(labels, n)
+    n = int(labels.max(initial=0)) + 1 if known is None else len(known[0])
+    area, cy, cx = centroids(labels, n) if known is None else known
     keep = area > 0
     keep[0] = False
-    keep &= owned[containing_pixel(cy, step), containing_pixel(cx, step)]
     chosen = np.flatnonzero(keep)
+    chosen = chosen[owned[containing_pixel(cy[chosen], step), containing_pixel(cx[chosen], step)]]
     nucleus_level = _medians(labels, channels, chosen, n)
+    if known is not None and channels.size:
+        y, x = (np.clip(containing_pixel(c[chosen]), 0, side - 1) for c, side in zip((cy, cx), labels.shape, strict=True))
+        nucleus_level = np.where(np.isnan(nucleus_level), channels[:, y, x], nucleus_level)
     ring_level = _medians(rings(labels, max(ring_um / um, 1.0)), channels, chosen, n)
     ring_level = np.where(np.isnan(ring_level), nucleus_level, ring_level)
     return CellBlock(cy[chosen], cx[chosen], area[chosen].astype(np.float32), nucleus_level, ring_level, chosen)
@@ -151,8 +159,8 @@ def _medians(labels: IntArray, channels: FloatArray, chosen: IntArray, n: int) -
 
 def containing_pixel(place: AnyArray, step: int = 1) -> IntArray:
     """Return the full-resolution pixel of a centroid on a grid of `step` pixels. Halves go up: with rounding to even, the owner would
-    depend on where a block starts."""
-    return np.asarray(np.floor((np.asarray(place, np.float64) + 0.5) * step), np.int64)
+    depend on where a block starts, as it would with the last bit of a division: a millionth of a pixel is added."""
+    return np.asarray(np.floor((np.asarray(place, np.float64) + 0.5) * step + 1e-6), np.int64)
 
 
 def cell_step(um: float, diameter_um: float) -> int:

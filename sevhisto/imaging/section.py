@@ -9,10 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sevhisto.config import ImagingSettings, PanelSettings
+from sevhisto.config import LABELS, ImagingSettings, PanelSettings
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.focus import focus
 from sevhisto.imaging.geometry import Layout, long_axis_deg, side_map, signed_distance
+from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.lesion import Core, find_core
 from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
 from sevhisto.imaging.overview import SlideOverview, outline_of
@@ -234,12 +235,18 @@ def measure_section(
     *,
     longitudinal: bool = False,
     tick: Callable[[int], Any] = lambda px: None,
+    nuclei: Labelled | None = None,
 ) -> SectionRecord:
-    """Return the record of one planned section of a slide, reading each of its full-resolution pixels once."""
+    """Return the record of one planned section of a slide, reading each of its full-resolution pixels once.
+
+    `nuclei` are those labelled elsewhere; where imaging.segmenter is "labels" and there are none, cells are not counted.
+    """
     layout = plan.layout
-    sums = measure(Crop(slide, *plan.corner, plan.shape), reader, layout, panel, settings, correction, tick)
+    sums = measure(Crop(slide, *plan.corner, plan.shape), reader, layout, panel, settings, correction, tick, nuclei)
     counts = sums.counts
     flags = [*plan.flags, *_quality_flags(sums, counts, panel, correction)]
+    if settings.segmenter == LABELS and nuclei is None and "no_cells" in flags:
+        flags[flags.index("no_cells")] = "cells_not_labelled"
     axis = long_axis_deg(layout.tissue) if sums.fibres else float("nan")
     if sums.fibres and np.isnan(axis) and layout.tissue.any():
         flags.append("axis_uncertain")
@@ -261,7 +268,8 @@ def measure_section(
         "autofluorescence": dict(correction.autofluorescence),
         "saturated_px": [int(v) for v in sums.saturated_px],
         "nucleus_diameter_um": round(sums.nucleus_diameter_um, 3) or None,
-        "nucleus_diameter_source": "estimated" if settings.nucleus_diameter_um is None else "set",
+        "nucleus_diameter_source": "set" if settings.nucleus_diameter_um else "labels" if nuclei else "estimated",
+        "segmenter": settings.segmenter,
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "nuclear_marker": panel.marker_of_role("nuclei"),
         "dyes": dye_markers(panel),

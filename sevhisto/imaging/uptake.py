@@ -32,7 +32,7 @@ def footprints(labels: IntArray, chosen: IntArray, ring_px: float) -> tuple[IntA
     owner : (h, w) int64, number of the cell from 1; 0 elsewhere
     area_px : (n,) int64
     """
-    number = np.zeros(int(labels.max(initial=0)) + 1, np.int64)
+    number = np.zeros(max(int(labels.max(initial=0)), int(chosen.max(initial=0))) + 1, np.int64)
     number[chosen] = np.arange(1, len(chosen) + 1)
     owner = number[np.where(labels > 0, labels, rings(labels, ring_px))]
     return owner, np.bincount(owner.ravel(), minlength=len(chosen) + 1)[1:]

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from sevhisto.config import LABELS, WITHOUT_LESION
 from sevhisto.io.annotations import name_problems, read_annotations
 from sevhisto.io.channels import match_channels
 from sevhisto.io.comparable import Imaged, differences, imaged
+from sevhisto.io.labels import label_problems
 from sevhisto.io.pixelsize import reconcile
 from sevhisto.io.scene import SceneInfo
 from sevhisto.io.slides import slide_info
-from sevhisto.io.study import Study
-from sevhisto.types import Problem, SevhistoError, SlideError
+from sevhisto.io.study import Study, label_name
+from sevhisto.types import Problem, SevhistoError, SlideError, StudyError
 
 
 def check_files(study: Study) -> list[Problem]:
@@ -48,6 +50,8 @@ def inspect_files(study: Study) -> tuple[list[Problem], list[str]]:
             found, told, um = _scene(study, scenes, int(str(scene)), same, where)
             problems += found
             notes += told
+            if int(str(scene)) <= len(scenes):
+                problems += _labels(study, scenes[int(str(scene)) - 1], same, where)
             if not found:
                 alike += _imaged(study, scenes[int(str(scene)) - 1], same)
             if um is not None:
@@ -58,7 +62,28 @@ def inspect_files(study: Study) -> tuple[list[Problem], list[str]]:
             notes.append(f"panel {panel}: pixel sizes differ between files: {said}")
     notes += differences(alike)
     found, told = _outlines(study, listed)
+    folder = study.root / study.config.study.labels_dir
+    if study.config.imaging.segmenter != LABELS and folder.is_dir():
+        notes.append(f"{folder.name}/ is not used: imaging.segmenter is {study.config.imaging.segmenter!r}, not {LABELS!r}")
     return problems + found, notes + told
+
+
+def _labels(study: Study, info: SceneInfo, rows: pd.DataFrame, where: str) -> list[Problem]:
+    """Label images that are not there, could be for several images, or do not fit."""
+    file, problems = str(rows["file"].iloc[0]), []
+    for panel in dict.fromkeys(rows["panel"]):
+        try:
+            path = study.labels(file, info.scene, panel)
+        except StudyError as error:
+            problems += error.problems
+            continue
+        if path is not None:
+            problems += [Problem(where, f"{p.where}: {p.what}", p.remedy) for p in label_problems(path, info.shape)]
+        elif study.config.labelled(panel) and not set(rows.loc[rows["panel"] == panel, "role"]) <= set(WITHOUT_LESION):
+            problems.append(
+                Problem(where, "has no label image", f"put it at {study.config.study.labels_dir}/{label_name(file, info.scene)}")
+            )
+    return problems
 
 
 def _scene(

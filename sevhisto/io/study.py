@@ -15,6 +15,7 @@ import pandas as pd
 from sevhisto.columns import NUMBER, Table
 from sevhisto.config import StudyConfig, parse_config
 from sevhisto.io import crosscheck
+from sevhisto.io import labels as label_images
 from sevhisto.io.annotations import SUFFIXES
 from sevhisto.io.sheets import ID_COLUMNS, PENDING, numbers, pending, read_sheet
 from sevhisto.registry import did_you_mean
@@ -69,11 +70,35 @@ class Study:
             raise StudyError(Problem("corrections/", f"{names} are both for {file}", "keep one of them"))
         return found[0] if found else None
 
+    def labels(self, file: str, scene: int, panel: str) -> Path | None:
+        """Return the label image of nuclei of one scene of an image; None where there is none, or none is used.
+
+        StudyError where several files could be meant, or one file could be for several images.
+        """
+        if not self.config.labelled(panel):
+            return None
+        folder = self.root / self.config.study.labels_dir
+        found = [path for path in _paths_for(folder, file, scene, label_images.SUFFIXES) if path.is_file()]
+        names = " and ".join(p.name for p in found)
+        if len(found) > 1:
+            raise StudyError(Problem(f"{folder.name}/", f"{names} are both for {file}", "keep one of them"))
+        others = {(f, s) for f, s in zip(self.slides["file"], self.slides["scene"], strict=True) if f and (f, s) != (file, scene)}
+        for other, number in sorted(others):
+            if found and found[0] in _paths_for(folder, other, int(number), label_images.SUFFIXES):
+                what = f"{names} could be for {file} or {other}"
+                raise StudyError(Problem(f"{folder.name}/", what, "name it after the whole file name, ending included: <image file>.tif"))
+        return found[0] if found else None
+
     def blinded(self) -> Study:
         """Return a copy that cannot tell the groups: no protocols, contrasts or motor scores, and no column that differs between arms."""
         config = self.config.model_copy(update={"protocols": {}, "contrasts": []})
         kept = [c for c in self.animals.columns if c in _BLINDED_ANIMALS]
         return replace(self, config=config, animals=self.animals[kept].copy(), slides=self.slides.copy(), motor=self.motor.iloc[:0].copy())
+
+
+def label_name(file: str, scene: int) -> str:
+    """Return the name, in the folder of label images, of the one for a scene of an image."""
+    return f"{image_stem(file.replace('*', 'all'))}{'' if scene == 1 else f'_scene{scene}'}.tif"
 
 
 def image_stem(file: str) -> str:
@@ -82,11 +107,15 @@ def image_stem(file: str) -> str:
 
 
 def _correction_paths(root: Path, file: str, scene: int) -> Iterator[Path]:
+    return _paths_for(root / "corrections", file, scene, SUFFIXES)
+
+
+def _paths_for(folder: Path, file: str, scene: int, suffixes: tuple[str, ...]) -> Iterator[Path]:
     tail = "" if scene == 1 else f"_scene{scene}"
     file = file.replace("*", "all")  # a set of one file per channel
     for base in dict.fromkeys((file, image_stem(file))):
-        for suffix in SUFFIXES:
-            yield root / "corrections" / f"{base}{tail}{suffix}"
+        for suffix in suffixes:
+            yield folder / f"{base}{tail}{suffix}"
 
 
 def load_study(root: Path) -> Study:

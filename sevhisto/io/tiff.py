@@ -104,7 +104,7 @@ class TiffSlideFile:
         self._where.append(
             [{(c * per_page + s, z): (plane, s) for (c, z), plane in level.items() for s in range(per_page)} for level in (planes, *levels)]
         )
-        dtype = checked_dtype(self.path, page.dtype)
+        dtype = self._pixel_type(page)
         bits = facts.pop("bits", None) or int(page.bitspersample)
         return SceneInfo(
             scene=number,
@@ -117,6 +117,9 @@ class TiffSlideFile:
             levels=tuple(level[0, 0].shape for level in levels),
             **facts,
         )
+
+    def _pixel_type(self, page: Any) -> np.dtype[Any]:
+        return checked_dtype(self.path, page.dtype)
 
     def _is_rgb(self, page: Any) -> bool:
         """Whether a page is colour; SlideError for pixels that are no plain intensity."""

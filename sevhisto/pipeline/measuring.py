@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sevhisto import __version__
-from sevhisto.config import WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, settings_hash
+from sevhisto.config import LABELS, WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, settings_hash
+from sevhisto.imaging.labels import Labelled, survey
 from sevhisto.imaging.measure import MarkerReader
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
 from sevhisto.imaging.quality import CLIPPED_SHARE, clipped_share
@@ -22,6 +25,7 @@ from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, re
 from sevhisto.io.channel_set import slide_files
 from sevhisto.io.channels import match_channels
 from sevhisto.io.comparable import imaged
+from sevhisto.io.labels import LabelFile
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, folder_files, open_slide
@@ -74,6 +78,7 @@ class SlideTask:
     drawn: Path | None
     records: Path
     correction: Correction | None = None
+    labels: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -115,11 +120,23 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         [piece.piece, piece.role in WITHOUT_LESION, piece.flipped],
         None if piece.contour is None else [piece.contour.record.name, piece.contour.mirrored, piece.contour.gap_um],
         None if task.drawn is None else file_sha256(task.drawn),
+        *([] if task.labels is None else [labels_sha256(task.labels)]),
         None
         if correction is None
         else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
         None if correction is None or correction.stain_vectors is None else [correction.stain_vectors.tolist(), correction.stain_source],
     )
+
+
+def labels_sha256(path: Path) -> str:
+    """Return the sha256 (hex) of a label image, which can be large: read once for all sections of a slide while it does not change."""
+    found = path.stat()
+    return _digest_of_state(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _digest_of_state(path: Path, size: int, changed_ns: int) -> str:
+    return _digest(path)
 
 
 def _what_is_read(panel: PanelSettings) -> dict[str, Any]:
@@ -251,18 +268,32 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
         raise SlideError(Problem(task.path.name, "the background of its batch could not be measured", "see the batch's control slides"))
     reader, plans = _plans(slide, task, pieces, correction, sha256)
     outcomes = []
-    for piece, plan in plans:
-        if isinstance(plan, str):
-            outcomes.append(PieceOutcome(piece.row, None, plan, sha256))
-            continue
-        try:
-            record = measure_section(slide, plan, reader, task.panel, correction, task.imaging, longitudinal=task.longitudinal)
-            _describe(record, slide, sha256, task)
-            _find_clipped(record, slide, reader)
-            outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
-        except Exception as error:
-            outcomes.append(PieceOutcome(piece.row, None, reason_of(error), sha256))
+    with nullcontext() if task.labels is None else LabelFile(task.labels, slide.shape) as labels:
+        for piece, plan in plans:
+            if isinstance(plan, str):
+                outcomes.append(PieceOutcome(piece.row, None, plan, sha256))
+                continue
+            try:
+                nuclei = _labelled(labels, task, piece, plan, slide.um_per_px)
+                along = task.longitudinal
+                record = measure_section(slide, plan, reader, task.panel, correction, task.imaging, longitudinal=along, nuclei=nuclei)
+                _describe(record, slide, sha256, task)
+                _find_clipped(record, slide, reader)
+                outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
+            except Exception as error:
+                outcomes.append(PieceOutcome(piece.row, None, reason_of(error), sha256))
     return outcomes
+
+
+def _labelled(labels: LabelFile | None, task: SlideTask, piece: PieceTask, plan: Plan, um: float) -> Labelled | None:
+    """Return the nuclei labelled elsewhere; None where they are not asked for, and for a control without a label image."""
+    if labels is not None:
+        return survey(labels, plan.corner, plan.shape, um)
+    wanted = task.imaging.segmenter == LABELS and task.panel.marker_of_role("nuclei") is not None
+    if wanted and piece.role not in WITHOUT_LESION:
+        remedy = "put it into the folder of label images, named as the image; `sevhisto check` names the place"
+        raise SlideError(Problem(task.path.name, "has no label image of its nuclei, and imaging.segmenter is 'labels'", remedy))
+    return None
 
 
 def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask) -> None:
@@ -271,6 +302,7 @@ def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask)
         flags.add("coarse_masks")
     record.meta["flags"] = sorted({*record.meta["flags"], *flags})
     record.meta.update(um_source=slide.um_source, sha256=sha256, version=__version__)
+    record.meta["labels_sha256"] = None if task.labels is None else labels_sha256(task.labels)
     channels = imaged(slide.info, task.panel, task.panel_name, task.batch_name, task.path.name)
     record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from sevhisto import __version__
 from sevhisto.compare.protocols import dose_problems, dye_notes
-from sevhisto.config import BatchSettings, settings_hash
+from sevhisto.config import LABELS, BatchSettings, settings_hash
 from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.imaging.nuclei import segmenters
 from sevhisto.imaging.stains import stains
@@ -75,8 +75,8 @@ def registry_problems(study: Study) -> list[Problem]:
     """Return a problem for every segmenter, stain or stain component that study.toml names and nobody registered."""
     found = []
     name = study.config.imaging.segmenter
-    if name not in segmenters:
-        found.append(Problem("study.toml: imaging.segmenter", f"unknown {name!r}", did_you_mean(name, list(segmenters))))
+    if name not in (*segmenters, LABELS):
+        found.append(Problem("study.toml: imaging.segmenter", f"unknown {name!r}", did_you_mean(name, [*segmenters, LABELS])))
     for panel, settings in study.config.panels.items():
         if settings.kind != "brightfield":
             continue
@@ -189,6 +189,7 @@ def slide_tasks(study: Study) -> list[SlideTask]:
                 ),
                 study.corrections(str(file), int(str(scene))),
                 study.results_dir / "records",
+                labels=study.labels(str(file), int(str(scene)), str(panel)),
             )
         )
     return tasks

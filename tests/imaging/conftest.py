@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sevhisto.config import ChannelSettings, ImagingSettings, PanelSettings
+from sevhisto.imaging.labels import LabelImage, survey
 from sevhisto.imaging.measure import MarkerReader
 from sevhisto.imaging.overview import SlideOverview, marker_reader, slide_overview
 from sevhisto.imaging.section import measure_section, plan_section
@@ -81,9 +82,10 @@ class Bench:
         panel: PanelSettings,
         settings: ImagingSettings | None = None,
         correction: Correction | None = None,
+        labels: LabelImage | None = None,
         **more: Any,
     ) -> SectionRecord:
-        """Measure an image (channels, h, w) as one slide."""
+        """Measure an image (channels, h, w) as one slide; its nuclei are those of `labels` where given."""
         settings = settings or ImagingSettings()
         source = ArraySource(image, um)
         reader = marker_reader(panel, range(len(image)), 65535)
@@ -91,7 +93,8 @@ class Bench:
         correction = correction or plain_correction(len(panel.channels), 154.0)  # camera offset and glass of the phantom
         plan = plan_section(overview, source.shape, panel, correction, settings, **{"piece": None, **more})
         along = bool(more.get("longitudinal"))
-        return measure_section(source, plan, reader, panel, correction, settings, longitudinal=along)
+        nuclei = None if labels is None else survey(labels, plan.corner, plan.shape, um)
+        return measure_section(source, plan, reader, panel, correction, settings, longitudinal=along, nuclei=nuclei)
 
 
 @pytest.fixture(scope="session")

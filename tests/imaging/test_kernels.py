@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from sevhisto.imaging import kernels
 from sevhisto.imaging.background import apply_correction
-from sevhisto.imaging.geometry import Layout, distance_bin, neighbours, upsample, upsample_at
-from sevhisto.imaging.measure import class_codes
+from sevhisto.imaging.geometry import Layout, class_codes, distance_bin, neighbours, upsample, upsample_at
 from sevhisto.imaging.tally import (
     BIN_OF_QUANTUM,
     N_COARSE,

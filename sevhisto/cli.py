@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from sevhisto import __version__
+from sevhisto.registry import EXCLUSION_REASONS
 from sevhisto.types import SevhistoError
 
 if TYPE_CHECKING:
@@ -245,6 +246,25 @@ def compare(
 
 
 @app.command()
+def exclude(
+    study: StudyFolder,
+    animal: Annotated[str, typer.Option("--animal", metavar="ID", help="Animal, as the results call it: by code until the key is opened.")],
+    who: Annotated[str, typer.Option("--who", metavar="NAME", help="Person who decides.")],
+    section: Annotated[str, typer.Option("--section", metavar="ID", help="One section of it.")] = "",
+    panel: Annotated[str, typer.Option("--panel", metavar="NAME", help="One panel of it.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="CODE", help=f"One of {', '.join(EXCLUSION_REASONS)}.")] = "",
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="In your own words.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take an exclusion of the same back. Both stay in the journal.")] = False,
+) -> None:
+    """Leave out an animal, a panel of it or a section. exclusions.jsonl keeps who did, when and why; nothing is measured again."""
+    from sevhisto.pipeline import exclude as leave_out
+
+    entry = leave_out(study, animal, section, panel, who=who, reason=reason, note=note, undo=undo)
+    say(f"{entry}: {'taken in again' if undo else f'left out ({entry.reason})'} by {entry.who}, {entry.when}.")
+    say(f"Next: sevhisto run {study}   (no slide is read twice)")
+
+
+@app.command()
 def report(study: StudyFolder, jobs: Jobs = None, memory: Memory = None) -> None:
     """Write results/report.html: one file, offline, with overlays of every section."""
     from sevhisto.pipeline import report as write
@@ -274,8 +294,9 @@ def phantom(
 
 
 def _say_run(done: RunSummary) -> None:
-    total = done.ok + done.flagged + done.failed
-    say(f"{total} sections: {done.ok} ok, {done.flagged} flagged, {done.failed} failed.")
+    total = done.ok + done.flagged + done.failed + done.excluded
+    left_out = f", {done.excluded} excluded" if done.excluded else ""
+    say(f"{total} sections: {done.ok} ok, {done.flagged} flagged, {done.failed} failed{left_out}.")
     say(f"{done.measured_now} measured now, {done.seconds:.0f} s. Tables are in {done.results}.")
     for line in done.failures[:MAX_FAILURES_SHOWN]:
         say(f"  failed: {line}")

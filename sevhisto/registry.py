@@ -116,6 +116,7 @@ _FLAGS = [
         "pieces_joined", "section", "the slide holds several pieces of tissue and slides.csv names none: all were measured as one section"
     ),
     Flag("no_tissue", "section", "no tissue was found: all areas are 0"),
+    Flag("excluded", "section", "a person left the section out: exclusions.jsonl says who, when and why"),
     Flag("edited_by_hand", "section", "a person excluded part of the section"),
     Flag("stain_vectors_assumed", "section", "colour deconvolution used the published vector of at least one stain, not this batch's own"),
     Flag(
@@ -168,6 +169,20 @@ _FLAGS = [
 FAULT_FLAGS = ("missing_data", "torn", "cavity_open", "folded", "bubble", "out_of_focus", "seams", "clipped", "saturated")
 """Flags for which a person should look at the section; the batch adds exposure_differs and unstained."""
 FLAGS: dict[str, Flag] = {f.name: f for f in _FLAGS}
+
+EXCLUSION_REASONS: dict[str, str] = {
+    "died": "the animal died, or was put down, before the end",
+    "injury_off_target": "the injury is not the intended one: force, displacement, level or side",
+    "surgery_failed": "a complication of surgery or of the pump",
+    "dose_not_delivered": "the treatment was not delivered as planned",
+    "wrong_region": "the section or slide is not of the intended place, animal or panel",
+    "tissue_damaged": "torn, folded, lost or badly fixed tissue",
+    "staining_failed": "no stain, uneven stain or precipitate",
+    "imaging_failed": "out of focus, saturated, bubbles or missing fields",
+    "protocol_deviation": "another criterion that was fixed before the study",
+    "other": "none of these; the note says why",
+}
+"""Reason codes of exclusions, and what they mean."""
 
 
 def join_flags(flags: set[str] | list[str]) -> str:

@@ -86,7 +86,7 @@ STATUS = Table(
         _t("file", "image file (code until unblinding)"),
         _t("status", "ok, flagged, failed or excluded"),
         _t("flags", "flags, joined by ;"),
-        _t("reason", "why it failed or was excluded"),
+        _t("reason", "why it failed; or reason code and note of its exclusion"),
     ),
     key=("animal", "section", "panel"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 
@@ -52,6 +52,13 @@ def with_endpoints(animals: pd.DataFrame) -> pd.DataFrame:
     table["endpoint"] = [names[k] for k in cells]
     order = pd.DataFrame({"rank": [rank[k] for k in cells], "animal": table["animal"].to_numpy()})
     return table.iloc[order.sort_values(["rank", "animal"]).index.to_numpy()].reset_index(drop=True)
+
+
+def rows_of(animals: pd.DataFrame, endpoints: Collection[str]) -> pd.DataFrame:
+    """Return the rows of the long animal table that belong to these endpoints."""
+    keys = list(animals[_KEY].itertuples(index=False, name=None))
+    wanted = {key for key in set(keys) if endpoint_name(*key) in endpoints}
+    return animals[[key in wanted for key in keys]]
 
 
 def _refuse_twins(names: dict[tuple[str, ...], str]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.compare.contrasts import estimates
+from sevhisto.compare.endpoints import rows_of
 from sevhisto.config import StudyConfig
 from sevhisto.schema import AS_ANALYSED, SPECIFICATIONS
 
@@ -28,12 +29,14 @@ class Specification:
     choice, variant : what is chosen, and how: ``threshold``, ``x 0.7``; the study as it is has the choice AS_ANALYSED
     animals : the animal table (`schema.ANIMALS`) that follows
     left_out : animals that take no part
+    with_excluded : those that the study excludes take part
     """
 
     choice: str
     variant: str
     animals: pd.DataFrame
     left_out: frozenset[str] = frozenset()
+    with_excluded: bool = False
 
 
 def specification_curve(
@@ -55,9 +58,9 @@ def specification_curve(
     -----
     A variant without an estimate (a group lost its animals) has no verdict and does not count.
     """
-    parts = []
+    parts, wanted = [], set(endpoints)
     for s in specifications:
-        found = estimates(s.animals, groups, config, {*excluded, *s.left_out}, endpoints)
+        found = estimates(rows_of(s.animals, wanted), groups, config, {*(() if s.with_excluded else excluded), *s.left_out}, endpoints)
         parts.append(found.assign(choice=s.choice, variant=s.variant))
     table = pd.concat(parts, ignore_index=True)
     base = table[table["choice"] == AS_ANALYSED].set_index(["endpoint", "contrast"])[["estimate", "ci_low", "ci_high"]]

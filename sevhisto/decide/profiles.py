@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from sevhisto.decide.section_table import threshold_bin
 from sevhisto.decide.thresholds import Threshold, ThresholdKey
 from sevhisto.decide.zones import ALL
 from sevhisto.schema import PROFILES
+from sevhisto.tallies import Reach, Tallies
 from sevhisto.types import (
     JOINT_DISTANCE_EDGES_UM,
     JOINT_DISTANCE_STEP_UM,
@@ -23,7 +25,8 @@ from sevhisto.types import (
     IntArray,
 )
 
-_STARTS = np.concatenate([[0], np.arange(1, NO_DISTANCE - 1, 5), [NO_DISTANCE - 1]])
+_STARTS = [0, *range(1, NO_DISTANCE - 1, 5), NO_DISTANCE - 1, NO_DISTANCE]
+_BINS: tuple[Reach, ...] = tuple((a, b, (0, 1)) for a, b in itertools.pairwise(_STARTS))
 BORDER_UM: IntArray = np.concatenate([[JOINT_DISTANCE_EDGES_UM[0] - JOINT_DISTANCE_STEP_UM], JOINT_DISTANCE_EDGES_UM])
 """Lower edge of every bin of the border profile; the first bin holds everything below -1500 um, the last everything from 3000 um."""
 _MEASURES = ("zone_um2", "positive_um2", "signal_sum")
@@ -50,8 +53,10 @@ class BorderPool:
         record = row.record
         if record is None or row.role not in STUDIED_ROLES or not record.meta.get("has_core", False):
             return
-        area = _coarse(record.counts.sum(axis=1)) * record.px_um2
-        signal = _coarse(record.sums.sum(axis=(1, 3))) * (QUANTUM * record.px_um2)
+        tallies = record if isinstance(record, Tallies) else Tallies.of(record)
+        counts, signals = (np.moveaxis(tallies.sums[kind, ""].over(_BINS), 0, 1) for kind in ("counts", "signal"))
+        area = counts.astype(np.float64) * record.px_um2
+        signal = signals.astype(np.float64) * (QUANTUM * record.px_um2)
         key = (row.animal, row.panel, row.batch)
         if key in self._pool:
             self._pool[key].area += area
@@ -103,10 +108,6 @@ def profile_table(
         named = group.assign(position_um=place - origin, axis="cord", flags="" if epicentre else "no_lesion")
         frames.append(named[["animal", "panel", "marker", "axis", "position_um", *_MEASURES, "flags"]])
     return PROFILES.conform(_summed(frames))
-
-
-def _coarse(values: IntArray) -> DoubleArray:
-    return np.asarray(np.add.reduceat(values[:, :NO_DISTANCE], _STARTS, axis=1), np.float64)
 
 
 def _summed(frames: list[pd.DataFrame]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,10 +13,9 @@ import numpy as np
 from sevhisto.config import PanelSettings, StudyConfig
 from sevhisto.decide.zones import AS_SET, Zone, ZoneShift, cells_in_zone, is_longitudinal, section_zones
 from sevhisto.registry import did_you_mean
+from sevhisto.tallies import Reach, Sparse, Tallies
 from sevhisto.types import (
-    INTENSITY_EDGES,
-    JOINT_EDGES,
-    NEAR_VESSEL,
+    N_JOINT_DISTANCE,
     BoolArray,
     FloatArray,
     IntArray,
@@ -31,10 +31,6 @@ SUBSET = "CD206"
 MEASURED = ("ok", "flagged")
 STUDIED_ROLES = ("sample", "uninjured")
 """Slide roles whose sections make animals; the others are controls."""
-COARSE_OF_FINE: IntArray = np.concatenate([[0], np.searchsorted(JOINT_EDGES, INTENSITY_EDGES, side="right")]).astype(np.int64)
-"""Coarse bin of each fine intensity bin; exact, because every coarse edge is a fine edge."""
-_COARSE_STARTS = np.flatnonzero(np.diff(COARSE_OF_FINE, prepend=-1))
-_FIRST_POSITIVE = int(np.searchsorted(INTENSITY_EDGES, 0.0)) + 1
 
 
 @dataclass
@@ -47,7 +43,7 @@ class SectionRow:
     role : slide role: sample, uninjured, or a control
     position_um : place along the cord, growing caudally; NaN where unknown
     status, reason : as in status.csv
-    record : None unless status is ok or flagged
+    record : the record or its tallies; None unless status is ok or flagged
     """
 
     animal: str
@@ -58,7 +54,7 @@ class SectionRow:
     position_um: float
     status: str
     reason: str = ""
-    record: SectionRecord | None = None
+    record: SectionRecord | Tallies | None = None
 
 
 @dataclass
@@ -140,14 +136,14 @@ def summarise(row: SectionRow, config: StudyConfig) -> SectionSummary:
 def summarise_shifted(row: SectionRow, config: StudyConfig, shifts: Sequence[ZoneShift]) -> list[SectionSummary]:
     """Return a section's summary for every choice of where its zones end. Errors as in `summarise`."""
     where = f"animal {row.animal}, section {row.section}, panel {row.panel}"
-    record = _checked_record(row, config, where)
+    record = _checked_tallies(row, config, where)
     parts = [section_zones(config, shift) for shift in shifts]
     every = _summary(row, record, tuple(z for zones in parts for z in zones), panel_settings(config, row.panel), where)
     ends = np.cumsum([0, *(len(zones) for zones in parts)])
     return [_of_zones(every, slice(int(a), int(b))) for a, b in itertools.pairwise(ends)]
 
 
-def _summary(row: SectionRow, record: SectionRecord, zones: tuple[Zone, ...], panel: PanelSettings, where: str) -> SectionSummary:
+def _summary(row: SectionRow, record: Tallies, zones: tuple[Zone, ...], panel: PanelSettings, where: str) -> SectionSummary:
     flags = set(record.meta.get("flags", []))
     has_core = bool(record.meta.get("has_core", False))
     zone_known = [has_core or "no_landmark" not in flags or not z.needs_core for z in zones]
@@ -163,19 +159,18 @@ def _summary(row: SectionRow, record: SectionRecord, zones: tuple[Zone, ...], pa
         flags=flags,
         offsets={m: float(v) for m, v in record.meta.get("offsets", {}).items()},
         known=np.array(zone_known),
-        counts=_by_zone(np.moveaxis(record.counts, 0, 2), zones),
-        signal=_by_zone(np.moveaxis(record.sums.sum(axis=3), 0, 2), zones),
-        cavity_px=_by_zone(record.cavity_px, zones),
-        masked_px=_by_zone(record.masked_px, zones),
+        counts=_by_zone(record.sums["counts", ""], zones),
+        signal=_by_zone(record.sums["signal", ""], zones),
+        cavity_px=_by_zone(record.sums["cavity", ""], zones)[:, 0],
+        masked_px=_by_zone(record.sums["masked", ""], zones)[:, 0],
         in_zone=np.array([cells_in_zone(distance, side, z) for z in zones]),
         cells=_cell_values(record, panel, where),
     )
     _add_joint(summary, record)
-    summary.fibres = {m: _by_zone(f, zones) for m, f in record.fibres.items()}
-    summary.puncta = {m: _by_zone(p, zones) for m, p in record.puncta.items()}
+    for kind in ("fibres", "puncta", "autofluorescent"):
+        setattr(summary, kind, {m: _by_zone(t, zones)[:, 0] for m, t in record.named(kind).items()})
     summary.cell_spots = dict(record.cell_spots)
     summary.footprint_um2 = columns.get("footprint_um2", summary.footprint_um2)
-    summary.autofluorescent = {m: _by_zone(a, zones, joint=True) for m, a in record.autofluorescent.items()}
     summary.focus = {m: float(v) for m, v in record.meta.get("focus", {}).items() if v is not None}
     summary.has_core = has_core
     axis = record.meta.get("axis_deg")
@@ -198,44 +193,40 @@ def _of_zones(summary: SectionSummary, chosen: slice) -> SectionSummary:
     return replace(summary, **parts)
 
 
-def _checked_record(row: SectionRow, config: StudyConfig, where: str) -> SectionRecord:
+def _checked_tallies(row: SectionRow, config: StudyConfig, where: str) -> Tallies:
     if row.record is None:
         raise SevhistoError(Problem(where, f"has no record (status {row.status!r})", "pass measured sections only"))
     axis = "rostral_caudal" if is_longitudinal(config) else "left_right"
     found = row.record.meta.get("side_axis", axis)
     if found != axis:
         raise SevhistoError(Problem(where, f"was measured as {found}, the study needs {axis}", "run the section again"))
-    return row.record
+    return row.record if isinstance(row.record, Tallies) else Tallies.of(row.record)
 
 
-def _by_zone(values: IntArray, zones: tuple[Zone, ...], joint: bool = False) -> IntArray:
-    """Sum (2, n_distance, ...) over the sides and bins of each zone: (n_zones, ...)."""
-    both = values.sum(axis=0)
-    parts = []
-    for z in zones:
-        bins = z.joint_bins if joint else z.bins
-        source = both if len(z.sides) == len(values) else values[z.sides[0]]
-        parts.append(source[bins].sum(axis=0))
-    return np.array(parts, np.int64)
+def _by_zone(tally: Sparse, zones: tuple[Zone, ...]) -> IntArray:
+    """Sum over the sides and distances of each zone: (n_zones, n_lead, ...)."""
+    joint = tally.shape[2] == N_JOINT_DISTANCE
+    return tally.over(_reach(z, joint) for z in zones)
 
 
-def _add_joint(summary: SectionSummary, record: SectionRecord) -> None:
-    for pair, tally in record.joint.items():
-        if pair[1] == NEAR_VESSEL:
-            summary.near_vessel[pair[0]] = _by_zone(tally, summary.zones, joint=True)
-            continue
+def _reach(zone: Zone, joint: bool) -> Reach:
+    bins = zone.joint_bins if joint else zone.bins
+    return bins.start, bins.stop, zone.sides
+
+
+def _add_joint(summary: SectionSummary, record: Tallies) -> None:
+    summary.near_vessel = {m: _by_zone(t, summary.zones)[:, 0] for m, t in record.named("near vessel").items()}
+    for name, tally in record.named("joint").items():
+        pair = json.loads(name)
         if REFERENCE not in pair:
             continue
         marker = pair[1] if pair[0] == REFERENCE else pair[0]
-        by_zone = _by_zone(tally, summary.zones, joint=True)
+        by_zone = _by_zone(tally, summary.zones)[:, 0]
         summary.joint[marker] = by_zone if pair[1] == REFERENCE else by_zone.transpose(0, 2, 1)
-        above = record.sums[record.marker_index(marker)].copy()
-        above[..., :_FIRST_POSITIVE] = 0
-        coarse = np.add.reduceat(above, _COARSE_STARTS, axis=-1)
-        summary.positive_part[marker] = _by_zone(coarse, summary.zones)
+        summary.positive_part[marker] = _by_zone(record.sums["positive", marker], summary.zones)[:, 0]
 
 
-def _cell_values(record: SectionRecord, panel: PanelSettings, where: str) -> dict[str, FloatArray] | None:
+def _cell_values(record: Tallies, panel: PanelSettings, where: str) -> dict[str, FloatArray] | None:
     if panel.marker_of_role("nuclei") is None or "cells_not_labelled" in record.meta.get("flags", []):
         return None
     values = {}

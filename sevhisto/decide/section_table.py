@@ -12,11 +12,12 @@ import pandas as pd
 from sevhisto.config import ChannelSettings, StudyConfig
 from sevhisto.decide.fibres import level_set, rotated
 from sevhisto.decide.quality import KEPT, Verdict, section_key, verdicts
-from sevhisto.decide.rows import COARSE_OF_FINE, REFERENCE, STUDIED_ROLES, SUBSET, SectionRow, SectionSummary, panel_settings, summarise
+from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, SUBSET, SectionRow, SectionSummary, panel_settings, summarise
 from sevhisto.decide.thresholds import Threshold, ThresholdKey
 from sevhisto.decide.zones import ALL
 from sevhisto.registry import join_flags
 from sevhisto.schema import SECTIONS
+from sevhisto.tallies import COARSE_OF_FINE, COARSE_STARTS
 from sevhisto.types import (
     INTENSITY_EDGES,
     JOINT_EDGES,
@@ -32,7 +33,6 @@ from sevhisto.types import (
 MUCH_MORE = 4
 """Times as much tissue as in the control, from which on a section's autofluorescence counts as beyond that of the controls."""
 _N_COARSE = len(JOINT_EDGES) + 1
-_COARSE_STARTS = np.flatnonzero(np.diff(COARSE_OF_FINE, prepend=-1))
 Columns = dict[str, Any]
 
 
@@ -167,7 +167,7 @@ def _joint(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdKey, Th
     joint = summary.joint[marker].astype(np.float64)
     reference = summary.counts[:, summary.markers.index(REFERENCE)]
     share = _positive_share(reference, _threshold(summary, REFERENCE, thresholds).value)
-    pixels = np.add.reduceat(summary.counts[:, i], _COARSE_STARTS, axis=-1)
+    pixels = np.add.reduceat(summary.counts[:, i], COARSE_STARTS, axis=-1)
     mean = summary.positive_part[marker] / np.maximum(pixels, 1) * QUANTUM
     in_reference = np.einsum("zij,zj->zi", joint, share)
     signal_in = (in_reference * mean).sum(axis=1) * summary.px_um2
@@ -179,8 +179,8 @@ def _positive_share(counts: IntArray, threshold: float) -> DoubleArray:
     """Return the share of pixels at or above the threshold in every coarse bin, (n_zones, 64), from fine counts (n_zones, N_INTENSITY)."""
     above = counts.copy()
     above[:, : threshold_bin(threshold)] = 0
-    pixels = np.add.reduceat(counts, _COARSE_STARTS, axis=-1)
-    return np.asarray(np.add.reduceat(above, _COARSE_STARTS, axis=-1) / np.maximum(pixels, 1), np.float64)
+    pixels = np.add.reduceat(counts, COARSE_STARTS, axis=-1)
+    return np.asarray(np.add.reduceat(above, COARSE_STARTS, axis=-1) / np.maximum(pixels, 1), np.float64)
 
 
 def _free(

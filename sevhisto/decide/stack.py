@@ -86,18 +86,20 @@ def make_stack(sections: pd.DataFrame, listed: pd.DataFrame, zones: list[str], m
     zones, markers : every zone and marker that its sections have
     """
     names = sorted(set(sections["section"]) & set(listed.loc[listed["status"].isin(MEASURED), "section"]))
-    rows = sections[sections["section"].isin(names)]
-    index = (rows["section"].map(names.index), rows["zone"].map(zones.index), rows["marker"].map(markers.index))
-    where = tuple(i.to_numpy(int) for i in index)
-    values = {}
-    for column in SUMMED:
-        values[column] = np.full((len(names), len(zones), len(markers)), np.nan)
-        values[column][where] = rows[column].to_numpy(float)
+    place = {name: {v: i for i, v in enumerate(known)} for name, known in (("section", names), ("zone", zones), ("marker", markers))}
+    words = {name: sections[name].to_numpy(object) for name in (*place, "flags")}
+    kept = np.array([s in place["section"] for s in words["section"]], bool)
+    where = tuple(np.array([known[w] for w in words[name][kept]], np.intp) for name, known in place.items())
+    numbers = np.full((len(names), len(zones), len(markers), len(SUMMED)), np.nan)
+    numbers[where] = sections[list(SUMMED)].to_numpy(float)[kept]
+    values = {column: np.ascontiguousarray(numbers[..., i]) for i, column in enumerate(SUMMED)}
     by_name = listed.set_index("section")
     position = by_name.loc[names, "position_um"].to_numpy(float)
     core = zones.index(CORE)
     core_um2 = (values["zone_um2"] + values["cavity_um2"])[:, core, 0]
-    flags = {m: set().union(*map(split_flags, rows.loc[rows["marker"] == m, "flags"].unique())) for m in markers}
+    flags: dict[str, set[str]] = {m: set() for m in markers}
+    for marker, cell in dict.fromkeys(zip(words["marker"][kept], words["flags"][kept], strict=True)):
+        flags[marker] |= split_flags(cell)
     return Stack(
         animal=str(listed["animal"].iloc[0]),
         panel=str(listed["panel"].iloc[0]),

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from sevhisto.io.files import write_bytes_atomic
+from sevhisto.io.tallies import read_tallies, save_tallies
+from sevhisto.tallies import Tallies, smallest
 from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SevhistoError
 
 RECORD_FORMAT = 3
@@ -35,6 +37,15 @@ def save_record(folder: Path, key: str, record: SectionRecord) -> Path:
     path : ``<first 32 of key>.<first 32 of the sha256 of the bytes>.npz``; equal records give equal bytes
     """
     return _save(folder, key, _record_bytes(record))
+
+
+def load_tallies(path: Path) -> Tallies:
+    """Return the tallies of a record; made, and kept beside it, where they are missing or damaged. Errors as in `load_record`."""
+    found = read_tallies(path)
+    if found is None:
+        found = Tallies.of(load_record(path))
+        save_tallies(path, found)
+    return found
 
 
 def _save(folder: Path, key: str, data: bytes) -> Path:
@@ -136,16 +147,9 @@ def _pack(name: str, array: AnyArray) -> dict[str, AnyArray]:
     steps = np.diff(place, prepend=0)
     return {
         f"{name}.shape": np.array(array.shape, np.int64),
-        f"{name}.steps": _smallest(steps),
-        f"{name}.values": _smallest(flat[place]),
+        f"{name}.steps": smallest(steps),
+        f"{name}.values": smallest(flat[place]),
     }
-
-
-def _smallest(values: AnyArray) -> AnyArray:
-    if values.size == 0:
-        return values.astype(np.uint8)
-    dtype = np.result_type(np.min_scalar_type(int(values.min())), np.min_scalar_type(int(values.max())))
-    return values.astype(dtype if dtype.kind in "iu" else np.int64)  # uint64 with int8 would become float64
 
 
 def _npz(arrays: dict[str, AnyArray]) -> bytes:

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sevhisto.pipeline.answering import CompareSummary, compare, report
     from sevhisto.pipeline.demonstrating import DemoSummary, demo
+    from sevhisto.pipeline.excluding import exclude
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
 
-__all__ = ["CompareSummary", "DemoSummary", "Progress", "RunSummary", "check", "compare", "demo", "quiet", "report", "run"]
+__all__ = ["CompareSummary", "DemoSummary", "Progress", "RunSummary", "check", "compare", "demo", "exclude", "quiet", "report", "run"]
 
-_HOMES = dict.fromkeys(("CompareSummary", "compare", "report"), "answering") | dict.fromkeys(("DemoSummary", "demo"), "demonstrating")
+_HOMES = {
+    **dict.fromkeys(("CompareSummary", "compare", "report"), "answering"),
+    **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
+    "exclude": "excluding",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,10 +23,11 @@ from sevhisto.io.key import Key, codes, unblind, unblinded
 from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
+from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.pipeline.robustness import LastRun, specifications
 from sevhisto.pipeline.running import Progress, exclusions_hash, is_open, quiet, stamp_of, unaware
-from sevhisto.pipeline.tables import Names, decide, write_results
+from sevhisto.pipeline.tables import Names, decide, motor_rows, write_results
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import ANIMALS, COMPARISONS, PROFILES, RECORDS, RELATIONS, SECTIONS, SPECIFICATIONS, STATUS, THRESHOLDS
 from sevhisto.types import Problem, SectionRecord, SevhistoError, StudyError
@@ -70,11 +71,15 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     groups, config, people = _groups(study, key, names)
     animals = read_table(results / "animals.csv", ANIMALS)
     stamp = stamp_of(study, frozen) | (set() if is_open(study) else {"not_unblinded"})
-    excluded = sorted(people.index[people["excluded"]])
+    need_applied(study, read_table(results / "status.csv", STATUS), names.animals)
+    gone = {names.animals[a] for a in whole_animals(left_out(study))}
+    excluded = sorted({*people.index[people["excluded"]], *gone})
     batches = read_table(results / "records.csv", RECORDS)[["animal", "batch", "panel"]].drop_duplicates()
     comparisons = compare_groups(animals, groups, config, blocks=people["block"], batches=batches, dpi=people["dpi"], excluded=excluded)
     relations = relate(animals, None, groups, config, covariates=people[["force_kdyn", "dpi"]], excluded=excluded)
-    curve = _curve(results, comparisons, groups, config, excluded, jobs or default_jobs(), progress)
+    nothing = not excluded and not left_out(study)
+    motor = None if nothing else motor_rows(study, names).loc[lambda rows: rows["animal"].isin(gone)]
+    curve = _curve(results, comparisons, groups, config, excluded, motor, jobs or default_jobs(), progress)
     words = robustness(curve)
     comparisons["robustness"] = [words.get(key, "") for key in zip(comparisons["endpoint"], comparisons["contrast"], strict=True)]
     for frame in (comparisons, relations):
@@ -91,12 +96,13 @@ def _curve(
     groups: pd.Series[str],
     config: StudyConfig,
     excluded: list[str],
+    motor: pd.DataFrame | None,
     jobs: int,
     progress: Progress,
 ) -> pd.DataFrame:
     """Return the specification curve of everything that was compared; days of sacrifice that differ are not compared here either."""
     compared = comparisons[~comparisons["flags"].map(lambda cell: "dpi_mixed" in split_flags(cell)).astype(bool)]
-    variants = specifications(LastRun.of(results), config, jobs, lambda done, total: progress("other choices", done, total))
+    variants = specifications(LastRun.of(results), config, jobs, lambda done, total: progress("other choices", done, total), motor)
     curve = specification_curve(variants, groups, config, list(dict.fromkeys(comparisons["endpoint"])), excluded)
     pairs = pd.MultiIndex.from_frame(compared[["endpoint", "contrast"]])
     return curve[pd.MultiIndex.from_frame(curve[["endpoint", "contrast"]]).isin(pairs)].reset_index(drop=True)
@@ -188,7 +194,7 @@ def report(root: Path, jobs: int | None = None) -> Path:
     names = Names.of(key, is_open(study))
     animals = read_table(results / "animals.csv", ANIMALS)
     groups, config, people = _groups(study, key, names) if study.config.protocols else (pd.Series(dtype=object), study.config, None)
-    kept = groups if people is None else groups[~groups.index.isin(list(people.index[people["excluded"]]))]
+    kept = groups if people is None else groups[~groups.index.isin(list(people.index[people["excluded"]]))]  # the journal's have no rows
     status = read_table(results / "status.csv", STATUS)
     motor = study.motor[study.motor["test"] == study.config.motor.test]
     inputs = ReportInputs(

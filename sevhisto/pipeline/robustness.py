@@ -17,7 +17,7 @@ from sevhisto.decide.section_table import Columns, joined, section_columns
 from sevhisto.decide.thresholds import Threshold, ThresholdKey, scale_thresholds
 from sevhisto.decide.zones import AS_SET, ZoneShift
 from sevhisto.engine import run_tasks
-from sevhisto.io.records import load_record
+from sevhisto.io.records import load_tallies
 from sevhisto.io.store import read_table
 from sevhisto.registry import split_flags
 from sevhisto.schema import ANIMALS, AS_ANALYSED, RECORDS, SECTIONS, STATUS, THRESHOLDS
@@ -42,7 +42,7 @@ class _Task:
 
 def _rows_of(task: _Task) -> dict[Variant, Columns]:
     """Return the section's rows under every variant that changes them."""
-    task.row.record = load_record(task.record)
+    task.row.record = load_tallies(task.record)
     plain, *shifted = summarise_shifted(task.row, task.config, (AS_SET, *SHIFTS.values()))
     found = {}
     for factor in THRESHOLD_FACTORS:
@@ -70,9 +70,14 @@ class LastRun:
 
 
 def specifications(
-    last: LastRun, config: StudyConfig, jobs: int = 1, tick: Callable[[int, int], None] = lambda done, total: None
+    last: LastRun,
+    config: StudyConfig,
+    jobs: int = 1,
+    tick: Callable[[int, int], None] = lambda done, total: None,
+    excluded_motor: pd.DataFrame | None = None,
 ) -> Iterator[Specification]:
-    """Yield the study as analysed and its variants: thresholds, lesion border, zone edges, flagged sections, each batch, each animal.
+    """Yield the study as analysed and its variants: thresholds, lesion border, zone edges, flagged sections, each batch, each animal;
+    and with what was excluded.
 
     Motor scores are the same in every variant but those that leave animals out.
 
@@ -80,6 +85,7 @@ def specifications(
     ----------
     jobs : processes that read records
     tick : called with the sections done and their number
+    excluded_motor : motor endpoints of excluded animals, as rows of the animal table; None where the study excludes nothing
     """
     records, listed, status, sections, animals = last.records, last.listed, last.status, last.sections, last.animals
     yield Specification(AS_ANALYSED, "", animals)
@@ -93,8 +99,8 @@ def specifications(
     applied = _thresholds(last.thresholds)
     tasks = [
         _Task(records / line["record"], _section_row(line), config, applied)
-        for line in listed.to_dict("records")
-        if line["record"] and line["role"] in STUDIED_ROLES
+        for line, state in zip(listed.to_dict("records"), shown["status"], strict=True)
+        if line["record"] and line["role"] in STUDIED_ROLES and state != "excluded"
     ]
     parts: dict[Variant, list[Columns]] = {}
     done: dict[int, dict[Variant, Columns]] = {}
@@ -113,7 +119,11 @@ def specifications(
         dropped = pd.MultiIndex.from_frame(shown.loc[gone, key])
         kept = sections[~pd.MultiIndex.from_frame(sections[key]).isin(dropped)]
         yield Specification(choice, variant, decided(kept, shown.assign(status=shown["status"].mask(gone, "excluded"))))
-    for animal in sorted(set(listed.loc[listed["role"].isin(STUDIED_ROLES), "animal"])):
+    if excluded_motor is not None:
+        everything = shown.assign(status=shown["status"].mask((shown["status"] == "excluded") & (listed["record"] != "").to_numpy(), "ok"))
+        table = pd.concat([decided(sections, everything), *([excluded_motor] if len(excluded_motor) else [])], ignore_index=True)
+        yield Specification("with excluded", "", table, with_excluded=True)
+    for animal in sorted(set(listed.loc[(listed["role"].isin(STUDIED_ROLES) & (shown["status"] != "excluded")).to_numpy(), "animal"])):
         yield Specification("without animal", animal, animals, frozenset({animal}))
 
 
@@ -137,5 +147,7 @@ def _thresholds(table: pd.DataFrame) -> dict[ThresholdKey, Threshold]:
     for t in table.to_dict("records"):
         key = (str(t["panel"]), str(t["batch"]), str(t["marker"]))
         flags = frozenset(split_flags(t["flags"]))
-        found[key] = Threshold(t["threshold"], t["source"], t["raw"], int(t["n_controls"]), flags, t["puncta_threshold"])
+        found[key] = Threshold(
+            t["threshold"], t["source"], t["raw"], int(t["n_controls"]), flags, t["puncta_threshold"], t["cell_threshold"]
+        )
     return found

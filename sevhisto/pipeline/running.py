@@ -23,6 +23,7 @@ from sevhisto.io.key import Key, codes, unblinded, write_key
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.batches import background_tasks, batch_correction, correction_facts
 from sevhisto.pipeline.contours import contour_notes, takes_contours, with_contours
+from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.measuring import PieceOutcome, PieceTask, SlideTask, measure_slide, reason_of
 from sevhisto.pipeline.tables import Names, Results, decide, write_results
 from sevhisto.registry import did_you_mean
@@ -49,6 +50,7 @@ class RunSummary:
     measured_now: int
     seconds: float
     failures: tuple[str, ...]
+    excluded: int = 0
 
 
 def quiet(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
@@ -149,10 +151,11 @@ def frozen_state(study: Study, tables: Results) -> dict[str, str]:
 
 
 def exclusions_hash(study: Study) -> str:
-    """Return the hash of which animals are left out, and why, as the sheet says now."""
+    """Return the hash of what is left out, and why, as sheet and journal say now."""
     columns = ["animal", "excluded", "exclusion_reason"]
     excluded = study.animals.loc[study.animals["excluded"], columns].astype(str).to_numpy().tolist()
-    return settings_hash(sorted(excluded))
+    journal = [[*e.target, e.reason] for e in left_out(study)]
+    return settings_hash(sorted(excluded) + sorted(journal))
 
 
 def stamp_of(study: Study, state: dict[str, str] | None) -> set[str]:
@@ -249,6 +252,7 @@ def _summary(study: Study, tables: Results, outcomes: list[PieceOutcome], second
         sum(o.new and o.record is not None for o in outcomes),
         seconds,
         lines,
+        int(counts.get("excluded", 0)),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -21,14 +20,16 @@ from sevhisto.decide.profiles import BorderPool, profile_table
 from sevhisto.decide.rows import SectionRow, SectionSummary, summarise
 from sevhisto.decide.section_table import section_table
 from sevhisto.decide.thresholds import Threshold, ThresholdKey, find_thresholds
+from sevhisto.io.exclusions import Exclusion
 from sevhisto.io.key import Key
-from sevhisto.io.records import load_record
+from sevhisto.io.records import load_tallies
 from sevhisto.io.store import write_frame, write_parquet, write_table
 from sevhisto.io.study import Study, image_stem
+from sevhisto.pipeline.excluding import covering, left_out, whole_animals
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import ANIMALS, CELLS, PROFILES, RECORDS, SECTIONS, STATUS, THRESHOLDS
-from sevhisto.types import SectionRecord
+from sevhisto.tallies import Tallies
 
 QUIET_FLAGS = {
     "contour_unreviewed",
@@ -86,27 +87,36 @@ class Results:
 def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[str]) -> Results:
     """Return the tables of a study from the records of its sections; `stamp` holds flags that every animal row must carry."""
     by_row = {o.row: o for o in outcomes}
+    exclusions = left_out(study)
+    aside: list[SectionSummary] = []
     summaries: list[SectionSummary] = []
     border = BorderPool()
     cells: list[pd.DataFrame] = []
     status: list[dict[str, Any]] = []
     contours: dict[str, str] = {}
-    for row, outcome, record in _rows(study, by_row, names):
+    for row, outcome, record in _rows(study, by_row, names, exclusions):
         flags = set() if record is None else set(record.meta["flags"])
         status.append(_status_row(study, row, outcome, flags, names))
         if record is not None:
             row.record = record
-            border.add(row)
-            summaries.append(summarise(row, study.config))
-            cells.append(_cell_rows(row, record))
-            contours[_identity(study, outcome.row)] = _contour_hash(record)
+            if row.status == "excluded":
+                aside.append(_put_aside(summarise(row, study.config)))
+            else:
+                border.add(row)
+                summaries.append(summarise(row, study.config))
+                cells.append(_cell_rows(row, record))
+            contours[_identity(study, outcome.row)] = record.contour
             row.record = None
     thresholds = find_thresholds(summaries, study.config)
     listed = pd.DataFrame(status)
     shown = listed[[*STATUS.names, "position_um", "role"]]
     sections = section_table(summaries, thresholds, study.config)
-    animals = animal_table(sections, shown, study.config)
-    animals = _with_motor(animals, study, names)
+    no_rows = {names.animals[e.animal]: e.panel for e in exclusions if not e.section}  # an animal, or a panel of it, is gone altogether
+    kept = [no_rows.get(a, "none") not in ("", p) for a, p in zip(shown["animal"], shown["panel"], strict=True)]
+    animals = animal_table(sections, shown[kept], study.config)
+    gone = {names.animals[a] for a in whole_animals(exclusions)}
+    motor = motor_rows(study, names)
+    animals = _joined(animals, motor[~motor["animal"].isin(gone)])
     if stamp:
         animals["flags"] = [join_flags(split_flags(f) | stamp) for f in animals["flags"]]
     frozen = {
@@ -115,7 +125,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[
     }
     return Results(
         STATUS.conform(listed[STATUS.names]),
-        sections,
+        _joined(sections, section_table([s for s in aside if _has_thresholds(s, thresholds)], thresholds, study.config)),
         _all_cells(cells),
         profile_table(sections, shown, border, thresholds),
         animals,
@@ -132,13 +142,6 @@ def _identity(study: Study, row: int) -> str:
     return json.dumps([line["panel"], line["animal"], line["section"]])
 
 
-def _contour_hash(record: SectionRecord) -> str:
-    digest = hashlib.sha256()
-    for name in ("core", "masked"):
-        digest.update(np.ascontiguousarray(record.masks[name]).tobytes())
-    return digest.hexdigest()
-
-
 def write_results(folder: Path, results: Results) -> None:
     """Write every table; each is complete or absent, never half-written."""
     write_table(folder / "status.csv", results.status, STATUS)
@@ -152,17 +155,20 @@ def write_results(folder: Path, results: Results) -> None:
 
 
 def _rows(
-    study: Study, outcomes: Mapping[int, PieceOutcome], names: Names
-) -> Iterator[tuple[SectionRow, PieceOutcome, SectionRecord | None]]:
+    study: Study, outcomes: Mapping[int, PieceOutcome], names: Names, exclusions: list[Exclusion]
+) -> Iterator[tuple[SectionRow, PieceOutcome, Tallies | None]]:
     """Yield the sections in order of their shown names, each with its record, one record in memory at a time."""
     slides = study.slides.assign(shown=[names.animals[a] for a in study.slides["animal"]])
     for index, line in slides.sort_values(["panel", "shown", "position_um", "section"], kind="stable").iterrows():
         outcome = outcomes.get(int(str(index)), PieceOutcome(int(str(index)), None, "the section was lost: slides.csv has no file for it"))
-        record = None if outcome.record is None else load_record(outcome.record)
+        record = None if outcome.record is None else load_tallies(outcome.record)
         status = "failed" if record is None else "flagged" if set(record.meta["flags"]) - QUIET_FLAGS else "ok"
         row = SectionRow(
             line["shown"], line["section"], line["panel"], line["batch"], line["role"], float(line["position_um"]), status, outcome.reason
         )
+        excluded = covering(exclusions, line["animal"], line["section"], line["panel"])
+        if excluded is not None:
+            row.status, row.reason = "excluded", ": ".join(t for t in (excluded.reason, excluded.note) if t)
         yield row, outcome, record
 
 
@@ -182,7 +188,7 @@ def _status_row(study: Study, row: SectionRow, outcome: PieceOutcome, flags: set
     }
 
 
-def _cell_rows(row: SectionRow, record: SectionRecord) -> pd.DataFrame:
+def _cell_rows(row: SectionRow, record: Tallies) -> pd.DataFrame:
     columns = {name: values for name, values in record.cells.items() if name != "side"}
     n = len(next(iter(columns.values()))) if columns else 0
     identity = {"animal": row.animal, "section": row.section, "panel": row.panel, "cell": np.arange(1, n + 1)}
@@ -194,14 +200,28 @@ def _all_cells(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame({name: [] for name in CELLS.names})
 
 
-def _with_motor(animals: pd.DataFrame, study: Study, names: Names) -> pd.DataFrame:
+def _put_aside(summary: SectionSummary) -> SectionSummary:
+    summary.flags = summary.flags | {"excluded"}
+    return summary
+
+
+def _has_thresholds(summary: SectionSummary, thresholds: Mapping[ThresholdKey, Threshold]) -> bool:
+    """Return whether a section left out can be decided: thresholds never come from such, and its batch may have no other."""
+    return all((summary.row.panel, summary.row.batch, marker) in thresholds for marker in summary.markers)
+
+
+def _joined(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([first, second], ignore_index=True) if len(first) and len(second) else second if len(second) else first
+
+
+def motor_rows(study: Study, names: Names) -> pd.DataFrame:
+    """Return the motor endpoints of every animal as rows of the animal table; none without scores."""
     if not (study.motor["test"] == study.config.motor.test).any():
-        return animals
+        return ANIMALS.conform(pd.DataFrame(columns=ANIMALS.names))
     deaths = study.animals.set_index("animal")["death_day"].dropna()
     motor = summarise_motor(study.motor, study.config.motor, deaths)
     motor["animal"] = [names.animals[a] for a in motor["animal"]]
-    both = [animals, motor.sort_values(["animal", "metric"], kind="stable")]
-    return ANIMALS.conform(pd.concat([f for f in both if len(f)], ignore_index=True))
+    return ANIMALS.conform(motor.sort_values(["animal", "metric"], kind="stable"))
 
 
 def _threshold_rows(thresholds: Mapping[ThresholdKey, Threshold]) -> pd.DataFrame:

@@ -1,0 +1,186 @@
+"""The journal of exclusions: who left out what, when and why. It is only ever appended to, and each line seals those before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from sevhisto.registry import EXCLUSION_REASONS, did_you_mean
+from sevhisto.types import Problem, StudyError
+
+JOURNAL = "exclusions.jsonl"
+_START = "0" * 64
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """One line of the journal.
+
+    Attributes
+    ----------
+    animal : code of the animal
+    section, panel : empty for all of them
+    reason : one of `registry.EXCLUSION_REASONS`
+    who, when : name, and time in UTC
+    note : free text
+    undo : this takes an earlier exclusion of the same back
+    """
+
+    animal: str
+    section: str
+    panel: str
+    reason: str
+    who: str
+    when: str
+    note: str = ""
+    undo: bool = False
+
+    @property
+    def target(self) -> tuple[str, str, str]:
+        """What is left out."""
+        return self.animal, self.section, self.panel
+
+    def covers(self, animal: str, section: str, panel: str) -> bool:
+        """Return whether this section belongs to what is left out."""
+        return self.animal == animal and self.section in ("", section) and self.panel in ("", panel)
+
+    def __str__(self) -> str:
+        named = (f"animal {self.animal}", self.section and f"section {self.section}", self.panel and f"panel {self.panel}")
+        return ", ".join(n for n in named if n)
+
+
+def read_journal(root: Path) -> list[Exclusion]:
+    """Return every line of a study's journal, in order; none where there is no journal.
+
+    StudyError names the first line that was changed, moved, removed or cut off after it was written.
+    """
+    return [entry for entry, _ in _sealed(root)]
+
+
+def active(journal: Iterable[Exclusion]) -> list[Exclusion]:
+    """Return the exclusions that hold now, in the order in which they were made."""
+    found: dict[tuple[str, str, str], Exclusion] = {}
+    for entry in journal:
+        found.pop(entry.target, None)
+        if not entry.undo:
+            found[entry.target] = entry
+    return list(found.values())
+
+
+def exclude(
+    root: Path,
+    slides: pd.DataFrame,
+    target: tuple[str, str, str],
+    who: str,
+    reason: str = "",
+    note: str = "",
+    undo: bool = False,
+) -> Exclusion:
+    """Append one exclusion, or one that takes it back, to the journal of a study, and return it.
+
+    Parameters
+    ----------
+    slides : every listed section: animal (code), section, panel
+    target : animal (code), section and panel; the last two may be empty
+    reason : needed unless `undo`
+
+    Raises
+    ------
+    StudyError
+        No such animal, section or panel; no known reason; nobody's name; already left out, or nothing to take back; a damaged journal.
+    """
+    journal = _sealed(root)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = Exclusion(*target, reason, who.strip(), now, note.strip(), undo)
+    problems = _unknown(entry, slides) + _unreasoned(entry)
+    held = {e.target for e in active(e for e, _ in journal)}
+    if undo and target not in held:
+        others = [str(e) for e in active(e for e, _ in journal)]
+        problems.append(Problem(str(entry), "is not left out: there is nothing to undo", f"left out now: {'; '.join(others) or 'nothing'}"))
+    if not undo and target in held:
+        problems.append(Problem(str(entry), "is left out already", "to give another reason, --undo it first: both stay in the journal"))
+    if problems:
+        raise StudyError(problems)
+    previous = journal[-1][1] if journal else _START
+    _append(root / JOURNAL, json.dumps({**asdict(entry), "seal": _seal(previous, entry)}, ensure_ascii=False))
+    return entry
+
+
+def _seal(previous: str, entry: Exclusion) -> str:
+    return hashlib.sha256(json.dumps([previous, asdict(entry)], sort_keys=True).encode()).hexdigest()
+
+
+def _sealed(root: Path) -> list[tuple[Exclusion, str]]:
+    path = root / JOURNAL
+    if not path.exists():
+        return []
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(Problem(JOURNAL, f"cannot be read: {error}", "restore it from a backup")) from error
+    found: list[tuple[Exclusion, str]] = []
+    previous = _START
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            facts = json.loads(line)
+            seal = facts.pop("seal")
+            entry = Exclusion(**facts)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise _damaged(number) from None
+        if seal != _seal(previous, entry):
+            raise _damaged(number)
+        previous = seal
+        found.append((entry, seal))
+    if text and not text.endswith("\n"):
+        raise _damaged(len(found))
+    return found
+
+
+def _damaged(line: int) -> StudyError:
+    what = "does not fit its seal: it, or a line before it, was changed, moved or cut off by another program or by hand"
+    remedy = "restore the file from a backup; or keep this one under another name and enter what still holds with `sevhisto exclude`"
+    return StudyError(Problem(f"{JOURNAL}, line {line}", what, remedy))
+
+
+def _append(path: Path, line: str) -> None:
+    try:
+        with path.open("ab") as file:
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        remedy = "check free space and permissions; nothing was left out"
+        raise StudyError(Problem(str(path), f"cannot be written: {error.strerror or error}", remedy)) from error
+
+
+def _unknown(entry: Exclusion, slides: pd.DataFrame) -> list[Problem]:
+    rows = slides
+    for column, value in (("animal", entry.animal), ("panel", entry.panel), ("section", entry.section)):
+        known: Collection[str] = sorted(set(rows[column]))
+        if value or column == "animal":
+            if value not in known:
+                return [Problem(f"--{column}", f"there is no {column} {value!r}" + _of(entry, column), did_you_mean(value, list(known)))]
+            rows = rows[rows[column] == value]
+    return []
+
+
+def _of(entry: Exclusion, column: str) -> str:
+    return "" if column == "animal" else f" of animal {entry.animal}"
+
+
+def _unreasoned(entry: Exclusion) -> list[Problem]:
+    found = []
+    if not entry.who:
+        found.append(Problem("--who", "is empty", "give the name of the person who decides"))
+    if not entry.undo and entry.reason not in EXCLUSION_REASONS:
+        found.append(Problem("--reason", f"unknown code {entry.reason!r}", did_you_mean(entry.reason, list(EXCLUSION_REASONS))))
+    if entry.reason == "other" and not entry.note:
+        found.append(Problem("--note", "is empty, and the reason is other", "say why"))
+    return found

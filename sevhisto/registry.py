@@ -132,6 +132,7 @@ _FLAGS = [
     ),
     Flag("few_sections", "animal", "fewer than 5 sections: the volume is uncertain"),
     Flag("too_few_sections", "animal", "fewer than 3 sections: no volume is given"),
+    Flag("sections_uneven", "animal", "the measured sections are not equally spaced: the volume has no coefficient of error"),
     Flag("sections_missing", "animal", "sections failed or were lost; areas between neighbours were interpolated"),
     Flag(
         "sections_flagged",

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.config import StudyConfig
-from sevhisto.decide.metrics import Measured, marker_metrics, metric_names, volume
+from sevhisto.decide.cavalieri import coefficient_of_error, equally_spaced
+from sevhisto.decide.metrics import FEW, TOO_FEW, Measured, marker_metrics, metric_names, volume
 from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, panel_settings
 from sevhisto.decide.stack import Selection, Stack, make_stack, selections
 from sevhisto.decide.zones import ALL, CORE, HALVES, animal_zones, section_zones
@@ -89,6 +90,9 @@ def _zone_rows(stack: Stack, selection: Selection, config: StudyConfig) -> list[
         carried = _carried(stack, selection, channel.marker)
         for metric, value, own in measured:
             rows.append(_row(stack, selection, channel.marker, metric, value, n, own | carried))
+            if metric == "positive_volume_mm3":
+                errors = _volume_errors(stack, selection, stack.values["positive_um2"][:, selection.source, i], metric)
+                rows += [_row(stack, selection, channel.marker, *error[:2], n, error[2] | carried) for error in errors]
         if channel.role == "myelin" and selection.zone == ALL:
             rows.append(_at_epicentre(stack, selection, channel.marker, "spared_white_matter_mm2", stack.values["positive_um2"][:, :, i]))
     return rows + _tissue_rows(stack, selection, spacing, n)
@@ -104,7 +108,8 @@ def _tissue_rows(stack: Stack, selection: Selection, spacing: float, n: int) -> 
     weighted = float(selection.weight @ np.nan_to_num(area))
     (measured,) = _nothing([name], selection) or [volume(weighted, spacing, n, name)]
     carried = _carried(stack, selection, TISSUE)
-    rows = [_row(stack, selection, TISSUE, *measured[:2], n, measured[2] | carried)]
+    volumes = [measured, *_volume_errors(stack, selection, area, name)]
+    rows = [_row(stack, selection, TISSUE, metric, value, n, own | carried) for metric, value, own in volumes]
     if selection.zone == ALL:
         rows.append(_at_epicentre(stack, selection, TISSUE, "spared_tissue_mm2", stack.values["zone_um2"][:, :, 0]))
         drawn = stack.values["white_matter_um2"][:, :, 0]
@@ -112,6 +117,26 @@ def _tissue_rows(stack: Stack, selection: Selection, spacing: float, n: int) -> 
             outside = np.where(np.arange(len(stack.zones)) == stack.zones.index(CORE), 0.0, drawn)  # drawn area in the core was left out
             rows.append(_at_epicentre(stack, selection, TISSUE, "spared_white_matter_mm2", outside))
     return rows
+
+
+def _volume_errors(stack: Stack, selection: Selection, area_um2: DoubleArray, volume_metric: str) -> list[Measured]:
+    """Return the coefficient of error (%) of a volume in both classes of smoothness, from areas (n_sections,) of the stack."""
+    names = [volume_metric.replace("_mm3", f"_ce_m{m}_pct") for m in (0, 1)]
+    if selection.reason:
+        return _nothing(names, selection)
+    position = stack.position_um[selection.member]
+    area = area_um2[selection.member][np.argsort(position, kind="stable")]
+    why = set()
+    if len(area) < TOO_FEW:
+        why = {"too_few_sections"}
+    elif not equally_spaced(position):
+        why = {"sections_uneven"}
+    elif np.isnan(area).any():
+        why = {"no_threshold"}
+    elif not area.any():
+        why = {"empty_denominator"}
+    few = {"few_sections"} if len(area) < FEW else set()
+    return [(name, math.nan if why else 100 * coefficient_of_error(area, m), why or few) for m, name in enumerate(names)]
 
 
 def _at_epicentre(stack: Stack, selection: Selection, marker: str, metric: str, area_um2: DoubleArray) -> _Row:

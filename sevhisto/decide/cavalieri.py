@@ -11,6 +11,8 @@ from sevhisto.types import DoubleArray
 ALPHA = (1 / 12, 1 / 240)
 """Factor of the variance for areas that change along the cord with steps (m = 0), or smoothly (m = 1)."""
 FEWEST = 3
+UNEVEN = 0.1
+"""Largest difference between distances of sections that still count as equal, of their mean."""
 
 
 def coefficient_of_error(area: DoubleArray, smoothness: int) -> float:
@@ -36,13 +38,7 @@ def coefficient_of_error(area: DoubleArray, smoothness: int) -> float:
     return math.sqrt(variance) / total if variance >= 0 else math.nan
 
 
-def random_start_error(profile: DoubleArray, step: int) -> float:
-    """Return the true coefficient of error of sampling a known object: the relative SD of the volume over every start of the series.
-
-    Parameters
-    ----------
-    profile : (n,) area on a fine grid along the cord
-    step : grid points between sampled sections
-    """
-    totals = np.array([profile[start::step].sum() for start in range(step)])
-    return float(totals.std() / totals.mean())
+def equally_spaced(position_um: DoubleArray) -> bool:
+    """Return whether sections lie at equal distances, none off by more than a tenth; False where a place is unknown."""
+    steps = np.diff(np.sort(position_um))
+    return bool(np.isfinite(steps).all() and (steps > 0).all() and np.ptp(steps) <= UNEVEN * steps.mean())

@@ -16,6 +16,7 @@ from sevhisto.types import SevhistoError
 
 ZONES = list(ZoneSettings().ranges)
 FN = ("FN",)
+VOLUME = ("volume", "its error in steps", "its error if smooth")
 
 
 def section(name, position, core=0.0, positive=0.0, animal="a1", markers=FN, zones=(), flags="", **more):
@@ -114,7 +115,7 @@ def test_nan_always_has_a_flag_and_every_metric_is_there(config_of):
     sections = stack([0, 100], [0, 10])
     table = animal_table(sections, listed(sections, [("s9", math.nan, "failed")]), config_of(FN))
     assert (table.loc[table.value.isna(), "flags"].str.len() > 0).all()
-    assert len(table) == 18 * (len(["area", "fraction", "density", "mean", "volume", *FIBRE_METRICS]) + 1) + 1
+    assert len(table) == 18 * (len(["area", "fraction", "density", "mean", *VOLUME, *FIBRE_METRICS]) + len(VOLUME)) + 1
 
 
 def test_an_animal_whose_sections_all_failed_keeps_its_rows(config_of):
@@ -354,3 +355,18 @@ def test_spared_white_matter_by_a_myelin_stain_is_positive_area_outside_the_core
     sections.loc[sections["zone"] == "all", "positive_um2"] = 4000.0
     row = value(animal_table(sections, listed(sections), config), "spared_white_matter_mm2", "all")
     assert row.value == pytest.approx((4000 - 90) * 1e-6)
+
+
+def test_volumes_come_with_their_coefficient_of_error_where_sections_are_even(config_of):
+    areas = [100.0, 300, 500, 400, 200]
+    sections = stack(areas, areas)
+    table = animal_table(sections, listed(sections), config_of(FN))
+    for metric, marker in (("zone_volume", "tissue"), ("positive_volume", "FN")):
+        assert value(table, f"{metric}_ce_m0_pct", marker=marker).value == pytest.approx(5.4433, abs=1e-4)
+        assert value(table, f"{metric}_ce_m1_pct", marker=marker).value == pytest.approx(1.2172, abs=1e-4)
+    gap = sections[sections["section"] != "s2"]
+    told = value(animal_table(gap, listed(gap, lost=[("s2", 400.0, "failed")]), config_of(FN)), "zone_volume_ce_m0_pct", marker="tissue")
+    assert math.isnan(told.value) and "sections_uneven" in told.flags and "sections_missing" in told.flags
+    nothing = stack(areas, [0.0] * 5)
+    told = value(animal_table(nothing, listed(nothing), config_of(FN)), "positive_volume_ce_m1_pct")
+    assert math.isnan(told.value) and "empty_denominator" in told.flags

@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from sevhisto.decide.cavalieri import coefficient_of_error, random_start_error
+from sevhisto.decide.cavalieri import coefficient_of_error, equally_spaced
+
+
+def random_start_error(profile: np.ndarray, step: int) -> float:
+    """The true coefficient of error of sampling a known object: the relative SD of the volume over every start of the series."""
+    totals = np.array([profile[start::step].sum() for start in range(step)])
+    return float(totals.std() / totals.mean())
 
 
 def test_the_formula_by_hand() -> None:
@@ -47,3 +53,11 @@ def test_each_class_tells_the_error_of_its_kind_of_object(shape: str, m: int) ->
         ratios.append((np.mean(told), random_start_error(profile, step) ** 2))
     told, true = np.mean(ratios, axis=0)
     assert 0.7 < math.sqrt(told / true) < 1.4
+
+
+@pytest.mark.parametrize(
+    ("position", "even"),
+    [([400.0, 0, 200], True), ([0.0, 200, 410], True), ([0.0, 200, 600], False), ([0.0, math.nan, 400], False), ([0.0, 0, 0], False)],
+)
+def test_places_are_even_or_not(position: list[float], even: bool) -> None:
+    assert equally_spaced(np.array(position)) is even

@@ -140,7 +140,7 @@ def test_reference_area_and_total_signal_of_the_joint_tally_are_exact(config_of,
 
 
 def _coarseness(values, inside, threshold):
-    """The most that coarse bins can move: a pixel by the width of its bin; all of a pixel in the reference's bin that the threshold cuts."""
+    """The most that coarse bins can move: a pixel by its bin's width; all of a pixel in the reference's bin that the threshold cuts."""
     marker, reference = values["CD206"][inside], values["CD68"][inside]
     at = np.searchsorted(JOINT_EDGES, marker, side="right")
     low, high = np.maximum(JOINT_EDGES[np.maximum(at - 1, 0)], 0), np.maximum(JOINT_EDGES[np.minimum(at, len(JOINT_EDGES) - 1)], 0)

@@ -173,6 +173,10 @@ TYPICAL_NUCLEUS_UM = 8.0
 """What a nucleus is taken for where its size is neither set nor estimated yet."""
 
 
+LESION_CUES = ("landmark", "nuclei", "cavity")
+"""Words of imaging.lesion_cues that are no markers."""
+
+
 class ImagingSettings(Settings):
     """[imaging]: how pixels become records. A change here reads the slides again."""
 
@@ -182,6 +186,11 @@ class ImagingSettings(Settings):
     min_lesion_mm2: float = _s(0.02, "smallest lesion core", "mm2", gt=0)
     min_cavity_um2: float = _s(2000.0, "smallest hole that counts as cavity", "um2", gt=0)
     lesion_smoothing_um: float = _s(20.0, "sigma of the smoothing of the landmark before the core is sought", "um", gt=0)
+    lesion_cues: list[str] = _s(
+        list(LESION_CUES),
+        "what shows the lesion core: dark in the `landmark`, dense in `nuclei`, holds the `cavity`, dense in a marker given by its name "
+        "(CD68); a marker that is measured too is then flagged `circular`",
+    )
     contour_reach_um: float = _s(
         200.0,
         "a panel without landmark takes the outline of the animal's nearest section that has one, this far along the cord at most; 0: none",
@@ -301,6 +310,19 @@ class StudyConfig(Settings):
                 for marker in (into, *sources):
                     if marker not in markers:
                         raise ValueError(f"batches.{name}.bleed_through names {marker!r}; {did_you_mean(marker, markers)}")
+        return self
+
+    @model_validator(mode="after")
+    def _cues_known(self) -> StudyConfig:
+        roles = {c.marker: c.role for p in self.panels.values() for c in p.channels}
+        named = [c for c in self.imaging.lesion_cues if c not in LESION_CUES]
+        for cue in named:
+            if cue not in roles:
+                raise ValueError(f"imaging.lesion_cues names {cue!r}; {did_you_mean(cue, [*LESION_CUES, *roles])}")
+            if roles[cue] in LESION_CUES:
+                raise ValueError(f"imaging.lesion_cues names {cue!r}, which is the {roles[cue]}: write {roles[cue]!r}")
+        if not named and "landmark" not in self.imaging.lesion_cues:
+            raise ValueError("imaging.lesion_cues: nuclei and cavity alone draw no border; add landmark, or a marker")
         return self
 
     @model_validator(mode="after")

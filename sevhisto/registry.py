@@ -73,7 +73,12 @@ _FLAGS = [
     Flag(
         "contour_uncertain",
         "section",
-        "the contrast between core and border is weak, or the section it was carried from fits badly: look at the outline first",
+        "core_confidence is under 0.5, or the section it was carried from fits badly or is uncertain itself: look at the outline first",
+    ),
+    Flag(
+        "circular",
+        "section",
+        "the marker had a part in drawing the lesion outline (imaging.lesion_cues): what it shows there follows from that",
     ),
     Flag("coarse_masks", "section", "the section is too large to be outlined at imaging.overview_um: its outlines are coarser"),
     Flag("touches_edge", "section", "the tissue touches the edge of the image: part of the section may be missing"),

@@ -87,6 +87,11 @@ STATUS = Table(
         _t("status", "ok, flagged, failed or excluded"),
         _t("flags", "flags, joined by ;"),
         _t("reason", "why it failed; or reason code and note of its exclusion"),
+        _n(
+            "core_confidence",
+            "how sure the program's lesion outline is, 0 to 1; empty where there is none, or it was drawn by a person or carried over",
+            required=False,
+        ),
     ),
     key=("animal", "section", "panel"),
 )
@@ -158,6 +163,11 @@ SECTIONS = Table(
         ),
         _n("cell_threshold", "intensity in its compartment from which a cell is positive", "grey", required=False),
         _n("focus", "fine detail in the section, to compare for one marker and scanner only", required=False),
+        _n(
+            "core_confidence",
+            "how sure the program's lesion outline is, 0 to 1; empty where there is none, or it was drawn by a person or carried over",
+            required=False,
+        ),
         _t("verdict", "keep, review or exclude: advice on the whole section; nothing is left out because of it", False),
         _t("reasons", "why, joined by ;", False),
     ),

@@ -146,6 +146,22 @@ def test_names_must_be_known_to_each_other(path: str, value: Any, said: str) -> 
     assert said in problem.what
 
 
+@pytest.mark.parametrize(
+    ("cues", "said"),
+    [
+        (["landmark", "CD86"], "'CD68'"),
+        (["nuclei", "cavity"], "draw no border"),
+        (["landmark", "DAPI"], "write 'nuclei'"),
+        ([], "draw no border"),
+    ],
+)
+def test_cues_of_the_lesion_must_be_known_and_draw_a_border(cues: list[str], said: str) -> None:
+    with pytest.raises(StudyError) as error:
+        config.parse_config({**plain_study(), "imaging": {"lesion_cues": cues}})
+    assert said in str(error.value)
+    assert config.parse_config({**plain_study(), "imaging": {"lesion_cues": ["nuclei", "CD68"]}}).imaging.lesion_cues == ["nuclei", "CD68"]
+
+
 def test_settings_hash_is_of_the_values_only() -> None:
     first = config.parse_config(plain_study())
     reordered = config.parse_config(dict(reversed(plain_study().items())))

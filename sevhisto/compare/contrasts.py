@@ -16,7 +16,7 @@ from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import COMPARISONS
 from sevhisto.types import Problem, StudyError
 
-_CARRIED = {"contour_unreviewed": "contour_unreviewed", "not_reached": "censored_values"}
+_CARRIED = {"contour_unreviewed": "contour_unreviewed", "circular": "circular", "not_reached": "censored_values"}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from sevhisto.types import DoubleArray, Problem, SevhistoError
 
 UNREMARKABLE = {"contour_unreviewed", "contour_carried", "contour_drawn", "no_lesion", "axis_uncertain"}
 """Section flags that do not make `sections_flagged`: the first is carried by itself, the others are no defect."""
-CARRIED = {"threshold_fallback", "threshold_fixed"}
+CARRIED = {"threshold_fallback", "threshold_fixed", "circular"}
 _COLUMNS = ("animal", "panel", "zone", "marker", "metric", "value", "unit", "n_sections", "n_expected", "flags")
 _Row = tuple[str, str, str, str, str, float, str, int, int, str]
 

@@ -82,6 +82,8 @@ class SectionSummary:
     dyes : markers that are a brightfield dye, read as its excess over the counterstain
     faults : as in the record's meta
     white_um2 : spared white matter as drawn; NaN where not drawn
+    core_confidence : how sure the program's lesion outline is; NaN without one
+    core_markers : markers that had a part in that outline
     in_zone : (n_zones, n_cells) bool
     cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
     """
@@ -113,6 +115,8 @@ class SectionSummary:
     dyes: frozenset[str] = frozenset()
     faults: dict[str, Any] = field(default_factory=dict)
     white_um2: float = np.nan
+    core_confidence: float = np.nan
+    core_markers: frozenset[str] = frozenset()
 
 
 def panel_settings(config: StudyConfig, panel: str) -> PanelSettings:
@@ -179,6 +183,9 @@ def _summary(row: SectionRow, record: Tallies, zones: tuple[Zone, ...], panel: P
     summary.faults = record.meta.get("faults", {})
     drawn = record.meta.get("white_matter_um2")
     summary.white_um2 = np.nan if drawn is None else float(drawn)
+    sure = record.meta.get("core_confidence")
+    summary.core_confidence = np.nan if sure is None else float(sure)
+    summary.core_markers = frozenset(record.meta.get("core_markers", []))
     return summary
 
 

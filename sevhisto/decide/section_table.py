@@ -124,6 +124,8 @@ def _marker_rows(
     }
     measures = {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}
     said = summary.flags | verdict.flags.get("", set()) | verdict.flags.get(marker, set()) | _beyond_controls(summary, thresholds, config)
+    if marker in summary.core_markers or (marker == SUBSET and REFERENCE in summary.core_markers):
+        said = said | {"circular"}
     words = {
         "animal": row.animal,
         "section": row.section,
@@ -138,6 +140,7 @@ def _marker_rows(
         "cell_threshold": threshold.of_cells,
         "focus": summary.focus.get(marker, np.nan),
         "verdict": verdict.verdict,
+        "core_confidence": summary.core_confidence,
         "reasons": "; ".join(verdict.reasons),
         "flags": join_flags(said | threshold.flags),
     }

@@ -108,6 +108,12 @@ def eroded(mask: BoolArray, steps: int) -> BoolArray:
     return np.asarray(cv2.erode(mask.astype(np.uint8), _CROSS, iterations=steps, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0, bool)
 
 
+def around(mask: BoolArray, margin: int) -> tuple[slice, slice]:
+    """Return the box of a mask that is not empty, wider by `margin` pixels on every side where the image allows."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(max(rows[0] - margin, 0), rows[-1] + margin + 1), slice(max(columns[0] - margin, 0), columns[-1] + margin + 1)
+
+
 def filled(mask: BoolArray) -> BoolArray:
     """Return a mask (h, w) with its holes filled."""
     background = np.pad(~mask, 1, constant_values=True).astype(np.uint8)

@@ -36,6 +36,8 @@ class Neighbour:
     um : size of a pixel
     mirrored : whether it lies mirrored against the other on its slide
     gap_um : distance along the cord between the two; NaN where not known
+    markers : markers by which its core was found, besides landmark and nuclei
+    unsure : whether its own outline is uncertain
     """
 
     tissue: BoolArray
@@ -44,6 +46,8 @@ class Neighbour:
     um: float
     mirrored: bool = False
     gap_um: float = float("nan")
+    markers: tuple[str, ...] = ()
+    unsure: bool = False
 
 
 @dataclass(frozen=True)

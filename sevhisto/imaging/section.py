@@ -14,7 +14,7 @@ from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.focus import focus
 from sevhisto.imaging.geometry import Layout, long_axis_deg, side_map, signed_distance
 from sevhisto.imaging.labels import Labelled
-from sevhisto.imaging.lesion import Core, find_core
+from sevhisto.imaging.lesion import Core, Cues, cue_markers, find_core
 from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
 from sevhisto.imaging.overview import SlideOverview, outline_of
 from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, faults_in
@@ -134,11 +134,24 @@ def _core(
 ) -> Core:
     if known.core is not None and (known.core & tissue).any():  # outlines may be drawn for some pieces of a slide only
         return Core(known.core & tissue, float("nan"), ("contour_drawn",))
-    landmark, nuclei = panel.marker_of_role("landmark"), panel.marker_of_role("nuclei")
-    dapi = corrected_marker(values, correction, panel.markers.index(nuclei)) if nuclei else None
-    if landmark is None:
+    cues = _cues(values, correction, panel, settings)
+    if not cues.draw:
+        nuclei = panel.marker_of_role("nuclei")
+        dapi = corrected_marker(values, correction, panel.markers.index(nuclei)) if nuclei else None
         return _carried(known.neighbour, tissue, dapi, um)
-    return find_core(corrected_marker(values, correction, panel.markers.index(landmark)), dapi, tissue, cavity, um, settings)
+    return find_core(cues, tissue, cavity, um, settings)
+
+
+def _cues(values: FloatArray, correction: Correction, panel: PanelSettings, settings: ImagingSettings) -> Cues:
+    """Return the cues of imaging.lesion_cues that the panel shows."""
+
+    def shown(marker: str | None) -> FloatArray | None:
+        return None if marker is None else corrected_marker(values, correction, panel.markers.index(marker))
+
+    asked = settings.lesion_cues
+    landmark, nuclei = (panel.marker_of_role(role) if role in asked else None for role in ("landmark", "nuclei"))
+    named = {m: corrected_marker(values, correction, panel.markers.index(m)) for m in cue_markers(panel, settings)}
+    return Cues(shown(landmark), shown(nuclei), named, "cavity" in asked)
 
 
 def _carried(near: Neighbour | None, tissue: BoolArray, nuclei: FloatArray | None, um: float) -> Core:
@@ -147,14 +160,14 @@ def _carried(near: Neighbour | None, tissue: BoolArray, nuclei: FloatArray | Non
         return Core(nothing, float("nan"), ("no_landmark",))
     gap = None if np.isnan(near.gap_um) else near.gap_um
     if not near.core.any():
-        return Core(nothing, float("nan"), ("no_lesion", "contour_carried"), {"carried_um": gap})
+        return Core(nothing, float("nan"), ("no_lesion", "contour_carried"), {"carried_um": gap}, markers=near.markers)
     carried = carry_core(near, tissue, nuclei, um)
     alike = None if np.isnan(carried.likeness) else round(carried.likeness, 4)
     facts = {"carried_um": gap, "overlap": round(carried.overlap, 4), "likeness": alike}
     if not carried.fits or not carried.core.any():
         return Core(nothing, float("nan"), ("no_landmark", "contour_not_carried"), facts)
-    flags = ("contour_unreviewed", "contour_carried", *(() if carried.sure else ("contour_uncertain",)))
-    return Core(carried.core, float("nan"), flags, facts)
+    flags = ("contour_unreviewed", "contour_carried", *(() if carried.sure and not near.unsure else ("contour_uncertain",)))
+    return Core(carried.core, float("nan"), flags, facts, markers=near.markers)
 
 
 @dataclass(frozen=True)
@@ -167,7 +180,7 @@ class Plan:
     corner : (y, x), full-resolution pixel of the slide where the section starts
     shape : (height, width) in full-resolution pixels
     flags : what the layout has to tell
-    core : contrast of the lesion core against its surroundings, and how it was carried over, for the record
+    core : contrast and confidence of the lesion core, markers that had a part in it, what speaks for it or how it was carried over
     masks : as in SectionRecord
     faults : shares and numbers of its faults, for the record
     white_um2 : white matter that a person drew, outside core, cavity and masked area; None where nobody drew any
@@ -177,7 +190,7 @@ class Plan:
     corner: tuple[int, int]
     shape: tuple[int, int]
     flags: tuple[str, ...]
-    core: dict[str, float | None]
+    core: dict[str, Any]
     masks: dict[str, AnyArray]
     faults: dict[str, Any]
     white_um2: float | None = None
@@ -206,15 +219,20 @@ def plan_section(
     find_lesion : False for controls, which are measured over all their tissue
     """
     whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_cue(c) for c in panel.channels]})
-    layout, box, flags, core, found = lay_out(overview, piece, whole, correction, drawn, settings, longitudinal, flipped)
+    asked = settings if find_lesion else settings.model_copy(update={"lesion_cues": []})
+    layout, box, flags, core, found = lay_out(overview, piece, whole, correction, drawn, asked, longitudinal, flipped)
     if not find_lesion:
         flags = [f for f in flags if f != "no_landmark"]
     y0, x0 = overview.corner[0] + box[0] * overview.factor, overview.corner[1] + box[2] * overview.factor
     y1, x1 = overview.corner[0] + box[1] * overview.factor, overview.corner[1] + box[3] * overview.factor
     shape = (min(y1, slide_shape[0]) - y0, min(x1, slide_shape[1]) - x0)
-    contrast = {"contrast": None if np.isnan(core.contrast) else round(core.contrast, 4)}
+    told = {
+        "contrast": None if np.isnan(core.contrast) else round(core.contrast, 4),
+        "confidence": None if np.isnan(core.confidence) else round(core.confidence, 3),
+        "markers": list(core.markers),
+    }
     masks = _masks(overview, layout, box, correction, panel)
-    return Plan(layout, (y0, x0), shape, tuple(flags), contrast | core.facts, masks, found.facts(), _white_um2(drawn, box, layout))
+    return Plan(layout, (y0, x0), shape, tuple(flags), told | core.facts, masks, found.facts(), _white_um2(drawn, box, layout))
 
 
 def _white_um2(drawn: Drawn, box: tuple[int, int, int, int], layout: Layout) -> float | None:
@@ -261,7 +279,9 @@ def measure_section(
         "shape_px": list(plan.shape),
         "has_core": layout.has_core,
         "core_contrast": plan.core["contrast"],
-        "contour": {name: value for name, value in plan.core.items() if name != "contrast"},
+        "core_confidence": plan.core["confidence"],
+        "core_markers": plan.core["markers"],
+        "contour": {name: value for name, value in plan.core.items() if name not in ("contrast", "confidence", "markers")},
         "side_axis": "rostral_caudal" if longitudinal else "left_right",
         "offsets": {m: float(o) for m, o in zip(panel.markers, correction.offset, strict=True)},
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),

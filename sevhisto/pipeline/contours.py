@@ -7,14 +7,19 @@ from dataclasses import replace
 
 import pandas as pd
 
-from sevhisto.config import WITHOUT_LESION, PanelSettings
+from sevhisto.config import WITHOUT_LESION
+from sevhisto.imaging.lesion import cue_markers, draws_border
 from sevhisto.io.study import Study
 from sevhisto.pipeline.measuring import ContourSource, PieceOutcome, SlideTask
 
 
 def takes_contours(task: SlideTask) -> bool:
     """Return whether sections of the slide need the outline of a neighbour."""
-    return _lacks(task.panel) and task.imaging.contour_reach_um > 0 and any(p.role not in WITHOUT_LESION for p in task.pieces)
+    return (
+        not draws_border(task.panel, task.imaging)
+        and task.imaging.contour_reach_um > 0
+        and any(p.role not in WITHOUT_LESION for p in task.pieces)
+    )
 
 
 def with_contours(study: Study, tasks: Sequence[SlideTask], outcomes: Sequence[PieceOutcome]) -> list[SlideTask]:
@@ -46,7 +51,7 @@ def neighbours(study: Study, measured: set[int] | None = None) -> dict[int, tupl
     """
     slides, reach = study.slides, study.config.imaging.contour_reach_um
     usable = slides[(slides["file"] != "") & ~slides["role"].isin(WITHOUT_LESION) & slides["position_um"].notna()]
-    lacking = usable["panel"].map({name: _lacks(panel) for name, panel in study.config.panels.items()}).astype(bool)
+    lacking = usable["panel"].map({name: not draws_border(p, study.config.imaging) for name, p in study.config.panels.items()}).astype(bool)
     order = {name: i for i, name in enumerate(study.config.panels)}
     givers: dict[str, list[tuple[float, int, int]]] = {}
     for i, row in usable[~lacking].iterrows():
@@ -63,18 +68,22 @@ def neighbours(study: Study, measured: set[int] | None = None) -> dict[int, tupl
 
 
 def contour_notes(study: Study) -> list[str]:
-    """Return, for each panel without landmark, how many of its sections have a neighbour to take the outline from."""
+    """Return, for each panel, what draws its lesion outlines where that is not the landmark: a marker, or a neighbouring section."""
     near = neighbours(study)
     reach = study.config.imaging.contour_reach_um
     notes = []
     for name, panel in study.config.panels.items():
         rows = study.slides[(study.slides["panel"] == name) & (study.slides["file"] != "") & ~study.slides["role"].isin(WITHOUT_LESION)]
-        if not _lacks(panel) or rows.empty:
+        by_name = cue_markers(panel, study.config.imaging)
+        if by_name and not rows.empty:
+            notes.append(f"panel {name}: {', '.join(by_name)} has a part in the lesion's outline, so that its rows are flagged circular")
+        if draws_border(panel, study.config.imaging) or rows.empty:
             continue
         alone = rows[[int(str(i)) not in near for i in rows.index]]
         if len(alone) < len(rows):
             notes.append(
-                f"panel {name}: no landmark; {len(rows) - len(alone)} sections take the lesion outline of the nearest that has one"
+                f"panel {name}: no cue of imaging.lesion_cues draws a border; "
+                f"{len(rows) - len(alone)} sections take the lesion outline of the nearest that has one"
             )
         if len(alone):
             notes.append(
@@ -86,7 +95,3 @@ def contour_notes(study: Study) -> list[str]:
 def _without(alone: pd.DataFrame, reach: float) -> str:
     which = ", ".join(f"{r.animal} {r.section}" for r in alone.head(3).itertuples()) + (", ..." if len(alone) > 3 else "")
     return f"have no section with a landmark within {reach:g} um along the cord (imaging.contour_reach_um): {which}"
-
-
-def _lacks(panel: PanelSettings) -> bool:
-    return panel.marker_of_role("landmark") is None

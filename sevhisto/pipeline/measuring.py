@@ -325,7 +325,9 @@ def _neighbour(source: ContourSource | None) -> Neighbour | None:
     nuclei = record.meta["nuclear_marker"]
     shown = None if nuclei is None else decode_thumbnail(record.masks["thumbnail"][..., record.marker_index(nuclei)])
     tissue, core = record.masks["tissue"] > 0, record.masks["core"] > 0
-    return Neighbour(tissue, core, shown, float(record.meta["overview_um"]), source.mirrored, source.gap_um)
+    unsure = "contour_uncertain" in record.meta["flags"]
+    markers = tuple(record.meta["core_markers"])
+    return Neighbour(tissue, core, shown, float(record.meta["overview_um"]), source.mirrored, source.gap_um, markers, unsure)
 
 
 def _drawn(path: Path | None, overview: SlideOverview) -> Drawn:

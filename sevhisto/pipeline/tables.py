@@ -97,6 +97,8 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[
     for row, outcome, record in _rows(study, by_row, names, exclusions):
         flags = set() if record is None else set(record.meta["flags"])
         status.append(_status_row(study, row, outcome, flags, names))
+        sure = None if record is None else record.meta.get("core_confidence")
+        status[-1]["core_confidence"] = np.nan if sure is None else float(sure)
         if record is not None:
             row.record = record
             if row.status == "excluded":

@@ -280,3 +280,12 @@ def test_autofluorescence_that_no_control_shows_is_told(config_of, record_of, ro
     assert set(table["flags"]) == ({"autofluorescence_beyond_controls"} if told else {""})
     control = section_rows(row_of(record, role="unstained"), thresholds, config_of(("FN", "AF")))
     assert set(control["flags"]) == {""}
+
+
+def test_a_marker_that_drew_the_outline_is_flagged_circular_and_so_is_its_subset(record_of, row_of, config_of):
+    record = record_of({"CD68": [1, 50], "CD206": [1, 50], "FN": [1, 50]})
+    record.meta.update(core_markers=["CD68"], core_confidence=0.7)
+    table = section_rows(row_of(record), at(CD68=20, CD206=20, FN=20), config_of(("CD68", "CD206", "FN")))
+    flagged = table["flags"].str.contains("circular")
+    assert set(table.loc[flagged, "marker"]) == {"CD68", "CD206"} and set(table.loc[~flagged, "marker"]) == {"FN"}
+    assert set(table["core_confidence"]) == {0.7}

@@ -7,7 +7,7 @@ import pytest
 
 from sevhisto.config import ImagingSettings
 from sevhisto.imaging.geometry import upsample
-from sevhisto.imaging.lesion import find_core
+from sevhisto.imaging.lesion import Cues, find_core
 from sevhisto.imaging.section import Drawn
 
 SETTINGS = ImagingSettings()
@@ -118,7 +118,7 @@ def test_a_flat_landmark_has_no_core(value):
     tissue = np.zeros((200, 260), bool)
     tissue[20:180, 20:240] = True
     flat = np.full(tissue.shape, value, np.float32)
-    core = find_core(flat, flat, tissue, np.zeros_like(tissue), 4.0, SETTINGS)
+    core = find_core(Cues(flat, flat), tissue, np.zeros_like(tissue), 4.0, SETTINGS)
     assert not core.mask.any()
     assert core.flags == ("no_lesion",)
 
@@ -126,10 +126,10 @@ def test_a_flat_landmark_has_no_core(value):
 def test_no_tissue_or_too_little_of_it_has_no_core():
     empty = np.zeros((50, 60), bool)
     noise = np.random.default_rng(0).gamma(2, 50, empty.shape).astype(np.float32)
-    assert find_core(noise, None, empty, empty, 4.0, SETTINGS).flags == ("no_lesion",)
+    assert find_core(Cues(noise), empty, empty, 4.0, SETTINGS).flags == ("no_lesion",)
     small = empty.copy()
     small[5:10, 5:10] = True
-    assert find_core(noise, noise, small, empty, 4.0, SETTINGS).flags == ("no_lesion",)
+    assert find_core(Cues(noise, noise), small, empty, 4.0, SETTINGS).flags == ("no_lesion",)
 
 
 def test_noise_alone_is_no_lesion():
@@ -138,7 +138,7 @@ def test_noise_alone_is_no_lesion():
     for seed in range(3):
         rng = np.random.default_rng(seed)
         landmark = rng.poisson(300, tissue.shape).astype(np.float32)
-        core = find_core(landmark, rng.poisson(200, tissue.shape).astype(np.float32), tissue, np.zeros_like(tissue), 4.0, SETTINGS)
+        core = find_core(Cues(landmark, rng.poisson(200, tissue.shape).astype(np.float32)), tissue, np.zeros_like(tissue), 4.0, SETTINGS)
         assert core.flags == ("no_lesion",)
 
 
@@ -148,7 +148,63 @@ def test_the_border_lies_where_the_landmark_changes():
     r = np.hypot(yy - 150, xx - 190)
     landmark = np.where(r < 40, 60, 400).astype(np.float32)
     nuclei = np.where(r < 40, 500, 150).astype(np.float32)
-    core = find_core(landmark, nuclei, tissue, np.zeros_like(tissue), 4.0, SETTINGS)
+    core = find_core(Cues(landmark, nuclei), tissue, np.zeros_like(tissue), 4.0, SETTINGS)
     assert dice(core.mask, r < 40) > 0.97
     assert core.contrast > 3
-    assert core.flags == ("contour_unreviewed",)
+    assert core.flags == ("contour_unreviewed", "contour_uncertain")  # no glial border around it
+
+
+def oval(shape=(300, 380), centre=(150, 190)):
+    """Tissue, and the distance from its centre in pixels."""
+    yy, xx = np.mgrid[0 : shape[0], 0 : shape[1]]
+    return np.hypot((yy - centre[0]) / 130, (xx - centre[1]) / 170) < 1, np.hypot(yy - centre[0], xx - centre[1])
+
+
+def ridged(r, inside=60.0, tissue=200.0, rim=500.0):
+    """A landmark that is dark within 40 px and has a bright border around it that fades."""
+    return np.where(r < 40, inside, tissue + (rim - tissue) * np.exp(-np.clip(r - 40, 0, None) / 25)).astype(np.float32)
+
+
+def test_darkness_alone_is_no_lesion_and_a_glial_border_makes_it_one():
+    tissue, r = oval()
+    none = np.zeros_like(tissue)
+    dark = np.where(r < 40, 60, 400).astype(np.float32)  # as white beside grey matter
+    assert find_core(Cues(dark), tissue, none, 4.0, SETTINGS).flags == ("no_lesion",)
+    found = find_core(Cues(ridged(r)), tissue, none, 4.0, SETTINGS)
+    assert dice(found.mask, r < 40) > 0.97
+    dense = find_core(Cues(dark, np.where(r < 40, 500, 150).astype(np.float32)), tissue, none, 4.0, SETTINGS)
+    assert dice(dense.mask, r < 40) > 0.97
+
+
+def test_a_larger_dark_band_does_not_hide_the_lesion():
+    tissue, r = oval()
+    landmark = ridged(r)
+    band = tissue & (np.mgrid[0:300, 0:380][0] > 215) & (r > 60)
+    landmark[band] *= 0.6
+    assert band.sum() > 1.5 * (r < 40).sum()
+    found = find_core(Cues(landmark), tissue, np.zeros_like(tissue), 4.0, SETTINGS)
+    assert dice(found.mask, r < 40) > 0.9
+
+
+def test_confidence_falls_where_the_border_is_open():
+    tissue, r = oval()
+    none = np.zeros_like(tissue)
+    yy, xx = np.mgrid[0:300, 0:380]
+    whole = find_core(Cues(ridged(r)), tissue, none, 4.0, SETTINGS)
+    assert whole.confidence > 0.8 and "contour_uncertain" not in whole.flags
+    last = whole.confidence
+    for width in (0.4, 0.8):
+        broken = ridged(r)
+        broken[(np.abs(np.arctan2(yy - 150, xx - 190)) < width) & (r < 75)] = 60
+        found = find_core(Cues(broken), tissue, none, 4.0, SETTINGS)
+        assert found.confidence < last or not found.mask.any()
+        last = found.confidence
+
+
+def test_a_drawn_outline_has_no_confidence(bench):
+    section = bench.section(41, um_per_px=2.5)
+    step = 2
+    core = np.zeros(tuple(-(-n // step) for n in section.image.shape[1:]), bool)
+    core[60:100, 60:120] = True
+    record = bench.record(section.image, 2.5, bench.panel(section.spec.markers), drawn=Drawn(core, None))
+    assert record.meta["has_core"] and record.meta["core_confidence"] is None and record.meta["core_markers"] == []

@@ -19,7 +19,7 @@ BORDER_UM = 80.0
 RIM_UM = 40.0  # the glial border is brightest here
 MAX_STEPS = 12
 BLOBS = 3  # at every level
-SAME = 0.8  # Dice from which a blob settles where an earlier one did
+SAME = 0.95  # Dice from which a blob settles where an earlier one did
 
 
 @dataclass(frozen=True)

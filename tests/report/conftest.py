@@ -107,15 +107,15 @@ def build_inputs(blinded: bool = False, compared: bool = True, pictures: bool = 
 
 def _status(animals: list[str]) -> pd.DataFrame:
     rows = [
-        (a, f"s{s:02d}", p, f"slide_{i:02d}.ome.tif", "flagged", "contour_unreviewed", "")
+        (a, f"s{s:02d}", p, f"slide_{i:02d}.ome.tif", "flagged", "contour_unreviewed", "", 0.9)
         for i, a in enumerate(animals)
         for s in range(1, 7)
         for p in "AB"
     ]
-    rows[5] = (*rows[5][:4], "failed", "", "slide_00.ome.tif: no pixel size in the file; give um_per_px in slides.csv")
-    rows[40] = (*rows[40][:4], "failed", "", "the file ends after 2 of 5 channels; copy it again from the microscope")
-    rows[77] = (*rows[77][:4], "excluded", "edited_by_hand", "torn through the core")
-    rows[78] = (*rows[78][:4], "ok", "contour_drawn", "")
+    rows[5] = (*rows[5][:4], "failed", "", "slide_00.ome.tif: no pixel size in the file; give um_per_px in slides.csv", np.nan)
+    rows[40] = (*rows[40][:4], "failed", "", "the file ends after 2 of 5 channels; copy it again from the microscope", np.nan)
+    rows[77] = (*rows[77][:4], "excluded", "edited_by_hand", "torn through the core", 0.9)
+    rows[78] = (*rows[78][:4], "ok", "contour_drawn", "", np.nan)
     return STATUS.conform(pd.DataFrame(rows, columns=STATUS.names))
 
 

@@ -1,4 +1,4 @@
-"""Small synthetic studies for accuracy.py, with more truth beside them than a study's own truth/ folder has."""
+"""Small synthetic studies for accuracy_sections.py, with more truth beside them than a study's own truth/ folder has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-from skimage.filters import threshold_otsu
+from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import mean as mean_of
+from skimage.feature import peak_local_max
+from skimage.filters import gaussian, threshold_otsu
+from skimage.segmentation import expand_labels, watershed
 
 from sevhisto.imaging.measure import blurred
 from sevhisto.imaging.tally import gradients
@@ -96,6 +100,27 @@ def alignment(section: PhantomSection, marker: str) -> float:
     return float(np.hypot(yy - xx, 2 * xy) / (xx + yy)) if xx + yy else float("nan")
 
 
+def plain_counts(section: PhantomSection) -> dict[str, int]:
+    """Return what scikit-image counts without more ado: Otsu, distance transform, peaks, watershed; positive by Otsu around the nucleus."""
+    spec, truth = section.spec, section.truth
+    planes = dict(zip(spec.markers, section.image, strict=True))
+    dapi = gaussian(planes["DAPI"].astype(np.float32), 1.0 / spec.um_per_px)
+    mask = dapi > threshold_otsu(dapi)
+    depth = distance_transform_edt(mask)
+    peaks = peak_local_max(depth, min_distance=max(round(3.0 / spec.um_per_px), 1), labels=mask.astype(np.int32))
+    seeds = np.zeros(mask.shape, np.int32)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    labels = watershed(-depth, seeds, mask=mask)
+    core = truth.core_mask()[tuple(peaks.T)] if spec.injured else np.zeros(len(peaks), bool)
+    row = {"plain_nuclei": len(peaks), "plain_nuclei_core": int(core.sum())}
+    if "CD68" in planes:
+        around = expand_labels(labels, 2.0 / spec.um_per_px)
+        on = {m: mean_of(planes[m], around, index=np.arange(1, len(peaks) + 1)) > threshold_otsu(planes[m]) for m in ("CD68", "CD206")}
+        row |= {"plain_cd68": int(on["CD68"].sum()), "plain_cd68_core": int((on["CD68"] & core).sum())}
+        row["plain_both_core"] = int((on["CD68"] & on["CD206"] & core).sum())
+    return row
+
+
 def extra(section: PhantomSection) -> dict[str, Any]:
     """Return what the truth folder does not hold: cells by zone, alignment, and what Otsu per image says of each marker in each zone."""
     truth, spec = section.truth, section.spec
@@ -107,6 +132,7 @@ def extra(section: PhantomSection) -> dict[str, Any]:
     if "CD68" in truth.layers:
         on68, on206 = inside(truth.layers["CD68"], nuclei), inside(truth.layers["CD206"], nuclei)
         row |= {"on_cd68_core": int((on68 & core).sum()), "on_cd68": int(on68.sum()), "on_both_core": int((on68 & on206 & core).sum())}
+    row |= plain_counts(section)
     label = zone_labels(truth)
     names = zone_names(DEFAULT_EDGES_UM)
     for k, marker in enumerate(spec.markers):

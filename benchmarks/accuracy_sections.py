@@ -10,9 +10,10 @@ Otsu         the same share if every image were thresholded by Otsu for itself, 
 counts       nuclei, and CD68+ and CD206+ cells, against nuclei whose centre lies on the painted structure
 alignment    of the fibres in the core, against the noise-free image on the painted structure
 
-Every seed is one animal and one stain batch. `worst` is the section that is furthest off; `met` counts sections. Plain counts are those
-of scikit-image: Otsu, distance transform, watershed; a nucleus is CD68+ where the mean around it is above Otsu's threshold. Of each case
-a montage is written to benchmarks/out/: white is the true outline of tissue, core and cavity, red the core that was measured, blue the cavity.
+Every seed is one animal and one stain batch. `worst` is the section that is furthest off; `met` counts sections. Plain counts are those of
+scikit-image: Otsu, distance transform, watershed; a nucleus is CD68+ where the mean around it is above Otsu's threshold. Of each case a
+montage is written to benchmarks/out/: white is the true outline of tissue, core and cavity, red the core that was measured, blue the
+cavity.
 
     .venv/bin/python benchmarks/accuracy_sections.py            # ten seeds: 20 CPU minutes
     .venv/bin/python benchmarks/accuracy_sections.py --quick    # one seed at 1.3 um/px: one minute

@@ -175,6 +175,8 @@ _FLAGS = [
 FAULT_FLAGS = ("missing_data", "torn", "cavity_open", "folded", "bubble", "out_of_focus", "seams", "clipped", "saturated")
 """Flags for which a person should look at the section; the batch adds exposure_differs and unstained."""
 FLAGS: dict[str, Flag] = {f.name: f for f in _FLAGS}
+STAMPS = ("unblinded_study", "changed_after_unblinding")
+"""Flags of the whole study, which stand on everything that is written."""
 
 EXCLUSION_REASONS: dict[str, str] = {
     "died": "the animal died, or was put down, before the end",

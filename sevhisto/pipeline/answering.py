@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from sevhisto.compare.endpoints import wide
 from sevhisto.compare.protocols import design_notes, dose_problems
 from sevhisto.compare.relations import relate
 from sevhisto.compare.specifications import robustness, specification_curve
-from sevhisto.config import StudyConfig
+from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.io.files import write_bytes_atomic, write_json
 from sevhisto.io.key import Key, codes, unblind, unblinded
@@ -27,8 +28,8 @@ from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.pipeline.robustness import LastRun, specifications
 from sevhisto.pipeline.running import Progress, exclusions_hash, is_open, quiet, stamp_of, unaware
-from sevhisto.pipeline.tables import Names, decide, motor_rows, write_results
-from sevhisto.registry import join_flags, split_flags
+from sevhisto.pipeline.tables import Names, decide, motor_rows, restamp, stamped, write_results
+from sevhisto.registry import split_flags
 from sevhisto.schema import ANIMALS, COMPARISONS, PROFILES, RECORDS, RELATIONS, SECTIONS, SPECIFICATIONS, STATUS, THRESHOLDS
 from sevhisto.types import Problem, SectionRecord, SevhistoError, StudyError
 
@@ -67,11 +68,12 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
         unblind(results, frozen)
     if is_open(study):
         _write_under_names(study, results, key, frozen)
+        restamp(results, stamp_of(study, frozen))
     names = Names.of(key, is_open(study))
     groups, config, people = _groups(study, key, names)
     animals = read_table(results / "animals.csv", ANIMALS)
     stamp = stamp_of(study, frozen) | (set() if is_open(study) else {"not_unblinded"})
-    need_applied(study, read_table(results / "status.csv", STATUS), names.animals)
+    need_applied(study, read_table(results / "status.csv", STATUS), names.shown)
     gone = {names.animals[a] for a in whole_animals(left_out(study))}
     excluded = sorted({*people.index[people["excluded"]], *gone})
     batches = read_table(results / "records.csv", RECORDS)[["animal", "batch", "panel"]].drop_duplicates()
@@ -82,11 +84,10 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     curve = _curve(results, comparisons, groups, config, excluded, motor, jobs or default_jobs(), progress)
     words = robustness(curve)
     comparisons["robustness"] = [words.get(key, "") for key in zip(comparisons["endpoint"], comparisons["contrast"], strict=True)]
-    for frame in (comparisons, relations):
-        frame["flags"] = [join_flags(split_flags(f) | stamp) for f in frame["flags"]]
+    comparisons, relations = stamped(comparisons, stamp), stamped(relations, stamp)
     write_table(results / "comparisons.csv", comparisons, COMPARISONS)
     write_table(results / "relations.csv", relations, RELATIONS)
-    write_table(results / "specifications.csv", curve, SPECIFICATIONS)
+    write_table(results / "specifications.csv", stamped(curve, stamp - {"not_unblinded"}), SPECIFICATIONS)
     return CompareSummary(results, comparisons, relations, tuple(_notes(study)), not is_open(study))
 
 
@@ -134,22 +135,21 @@ def _need_protocols(study: Study) -> None:
 def _write_under_names(study: Study, results: Path, key: Key, frozen: dict[str, str]) -> None:
     """Make the tables again from the records, as `run` would for an open study; nothing if they carry names already."""
     listed = read_table(results / "records.csv", RECORDS)
-    animals = {code: name for name, code in key.animals.items()}
-    if not set(listed["animal"]) <= set(animals):
+    if not set(listed["animal"]) <= set(key.animals.values()):
         return
     files = {code: name for name, code in key.files.items()}
     status = read_table(results / "status.csv", STATUS)
-    rows = {(r["animal"], r["section"], r["panel"]): int(str(i)) for i, r in study.slides.iterrows()}
+    rows = {(*key.shown(r["animal"], r["section"]), r["panel"]): int(str(i)) for i, r in study.slides.iterrows()}
     outcomes = []
     for line, told in zip(listed.to_dict("records"), status.to_dict("records"), strict=True):
-        row = rows.get((animals[line["animal"]], line["section"], line["panel"]))
+        row = rows.get((line["animal"], line["section"], line["panel"]))
         if row is None:
             raise SevhistoError(Problem("slides.csv", "lists other sections than the last run", "run `sevhisto run` again"))
         reason = told["reason"]
         for code, name in files.items():
             reason = reason.replace(code, Path(name).name) if code else reason
         outcomes.append(PieceOutcome(row, results / "records" / line["record"] if line["record"] else None, reason))
-    write_results(results, decide(unaware(study), outcomes, Names.of(key, True), stamp_of(study, frozen)))
+    write_results(results, decide(unaware(study), outcomes, Names.of(key, True), left_out(study)), stamp_of(study, frozen))
     facts = _run_facts(results)
     facts["inputs_sha256"] = {files.get(name, name): value for name, value in facts["inputs_sha256"].items()}
     write_json(results / "run.json", facts)
@@ -164,22 +164,23 @@ def _groups(study: Study, key: Key, names: Names) -> tuple[pd.Series[str], Study
         people = people.iloc[sorted(range(len(people)), key=lambda i: (order[people["protocol"].iloc[i]], people.index[i]))]
         return people["protocol"].rename_axis("animal"), study.config, people
     groups = people["protocol"].map(key.groups).rename_axis("animal").sort_values(kind="stable")
-    return groups, _coded_config(study.config, key), people
+    return groups, _coded_config(study.config, key, set(people["protocol"])), people
 
 
-def _coded_config(config: StudyConfig, key: Key) -> StudyConfig:
-    """Return the settings with protocols and contrasts under group codes, so that no output can tell a group."""
+def _coded_config(config: StudyConfig, key: Key, present: set[str]) -> StudyConfig:
+    """Return the settings with protocols under group codes, and every pair of groups that have animals as a contrast.
+
+    The planned contrasts would tell the groups by their pattern (all but one against one: the vehicle), and so would those that follow from
+    doses and durations.
+    """
     protocols = {key.groups[name]: p for name, p in config.protocols.items()}
-    contrasts = []
-    for c in config.contrasts:
-        a, b = sorted(key.groups[n] for n in c.a), sorted(key.groups[n] for n in c.b)
-        contrasts.append(c.model_copy(update={"name": f"{'+'.join(a)} - {'+'.join(b)}", "a": a, "b": b}))
-    return config.model_copy(update={"protocols": dict(sorted(protocols.items())), "contrasts": contrasts})
+    pairs = [ContrastSettings(name=f"{a} - {b}", a=[a], b=[b]) for a, b in itertools.combinations(sorted(key.groups[n] for n in present), 2)]
+    return config.model_copy(update={"protocols": dict(sorted(protocols.items())), "contrasts": pairs})
 
 
 def _notes(study: Study) -> list[str]:
     if not is_open(study):
-        return []
+        return ["While groups are codes every pair of them is compared: which contrasts are planned would tell what the codes stand for."]
     return [*design_notes(study.config), *(f"{p.what}." for p in dose_problems(study.config))]
 
 

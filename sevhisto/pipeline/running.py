@@ -122,11 +122,8 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
     outcomes = _measure(study, tasks, jobs, scheduler, progress)
     progress("tables", 0, 1)
-    tables = decide(unaware(study), outcomes, Names.of(key, is_open(study)), stamp_of(study, None))
-    stamp = stamp_of(study, frozen_state(study, tables))
-    if "changed_after_unblinding" in stamp:
-        tables = decide(unaware(study), outcomes, Names.of(key, is_open(study)), stamp)
-    write_results(results, tables)
+    tables = decide(unaware(study), outcomes, Names.of(key, is_open(study)), left_out(study))
+    write_results(results, tables, stamp_of(study, frozen_state(study, tables)))
     summary = _summary(study, tables, outcomes, time.monotonic() - started)
     write_json(results / "run.json", _facts(study, key, tasks, tables, outcomes, notes, summary))
     progress("tables", 1, 1)
@@ -158,13 +155,13 @@ def exclusions_hash(study: Study) -> str:
     return settings_hash(sorted(excluded) + sorted(journal))
 
 
-def stamp_of(study: Study, state: dict[str, str] | None) -> set[str]:
-    """Return the flags that every result of the study must carry."""
+def stamp_of(study: Study, state: dict[str, str]) -> set[str]:
+    """Return the flags that every result of the study must carry, `registry.STAMPS`; `state` is what must not change, as it is now."""
     stamp = set()
     if not study.config.study.blind:
         stamp.add("unblinded_study")
     opened = unblinded(study.results_dir)
-    if opened is not None and state is not None and any(opened.get(name) != value for name, value in state.items()):
+    if opened is not None and any(opened.get(name) != value for name, value in state.items()):
         stamp.add("changed_after_unblinding")
     return stamp
 

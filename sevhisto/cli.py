@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from sevhisto import __version__
+from sevhisto.commands.diff import diff
 from sevhisto.registry import EXCLUSION_REASONS
 from sevhisto.types import SevhistoError
 
@@ -262,6 +263,9 @@ def exclude(
     entry = leave_out(study, animal, section, panel, who=who, reason=reason, note=note, undo=undo)
     say(f"{entry}: {'taken in again' if undo else f'left out ({entry.reason})'} by {entry.who}, {entry.when}.")
     say(f"Next: sevhisto run {study}   (no slide is read twice)")
+
+
+app.command()(diff)
 
 
 @app.command()

@@ -241,6 +241,31 @@ RECORDS = Table(
     key=("animal", "section", "panel"),
 )
 
+PROVENANCE = Table(
+    "provenance.csv",
+    "section",
+    (
+        _t("animal", "animal (code until unblinding)"),
+        _t("section", "section id"),
+        _t("panel", "panel"),
+        _t("batch", "stain batch"),
+        _t("role", "role of the section"),
+        _n("position_um", "place along the cord, growing caudally", "um"),
+        _t("file", "image file (code until unblinding)"),
+        _t("excluded", "reason code, where the section is left out"),
+        _t("listed_sha256", "hash of piece, scene, pixel size, side and role in slides.csv"),
+        _t("slide_sha256", "hash of the image file"),
+        _t("drawn_sha256", "hash of the file of drawn outlines; empty without one"),
+        _t("labels_sha256", "hash of the label image; empty without one"),
+        _t("settings_sha256", "hash of all settings that its pixels are read with"),
+        _t("background_sha256", "hash of the correction of its panel and batch"),
+        _t("outline_sha256", "hash of its maps of lesion core and masked area, and of its white matter"),
+        _t("outline_from", "drawn, carried or program; empty where there is none"),
+        _t("record_sha256", "start of the hash of its record"),
+    ),
+    key=("animal", "section", "panel"),
+)
+
 ANIMALS = Table(
     "animals.csv",
     "animal x panel x zone x marker x metric",
@@ -309,6 +334,28 @@ SPECIFICATIONS = Table(
     key=("endpoint", "contrast", "choice", "variant"),
 )
 
+STAGES = ("inputs", "settings", "version", "exclusions", "background", "outlines", "thresholds", "sections", "animals", "results")
+"""Stages at which two runs can differ; the first four are what was put in."""
+
+DIFFERENCES = Table(
+    "differences.csv (sevhisto diff --csv)",
+    "value that differs between two runs",
+    (
+        _t("stage", f"where it differs: {', '.join(STAGES)}"),
+        _t("animal", "animal; empty where it is not of one"),
+        _t("section", "section id"),
+        _t("panel", "panel"),
+        _t("batch", "stain batch"),
+        _t("zone", "zone"),
+        _t("marker", "marker"),
+        _t("what", "file, setting, package, column or metric"),
+        _t("old", "in the first run; of files the start of their hash"),
+        _t("new", "in the second run"),
+        _n("change_pct", "change against the first", "pct"),
+        _t("cause", "what moved it, joined by ;"),
+    ),
+)
+
 RELATIONS = Table(
     "relations.csv",
     "ECM endpoint x motor endpoint x model",
@@ -336,9 +383,11 @@ TABLES: tuple[Table, ...] = (
     SECTIONS,
     THRESHOLDS,
     RECORDS,
+    PROVENANCE,
     CELLS,
     PROFILES,
     ANIMALS,
     COMPARISONS,
     RELATIONS,
+    DIFFERENCES,
 )

@@ -25,10 +25,11 @@ from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
-from sevhisto.pipeline.measuring import PieceOutcome
+from sevhisto.pipeline.opening import need_unchanged, write_under_names
+from sevhisto.pipeline.provenance import compared_facts
 from sevhisto.pipeline.robustness import LastRun, specifications
 from sevhisto.pipeline.running import Progress, exclusions_hash, is_open, quiet, stamp_of, unaware
-from sevhisto.pipeline.tables import Names, decide, motor_rows, restamp, stamped, write_results
+from sevhisto.pipeline.tables import Names, motor_rows, restamp, stamped
 from sevhisto.registry import split_flags
 from sevhisto.schema import ANIMALS, COMPARISONS, PROFILES, RECORDS, RELATIONS, SECTIONS, SPECIFICATIONS, STATUS, THRESHOLDS
 from sevhisto.types import Problem, SectionRecord, SevhistoError, StudyError
@@ -61,13 +62,16 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     """
     study = load_study(root)
     results = study.results_dir
-    frozen = _frozen_now(study, _run_facts(results))
+    facts = _run_facts(results)
+    frozen = _frozen_now(study, facts)
     _need_protocols(study)  # before the key is opened: that cannot be taken back
     key = codes(study)
-    if open_key and study.config.study.blind and unblinded(results) is None:
+    if open_key and not is_open(study):
+        need_unchanged(unaware(study), facts)
+        need_applied(study, read_table(results / "status.csv", STATUS), key.shown)
         unblind(results, frozen)
     if is_open(study):
-        _write_under_names(study, results, key, frozen)
+        write_under_names(unaware(study), results, key, facts, stamp_of(study, frozen))
         restamp(results, stamp_of(study, frozen))
     names = Names.of(key, is_open(study))
     groups, config, people = _groups(study, key, names)
@@ -88,6 +92,7 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     write_table(results / "comparisons.csv", comparisons, COMPARISONS)
     write_table(results / "relations.csv", relations, RELATIONS)
     write_table(results / "specifications.csv", stamped(curve, stamp - {"not_unblinded"}), SPECIFICATIONS)
+    write_json(results / "key" / "compared.json", compared_facts(study, key, (unblinded(results) or {}).get("time", ""), stamp))
     return CompareSummary(results, comparisons, relations, tuple(_notes(study)), not is_open(study))
 
 
@@ -132,29 +137,6 @@ def _need_protocols(study: Study) -> None:
         )
 
 
-def _write_under_names(study: Study, results: Path, key: Key, frozen: dict[str, str]) -> None:
-    """Make the tables again from the records, as `run` would for an open study; nothing if they carry names already."""
-    listed = read_table(results / "records.csv", RECORDS)
-    if not set(listed["animal"]) <= set(key.animals.values()):
-        return
-    files = {code: name for name, code in key.files.items()}
-    status = read_table(results / "status.csv", STATUS)
-    rows = {(*key.shown(r["animal"], r["section"]), r["panel"]): int(str(i)) for i, r in study.slides.iterrows()}
-    outcomes = []
-    for line, told in zip(listed.to_dict("records"), status.to_dict("records"), strict=True):
-        row = rows.get((line["animal"], line["section"], line["panel"]))
-        if row is None:
-            raise SevhistoError(Problem("slides.csv", "lists other sections than the last run", "run `sevhisto run` again"))
-        reason = told["reason"]
-        for code, name in files.items():
-            reason = reason.replace(code, Path(name).name) if code else reason
-        outcomes.append(PieceOutcome(row, results / "records" / line["record"] if line["record"] else None, reason))
-    write_results(results, decide(unaware(study), outcomes, Names.of(key, True), left_out(study)), stamp_of(study, frozen))
-    facts = _run_facts(results)
-    facts["inputs_sha256"] = {files.get(name, name): value for name, value in facts["inputs_sha256"].items()}
-    write_json(results / "run.json", facts)
-
-
 def _groups(study: Study, key: Key, names: Names) -> tuple[pd.Series[str], StudyConfig, pd.DataFrame]:
     """Return animal to group, the settings with groups named alike, and the animals sheet by shown name."""
     people = study.animals.assign(shown=[names.animals[a] for a in study.animals["animal"]]).set_index("shown")
@@ -174,7 +156,9 @@ def _coded_config(config: StudyConfig, key: Key, present: set[str]) -> StudyConf
     doses and durations.
     """
     protocols = {key.groups[name]: p for name, p in config.protocols.items()}
-    pairs = [ContrastSettings(name=f"{a} - {b}", a=[a], b=[b]) for a, b in itertools.combinations(sorted(key.groups[n] for n in present), 2)]
+    pairs = [
+        ContrastSettings(name=f"{a} - {b}", a=[a], b=[b]) for a, b in itertools.combinations(sorted(key.groups[n] for n in present), 2)
+    ]
     return config.model_copy(update={"protocols": dict(sorted(protocols.items())), "contrasts": pairs})
 
 

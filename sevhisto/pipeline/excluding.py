@@ -49,9 +49,12 @@ def _coded(study: Study, key: Key) -> pd.DataFrame:
     return pd.DataFrame(shown, columns=["animal", "section"]).assign(panel=study.slides["panel"].to_numpy())
 
 
-def left_out(study: Study) -> list[Exclusion]:
-    """Return the exclusions that hold now, with true names of animals; StudyError where one names nobody of the study."""
-    key = codes(study)
+def left_out(study: Study, key: Key | None = None) -> list[Exclusion]:
+    """Return the exclusions that hold now, with true names of animals; StudyError where one names nobody of the study.
+
+    `key` is needed of a study that is unaware of its groups.
+    """
+    key = key or codes(study)
     names = {code: name for name, code in key.animals.items()}
     sections = {(animal, code): name for (animal, name), code in key.sections.items()}
     held = active(read_journal(study.root))

@@ -114,18 +114,24 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         sha256,
         task.scene,
         task.um_per_px,
-        _what_is_read(task.panel),
+        what_is_read(task.panel),
         task.imaging,
         task.longitudinal,
         [piece.piece, piece.role in WITHOUT_LESION, piece.flipped],
         None if piece.contour is None else [piece.contour.record.name, piece.contour.mirrored, piece.contour.gap_um],
         None if task.drawn is None else file_sha256(task.drawn),
         *([] if task.labels is None else [labels_sha256(task.labels)]),
-        None
-        if correction is None
-        else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
-        None if correction is None or correction.stain_vectors is None else [correction.stain_vectors.tolist(), correction.stain_source],
+        *([None, None] if correction is None else correction_key(correction)),
     )
+
+
+def correction_key(correction: Correction) -> list[Any]:
+    """Return all of a correction that a record depends on."""
+    vectors = correction.stain_vectors
+    return [
+        [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
+        None if vectors is None else [vectors.tolist(), correction.stain_source],
+    ]
 
 
 def labels_sha256(path: Path) -> str:
@@ -139,7 +145,7 @@ def _digest_of_state(path: Path, size: int, changed_ns: int) -> str:
     return _digest(path)
 
 
-def _what_is_read(panel: PanelSettings) -> dict[str, Any]:
+def what_is_read(panel: PanelSettings) -> dict[str, Any]:
     """Return the panel without what no pixel depends on: a changed threshold must not read a slide again."""
     later = {"threshold", "cell_compartment", "antibody", "clone", "dilution"}
     return panel.model_dump(mode="json", exclude={"channels": {"__all__": later}})

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import platform
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from sevhisto import __version__
 from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import LABELS, BatchSettings, settings_hash
 from sevhisto.engine import default_jobs, run_tasks
@@ -19,17 +14,18 @@ from sevhisto.imaging.nuclei import segmenters
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
 from sevhisto.io.files import write_json
-from sevhisto.io.key import Key, codes, unblinded, write_key
+from sevhisto.io.key import codes, unblinded, write_key
+from sevhisto.io.store import write_table
 from sevhisto.io.study import Study, load_study
-from sevhisto.pipeline.batches import background_tasks, batch_correction, correction_facts
+from sevhisto.pipeline.batches import background_tasks, batch_correction
 from sevhisto.pipeline.contours import contour_notes, takes_contours, with_contours
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.measuring import PieceOutcome, PieceTask, SlideTask, measure_slide, reason_of
-from sevhisto.pipeline.tables import Names, Results, decide, write_results
+from sevhisto.pipeline.provenance import provenance_table, run_facts
+from sevhisto.pipeline.tables import Names, Results, decide, stamped, write_results
 from sevhisto.registry import did_you_mean
+from sevhisto.schema import PROVENANCE
 from sevhisto.types import Correction, Problem, StudyError
-
-_PACKAGES = ("numpy", "scipy", "pandas", "scikit-image", "opencv-python-headless", "tifffile", "imagecodecs", "statsmodels")
 
 
 class Progress(Protocol):
@@ -122,10 +118,17 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
     outcomes = _measure(study, tasks, jobs, scheduler, progress)
     progress("tables", 0, 1)
-    tables = decide(unaware(study), outcomes, Names.of(key, is_open(study)), left_out(study))
-    write_results(results, tables, stamp_of(study, frozen_state(study, tables)))
+    exclusions, names, frozen = left_out(study), Names.of(key, is_open(study)), exclusions_hash(study)
+    study = unaware(study)
+    tables = decide(study, outcomes, names, exclusions)
+    tables.frozen["exclusions"] = frozen
+    stamp = stamp_of(study, tables.frozen)
+    write_results(results, tables, stamp)
+    write_table(results / PROVENANCE.name, stamped(provenance_table(study, names, tasks, tables, outcomes, exclusions), stamp), PROVENANCE)
     summary = _summary(study, tables, outcomes, time.monotonic() - started)
-    write_json(results / "run.json", _facts(study, key, tasks, tables, outcomes, notes, summary))
+    counts = {"ok": summary.ok, "flagged": summary.flagged, "failed": summary.failed, "measured_now": summary.measured_now}
+    facts = run_facts(study, names, tasks, tables, outcomes, notes, counts, tables.frozen, summary.seconds)
+    write_json(results / "run.json", facts | {"stamp": sorted(stamp)})
     progress("tables", 1, 1)
     return summary
 
@@ -140,11 +143,6 @@ def unaware(study: Study) -> Study:
 def is_open(study: Study) -> bool:
     """Return whether results may carry names: the key was opened, or the study is not blind."""
     return not study.config.study.blind or unblinded(study.results_dir) is not None
-
-
-def frozen_state(study: Study, tables: Results) -> dict[str, str]:
-    """Return hashes of what must not change after unblinding: contours, thresholds, exclusions."""
-    return {**tables.frozen, "exclusions": exclusions_hash(study)}
 
 
 def exclusions_hash(study: Study) -> str:
@@ -251,33 +249,3 @@ def _summary(study: Study, tables: Results, outcomes: list[PieceOutcome], second
         lines,
         int(counts.get("excluded", 0)),
     )
-
-
-def _facts(
-    study: Study, key: Key, tasks: list[SlideTask], tables: Results, outcomes: list[PieceOutcome], notes: list[str], summary: RunSummary
-) -> dict[str, Any]:
-    names = Names.of(key, is_open(study))
-    file_of = {int(str(i)): str(f) for i, f in study.slides["file"].items()}
-    hashes = {names.files[file_of[o.row]]: o.sha256 for o in outcomes if o.sha256}
-    corrections = {f"{t.panel_name} / {t.batch_name}": correction_facts(t.correction, t.panel) for t in tasks if t.correction is not None}
-    config = unaware(study).config.model_dump(mode="json")
-    return {
-        "program": {"sevhisto": __version__, "python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
-        "system": platform.platform(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(summary.seconds, 1),
-        "sections": {"ok": summary.ok, "flagged": summary.flagged, "failed": summary.failed, "measured_now": summary.measured_now},
-        "settings": config,
-        "settings_sha256": settings_hash(config),
-        "inputs_sha256": dict(sorted(hashes.items())),
-        "background": dict(sorted(corrections.items())),
-        "notes": [names.clean(n) for n in notes],
-        "frozen": frozen_state(study, tables),
-        "blind": study.config.study.blind,
-        "thresholds_missing": sorted(_missing(tables)),
-    }
-
-
-def _missing(tables: Results) -> set[str]:
-    rows = tables.thresholds
-    return {f"{r.panel} / {r.batch} / {r.marker}" for r in rows.itertuples() if math.isnan(float(str(r.threshold)))}

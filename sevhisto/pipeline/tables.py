@@ -29,7 +29,7 @@ from sevhisto.io.study import Study, image_stem
 from sevhisto.pipeline.excluding import covering, whole_animals
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.registry import join_flags, split_flags
-from sevhisto.schema import ANIMALS, CELLS, PROFILES, RECORDS, SECTIONS, STATUS, THRESHOLDS
+from sevhisto.schema import ANIMALS, CELLS, PROFILES, PROVENANCE, RECORDS, SECTIONS, STATUS, THRESHOLDS
 from sevhisto.tallies import Tallies
 
 QUIET_FLAGS = {
@@ -88,7 +88,7 @@ class Names:
 
 @dataclass
 class Results:
-    """Every table of a run, in memory."""
+    """Every table of a run, in memory; `outlines` holds, by row of slides.csv, the hash of a section's outlines, and its flags."""
 
     status: pd.DataFrame
     sections: pd.DataFrame
@@ -99,6 +99,7 @@ class Results:
     thresholds: pd.DataFrame
     records: pd.DataFrame
     frozen: dict[str, str]
+    outlines: dict[int, tuple[str, set[str]]]
 
 
 def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions: list[Exclusion]) -> Results:
@@ -109,7 +110,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
     border = BorderPool()
     cells: list[pd.DataFrame] = []
     status: list[dict[str, Any]] = []
-    contours: dict[str, str] = {}
+    outlines: dict[int, tuple[str, set[str]]] = {}
     for row, outcome, record in _rows(study, by_row, names, exclusions):
         flags = set() if record is None else set(record.meta["flags"])
         status.append(_status_row(study, row, outcome, flags, names))
@@ -123,7 +124,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
                 border.add(row)
                 summaries.append(summarise(row, study.config))
                 cells.append(_cell_rows(row, record))
-            contours[_identity(study, outcome.row)] = record.contour
+            outlines[outcome.row] = record.contour, flags
             row.record = None
     thresholds = find_thresholds(summaries, study.config)
     listed = pd.DataFrame(status)
@@ -136,7 +137,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
     motor = motor_rows(study, names)
     animals = _joined(animals, motor[~motor["animal"].isin(gone)])
     frozen = {
-        "contours": settings_hash(contours),
+        "contours": settings_hash({_identity(study, number): digest for number, (digest, _) in outlines.items()}),
         "thresholds": settings_hash(sorted([*_true_batch(k, study, names), t.value] for k, t in thresholds.items() if t.value == t.value)),
     }
     return Results(
@@ -149,6 +150,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
         _threshold_rows(thresholds),
         listed[RECORDS.names],
         frozen,
+        outlines,
     )
 
 
@@ -192,7 +194,7 @@ def restamp(folder: Path, stamp: set[str]) -> None:
     """Put flags of the whole study onto the tables of the last run, where they do not stand yet."""
     if not stamp or all(stamp <= split_flags(f) for f in read_table(folder / STATUS.name, STATUS)["flags"]):
         return
-    for table in (SECTIONS, PROFILES, THRESHOLDS, RECORDS, ANIMALS, STATUS):
+    for table in (SECTIONS, PROFILES, THRESHOLDS, RECORDS, PROVENANCE, ANIMALS, STATUS):
         write_table(folder / table.name, stamped(read_table(folder / table.name, table), stamp), table)
     write_parquet(folder / "cells.parquet", stamped(read_parquet(folder / "cells.parquet", CELLS), stamp), CELLS)
     write_frame(folder / "animals_wide.csv", stamped(wide(read_table(folder / ANIMALS.name, ANIMALS)), stamp))

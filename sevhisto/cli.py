@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from sevhisto import __version__
+from sevhisto.commands.agreement import agreement
 from sevhisto.commands.diff import diff
 from sevhisto.registry import EXCLUSION_REASONS
 from sevhisto.types import SevhistoError
@@ -265,6 +266,7 @@ def exclude(
     say(f"Next: sevhisto run {study}   (no slide is read twice)")
 
 
+app.command()(agreement)
 app.command()(diff)
 
 

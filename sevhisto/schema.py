@@ -334,6 +334,71 @@ SPECIFICATIONS = Table(
     key=("endpoint", "contrast", "choice", "variant"),
 )
 
+COUNTS = Table(
+    "counts (sevhisto agreement)",
+    "section x kind that a person counted",
+    (
+        _t("animal", "animal, by name or code"),
+        _t("section", "section id"),
+        _n("count", "how many"),
+        _t("panel", "panel", False),
+        _t("kind", "what was counted", False),
+    ),
+)
+
+AGREEMENT = Table(
+    "agreement.csv",
+    "section x kind x pair of readings",
+    (
+        _t("animal", "animal (code until unblinding)"),
+        _t("section", "section id"),
+        _t("panel", "panel"),
+        _t("kind", "lesion, excluded or white_matter outlines; objects of label images or masks; else the kind of what was counted"),
+        _t("reading_a", "first reading"),
+        _t("reading_b", "second reading"),
+        _n("area_um2_a", "area in the first; empty where it was not read", "um2"),
+        _n("area_um2_b", "area in the second", "um2"),
+        _n("dice", "twice the common area over the sum of both; empty where both are 0"),
+        _n("border_p95_um", "95 % of either border lie at most this far from the other", "um"),
+        _n("count_a", "objects in the first"),
+        _n("count_b", "objects in the second"),
+        _n("n_matched", "pairs of objects that share at least half of their union"),
+        _n("f1", "twice the matched over all objects of both"),
+        _t("reason", "why there is no comparison"),
+    ),
+    key=("animal", "section", "panel", "kind", "reading_a", "reading_b"),
+)
+
+_ICC = "intraclass correlation of one reading"
+AGREEMENT_SUMMARY = Table(
+    "agreement_summary.csv",
+    "kind x measure x pair of readings (and all of more than two)",
+    (
+        _t("kind", "as in agreement.csv"),
+        _t("measure", "area_um2 or count"),
+        _t("readings", "what is compared"),
+        _w("n", "sections that all of them have"),
+        _w("n_animals", "animals of these sections"),
+        *(
+            _n(f"{name}{end}", f"{doc}{more}")
+            for name, doc in (
+                ("icc_1", f"{_ICC}, readers not told apart: ICC(1)"),
+                ("icc_a1", f"{_ICC}, absolute agreement: ICC(A,1), ICC(2,1)"),
+                ("icc_c1", f"{_ICC}, consistency: ICC(C,1), ICC(3,1)"),
+                ("bias", "mean of first minus second, in the measure's unit"),
+                ("limit_low", "lower limit of agreement: bias - 1.96 SD"),
+                ("limit_high", "upper limit of agreement: bias + 1.96 SD"),
+            )
+            for end, more in (("", ""), ("_from", "; start of the 95 % interval"), ("_to", "; end of the 95 % interval"))
+        ),
+        _n("cv_pct", "coefficient of variation within pairs, root mean square", "pct"),
+        _n("mean_dice", "mean Dice of the sections"),
+        _n("mean_border_p95_um", "mean of border_p95_um", "um"),
+        _n("mean_f1", "mean F1 of the sections"),
+    ),
+    key=("kind", "measure", "readings"),
+)
+
 STAGES = ("inputs", "settings", "version", "exclusions", "background", "outlines", "thresholds", "sections", "animals", "results")
 """Stages at which two runs can differ; the first four are what was put in."""
 
@@ -389,5 +454,7 @@ TABLES: tuple[Table, ...] = (
     ANIMALS,
     COMPARISONS,
     RELATIONS,
+    AGREEMENT,
+    AGREEMENT_SUMMARY,
     DIFFERENCES,
 )

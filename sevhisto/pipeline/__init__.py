@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sevhisto.pipeline.agreeing import AgreementSummary, agreement
     from sevhisto.pipeline.answering import CompareSummary, compare, report
     from sevhisto.pipeline.demonstrating import DemoSummary, demo
     from sevhisto.pipeline.differing import diff
@@ -11,10 +12,12 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
 
 __all__ = [
+    "AgreementSummary",
     "CompareSummary",
     "DemoSummary",
     "Progress",
     "RunSummary",
+    "agreement",
     "check",
     "compare",
     "demo",
@@ -26,6 +29,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    **dict.fromkeys(("AgreementSummary", "agreement"), "agreeing"),
     **dict.fromkeys(("CompareSummary", "compare", "report"), "answering"),
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
     "diff": "differing",

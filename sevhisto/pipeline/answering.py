@@ -7,7 +7,6 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -28,11 +27,11 @@ from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
 from sevhisto.pipeline.opening import need_unchanged, write_under_names
 from sevhisto.pipeline.provenance import compared_facts
 from sevhisto.pipeline.robustness import LastRun, specifications
-from sevhisto.pipeline.running import Progress, exclusions_hash, is_open, quiet, stamp_of, unaware
+from sevhisto.pipeline.running import Progress, frozen_now, is_open, last_facts, quiet, stamp_of, unaware
 from sevhisto.pipeline.tables import Names, motor_rows, restamp, stamped
 from sevhisto.registry import split_flags
 from sevhisto.schema import ANIMALS, COMPARISONS, PROFILES, RECORDS, RELATIONS, SECTIONS, SPECIFICATIONS, STATUS, THRESHOLDS
-from sevhisto.types import Problem, SectionRecord, SevhistoError, StudyError
+from sevhisto.types import Problem, SectionRecord, StudyError
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     """
     study = load_study(root)
     results = study.results_dir
-    facts = _run_facts(results)
-    frozen = _frozen_now(study, facts)
+    facts = last_facts(results)
+    frozen = frozen_now(study, facts)
     _need_protocols(study)  # before the key is opened: that cannot be taken back
     key = codes(study)
     if open_key and not is_open(study):
@@ -114,22 +113,6 @@ def _curve(
     return curve[pd.MultiIndex.from_frame(curve[["endpoint", "contrast"]]).isin(pairs)].reset_index(drop=True)
 
 
-def _run_facts(results: Path) -> dict[str, Any]:
-    path = results / "run.json"
-    if not path.is_file():
-        raise SevhistoError(Problem(str(results), "holds no finished run", "run `sevhisto run` on the study first"))
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise SevhistoError(Problem(str(path), f"is damaged ({error})", "run `sevhisto run` again; it reads no slide twice")) from error
-    return facts
-
-
-def _frozen_now(study: Study, facts: dict[str, Any]) -> dict[str, str]:
-    """Return what must not change after unblinding: contours and thresholds of the last run, exclusions as the sheet has them now."""
-    return {**facts["frozen"], "exclusions": exclusions_hash(study)}
-
-
 def _need_protocols(study: Study) -> None:
     if not study.config.protocols:
         raise StudyError(
@@ -174,7 +157,7 @@ def report(root: Path, jobs: int | None = None) -> Path:
 
     study = load_study(root)
     results = study.results_dir
-    facts = _run_facts(results)
+    facts = last_facts(results)
     key = codes(study)
     names = Names.of(key, is_open(study))
     animals = read_table(results / "animals.csv", ANIMALS)
@@ -198,7 +181,7 @@ def report(root: Path, jobs: int | None = None) -> Path:
         thresholds=read_table(results / "thresholds.csv", THRESHOLDS),
         run=facts,
         overlays=_overlays(study, results, status, jobs or default_jobs()),
-        banner_flags=sorted(stamp_of(study, _frozen_now(study, facts))),
+        banner_flags=sorted(stamp_of(study, frozen_now(study, facts))),
         notes=_notes(study),
         settings=json.dumps(facts["settings"], indent=1, ensure_ascii=False),
         primary=config.endpoints.primary,

@@ -250,6 +250,13 @@ def _plans(
     return reader, ((piece, made.pop(piece.row) if piece.row in made else nearer(piece)) for piece in pieces)
 
 
+def plan_pieces(slide: Slide, task: SlideTask) -> list[tuple[PieceTask, Plan | str]]:
+    """Return the plan of each piece, or why it has none, from the overview alone; SlideError without the background of its batch."""
+    if task.correction is None:
+        raise SlideError(Problem(task.path.name, "the background of its batch could not be measured", "see the batch's control slides"))
+    return list(_plans(slide, task, task.pieces, task.correction, "")[1])
+
+
 def _plan(slide: Slide, task: SlideTask, piece: PieceTask, overview: SlideOverview, number: int, correction: Correction) -> Plan | str:
     try:
         return plan_section(

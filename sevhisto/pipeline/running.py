@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import LABELS, BatchSettings, settings_hash
@@ -25,7 +26,7 @@ from sevhisto.pipeline.provenance import provenance_table, run_facts
 from sevhisto.pipeline.tables import Names, Results, decide, stamped, write_results
 from sevhisto.registry import did_you_mean
 from sevhisto.schema import PROVENANCE
-from sevhisto.types import Correction, Problem, StudyError
+from sevhisto.types import Correction, Problem, SevhistoError, StudyError
 
 
 class Progress(Protocol):
@@ -114,7 +115,7 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     write_key(results, key)
     tasks = slide_tasks(study)
     jobs = jobs or default_jobs()
-    corrections, notes = _corrections(tasks, jobs, scheduler, progress)
+    corrections, notes = batch_corrections(tasks, jobs, scheduler, progress)
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
     outcomes = _measure(study, tasks, jobs, scheduler, progress)
     progress("tables", 0, 1)
@@ -164,6 +165,28 @@ def stamp_of(study: Study, state: dict[str, str]) -> set[str]:
     return stamp
 
 
+def last_facts(results: Path) -> dict[str, Any]:
+    """Return run.json of the last run; SevhistoError where there is none."""
+    path = results / "run.json"
+    if not path.is_file():
+        raise SevhistoError(Problem(str(results), "holds no finished run", "run `sevhisto run` on the study first"))
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise SevhistoError(Problem(str(path), f"is damaged ({error})", "run `sevhisto run` again; it reads no slide twice")) from error
+    return facts
+
+
+def frozen_now(study: Study, facts: dict[str, Any]) -> dict[str, str]:
+    """Return what must not change after unblinding: contours and thresholds of the last run, exclusions as sheet and journal say now."""
+    return {**facts["frozen"], "exclusions": exclusions_hash(study)}
+
+
+def current_stamp(study: Study) -> set[str]:
+    """Return the flags that what is written now must carry."""
+    return stamp_of(study, frozen_now(study, last_facts(study.results_dir)))
+
+
 def slide_tasks(study: Study) -> list[SlideTask]:
     """Return one task per scene of each file, in file order; lost sections have none."""
     tasks = []
@@ -193,9 +216,10 @@ def slide_tasks(study: Study) -> list[SlideTask]:
     return tasks
 
 
-def _corrections(
+def batch_corrections(
     tasks: list[SlideTask], jobs: int, scheduler: str | None, progress: Progress
 ) -> tuple[dict[tuple[str, str], Correction], list[str]]:
+    """Return the correction of each (panel, batch) of these slides, and a line for each that could not be made."""
     chosen = background_tasks(tasks)
     keys = list(chosen)
     found: dict[tuple[str, str], Correction] = {}

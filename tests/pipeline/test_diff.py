@@ -101,7 +101,7 @@ def test_a_redrawn_lesion_moves_its_section_and_what_is_made_from_it(study: Stud
     assert len(sections) > 20 and sections["cause"].str.startswith("outline drawn anew").all()
     others = found[(found["stage"] == "sections") & ~found.index.isin(sections.index)]
     assert others["cause"].str.startswith(("threshold of", "other sections")).all()  # the cut of positive cells is made from all samples
-    assert {c for c in causes(found, "thresholds")} <= {f"section {own[0]} {own[1]}: outline drawn anew"}
+    assert causes(found, "thresholds") <= {f"section {own[0]} {own[1]}: outline drawn anew"}
 
 
 def test_a_changed_slide_moves_its_own_sections(study: Study) -> None:
@@ -164,7 +164,7 @@ def test_two_changes_at_once_are_told_apart(study: Study) -> None:
 
 
 def test_results_name_animals_settings_and_the_key(study: Study, sevhisto: Callable, tmp_path: Path) -> None:
-    study.edit("[study]", "[endpoints]\nsecondary = ['B_core_fibronectin_area_um2']\n[comparison]\npermutations = 999\n[study]")
+    study.edit("[endpoints]", "[comparison]\npermutations = 999\n[endpoints]\nsecondary = ['B_core_fibronectin_area_um2']")
     run(study.root, jobs=1)
     compare(study.root, jobs=1)
     code, kept = a_code(study), study.root.parent / "kept"

@@ -123,6 +123,11 @@ _FLAGS = [
     Flag("no_tissue", "section", "no tissue was found: all areas are 0"),
     Flag("excluded", "section", "a person left the section out: exclusions.jsonl says who, when and why"),
     Flag("edited_by_hand", "section", "a person excluded part of the section"),
+    Flag(
+        "exclusion_unsigned",
+        "section",
+        "an area was drawn to be left out, and the journal has neither reason nor name for it: sevhisto exclude --areas",
+    ),
     Flag("stain_vectors_assumed", "section", "colour deconvolution used the published vector of at least one stain, not this batch's own"),
     Flag(
         "threshold_fallback",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from sevhisto.columns import Table
+from sevhisto.compare.balance import exclusion_balance
 from sevhisto.compare.contrasts import compare as compare_groups
 from sevhisto.compare.endpoints import wide
 from sevhisto.compare.protocols import design_notes, dose_problems
@@ -18,12 +19,14 @@ from sevhisto.compare.relations import relate
 from sevhisto.compare.specifications import robustness, specification_curve
 from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.engine import default_jobs, run_tasks
+from sevhisto.evidence import EXCLUSION_BALANCE, EXCLUSIONS
 from sevhisto.io.files import write_bytes_atomic, write_json
 from sevhisto.io.key import Key, codes, unblind, unblinded
 from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
+from sevhisto.pipeline.exclusion_tables import refresh_exclusions
 from sevhisto.pipeline.opening import need_unchanged, write_under_names
 from sevhisto.pipeline.provenance import compared_facts
 from sevhisto.pipeline.robustness import LastRun, specifications
@@ -91,8 +94,18 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     write_table(results / "comparisons.csv", comparisons, COMPARISONS)
     write_table(results / "relations.csv", relations, RELATIONS)
     write_table(results / "specifications.csv", stamped(curve, stamp - {"not_unblinded"}), SPECIFICATIONS)
-    write_json(results / "key" / "compared.json", compared_facts(study, key, (unblinded(results) or {}).get("time", ""), stamp))
+    _write_beside(study, names, groups, stamp)
     return CompareSummary(results, comparisons, relations, tuple(_notes(study)), not is_open(study))
+
+
+def _write_beside(study: Study, names: Names, groups: pd.Series[str], stamp: set[str]) -> None:
+    """Write what was left out of each group, once groups are known, and what the comparison read."""
+    results, key = study.results_dir, codes(study)
+    left = refresh_exclusions(results, study, names, stamp - {"not_unblinded"})
+    if is_open(study):
+        balance = exclusion_balance(left, read_table(results / STATUS.name, STATUS), groups)
+        write_table(results / EXCLUSION_BALANCE.name, stamped(balance, stamp), EXCLUSION_BALANCE)
+    write_json(results / "key" / "compared.json", compared_facts(study, key, (unblinded(results) or {}).get("time", ""), stamp))
 
 
 def _curve(
@@ -158,6 +171,7 @@ def report(root: Path, jobs: int | None = None) -> Path:
     study = load_study(root)
     results = study.results_dir
     facts = last_facts(results)
+    stamp = tuple(sorted(stamp_of(study, frozen_now(study, facts))))
     key = codes(study)
     names = Names.of(key, is_open(study))
     animals = read_table(results / "animals.csv", ANIMALS)
@@ -166,7 +180,7 @@ def report(root: Path, jobs: int | None = None) -> Path:
     status = read_table(results / "status.csv", STATUS)
     motor = study.motor[study.motor["test"] == study.config.motor.test]
     inputs = ReportInputs(
-        study_name=study.config.study.name,
+        study_name=names.written(study.config.study.name),
         blinded=not is_open(study),
         status=status,
         animals=animals,
@@ -180,11 +194,16 @@ def report(root: Path, jobs: int | None = None) -> Path:
         profiles=read_table(results / "profiles.csv", PROFILES),
         thresholds=read_table(results / "thresholds.csv", THRESHOLDS),
         run=facts,
-        overlays=_overlays(study, results, status, jobs or default_jobs()),
-        banner_flags=sorted(stamp_of(study, frozen_now(study, facts))),
+        overlays=_overlays(study, results, status, stamp, jobs or default_jobs()),
+        banner_flags=stamp,
         notes=_notes(study),
         settings=json.dumps(facts["settings"], indent=1, ensure_ascii=False),
         primary=config.endpoints.primary,
+        excluded=_if_there(results / EXCLUSIONS.name, EXCLUSIONS),
+        balance=_if_there(results / EXCLUSION_BALANCE.name, EXCLUSION_BALANCE) if is_open(study) else None,
+        opened=str((unblinded(results) or {}).get("time", "")),
+        blind=study.config.study.blind,
+        n_listed=len(study.animals),
         motor_label=f"{study.config.motor.test} score (0 to {study.config.motor.maximum:g})",
     )
     path = results / "report.html"
@@ -204,15 +223,18 @@ class _Picture:
     contrast: dict[str, tuple[float, float]]
     zones_um: tuple[float, ...]
     roles: dict[str, str]
+    stamp: tuple[str, ...]
 
 
 def _draw(picture: _Picture) -> bytes:
+    from sevhisto.report.canvas import stamp_figures
     from sevhisto.report.overlay import overlay_image
 
-    return overlay_image(load_record(picture.record), picture.contrast, picture.zones_um, picture.roles)
+    with stamp_figures(picture.stamp):
+        return overlay_image(load_record(picture.record), picture.contrast, picture.zones_um, picture.roles)
 
 
-def _overlays(study: Study, results: Path, status: pd.DataFrame, jobs: int) -> list[tuple[str, str, bytes, str]]:
+def _overlays(study: Study, results: Path, status: pd.DataFrame, stamp: tuple[str, ...], jobs: int) -> list[tuple[str, str, bytes, str]]:
     """Return the gallery, with one contrast per panel, batch and marker."""
     from sevhisto.report.overlay import batch_contrast
 
@@ -227,7 +249,7 @@ def _overlays(study: Study, results: Path, status: pd.DataFrame, jobs: int) -> l
             place = "" if math.isnan(row["position_um"]) else f", {row['position_um']:g} µm"
             flag = str(flags.loc[(row["animal"], row["section"], row["panel"])])
             texts.append((f"{row['animal']} / {row['section']} / panel {panel}", f"{row['role']}, batch {batch}{place}", flag))
-            pictures.append(_Picture(results / "records" / row["record"], contrast, tuple(study.config.zones.edges_um), roles))
+            pictures.append(_Picture(results / "records" / row["record"], contrast, tuple(study.config.zones.edges_um), roles, stamp))
     images = [b""] * len(pictures)
     for i, image in run_tasks(_draw, pictures, jobs):
         if isinstance(image, BaseException):

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from sevhisto.io.exclusions import JOURNAL, Exclusion, active, read_journal
 from sevhisto.io.exclusions import exclude as append
 from sevhisto.io.key import Key, codes, unblinded
+from sevhisto.io.records import load_tallies
+from sevhisto.io.store import read_table
 from sevhisto.io.study import Study, load_study
+from sevhisto.schema import RECORDS
 from sevhisto.types import Problem, StudyError
 
 
 def exclude(
-    root: Path, animal: str, section: str = "", panel: str = "", *, who: str, reason: str = "", note: str = "", undo: bool = False
+    root: Path,
+    animal: str,
+    section: str = "",
+    panel: str = "",
+    *,
+    who: str,
+    reason: str = "",
+    note: str = "",
+    undo: bool = False,
+    areas: bool = False,
 ) -> Exclusion:
     """Append an exclusion, or one that takes it back, to the study's journal; the next run applies it.
 
@@ -26,6 +40,7 @@ def exclude(
     section, panel : empty for all
     who : name of the person who decides
     reason : code, one of `registry.EXCLUSION_REASONS`; not needed to `undo`
+    areas : give reason and name to the excluded areas that were drawn on the section, as the last run measured them
 
     Raises
     ------
@@ -34,13 +49,34 @@ def exclude(
     """
     study = load_study(root)
     key = codes(study)
+    drawn = _drawn_areas(study, animal, section, panel) if areas else ""
     if not study.config.study.blind or unblinded(study.results_dir) is not None:  # results show names: the journal holds codes
         section = key.sections.get((animal, section), section)
         animal = key.animals.get(animal, animal)
     elif key.hide(note) != note:
         what = "holds the name of an animal, group or file, and the study is blind"
         raise StudyError(Problem("--note", what, f"say it with codes: {key.hide(note)}"))
-    return append(study.root, _coded(study, key), (animal, section, panel), who, reason, note, undo)
+    return append(study.root, _coded(study, key), (animal, section, panel), who, reason, note, undo, drawn)
+
+
+def areas_digest(areas: Iterable[Mapping[str, Any]]) -> str:
+    """Return the hash of all areas drawn on a section, whatever their order; `areas` are those of its record."""
+    return hashlib.sha256("".join(sorted(str(a["place"]) for a in areas)).encode()).hexdigest()
+
+
+def _drawn_areas(study: Study, animal: str, section: str, panel: str) -> str:
+    """Return the hash of the areas that the last run found drawn on a section; names as its tables have them."""
+    path = study.results_dir / RECORDS.name
+    listed = read_table(path, RECORDS)
+    rows = listed[(listed["animal"] == animal) & (listed["section"] == section) & (listed["panel"].eq(panel) | (panel == ""))]
+    found = [
+        areas for name in rows["record"] if name and (areas := load_tallies(path.parent / "records" / name).meta.get("excluded_areas"))
+    ]
+    if not section or len(found) != 1:
+        what = "is drawn on more than one panel of this section" if len(found) > 1 else "was measured with an excluded area on it"
+        what = what if len(found) > 1 else f"no such section {what}"
+        raise StudyError(Problem("--areas", what, "name --section and --panel; draw the area, name it exclude, and run before"))
+    return areas_digest(found[0])
 
 
 def _coded(study: Study, key: Key) -> pd.DataFrame:
@@ -69,6 +105,13 @@ def left_out(study: Study, key: Key | None = None) -> list[Exclusion]:
 def covering(exclusions: Iterable[Exclusion], animal: str, section: str, panel: str) -> Exclusion | None:
     """Return the latest exclusion that a section falls under, or None."""
     return next((e for e in reversed(list(exclusions)) if e.covers(animal, section, panel)), None)
+
+
+def signature(exclusions: Iterable[Exclusion], place: tuple[Any, ...], areas: Iterable[Mapping[str, Any]]) -> Exclusion | None:
+    """Return the line of the journal that gives reason and name to the areas drawn on a section (animal, section, panel)."""
+    digest = areas_digest(areas)
+    here = [e for e in exclusions if e.areas == digest and (e.animal, e.section) == place[:2] and e.panel in ("", place[2])]
+    return here[-1] if here else None
 
 
 def whole_animals(exclusions: Iterable[Exclusion]) -> set[str]:

@@ -291,6 +291,7 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 along = task.longitudinal
                 record = measure_section(slide, plan, reader, task.panel, correction, task.imaging, longitudinal=along, nuclei=nuclei)
                 _describe(record, slide, sha256, task)
+                record.meta["excluded_areas"] = _excluded_areas(task.drawn, plan)
                 _find_clipped(record, slide, reader)
                 outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
             except Exception as error:
@@ -318,6 +319,20 @@ def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask)
     record.meta["labels_sha256"] = None if task.labels is None else labels_sha256(task.labels)
     channels = imaged(slide.info, task.panel, task.panel_name, task.batch_name, task.path.name)
     record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
+
+
+def _excluded_areas(path: Path | None, plan: Plan) -> list[dict[str, Any]]:
+    """Return the areas of a section that a person drew to be left out: reason code in the name, um2 of tissue, and a hash of the place."""
+    found = []
+    tissue = plan.layout.tissue
+    for outline in [] if path is None else outlines_of(read_outlines(path), "excluded"):
+        shape = (tissue.shape[0], tissue.shape[1])
+        mask = outline_mask([outline], shape, float(plan.layout.factor), (float(plan.corner[0]), float(plan.corner[1]))) & tissue
+        if mask.any():
+            digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
+            area = float(np.count_nonzero(mask)) * plan.layout.um**2
+            found.append({"reason": outline.reason, "area_um2": area, "place": digest})
+    return found
 
 
 def _find_clipped(record: SectionRecord, slide: Slide, reader: MarkerReader) -> None:

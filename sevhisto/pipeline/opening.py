@@ -7,15 +7,17 @@ from typing import Any
 
 import pandas as pd
 
+from sevhisto.evidence import PROVENANCE
 from sevhisto.io.files import write_json
 from sevhisto.io.key import Key
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study
 from sevhisto.pipeline.excluding import left_out
+from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.pipeline.provenance import decided_sha256, shown_settings
 from sevhisto.pipeline.tables import Names, decide, stamped, write_results
-from sevhisto.schema import PROVENANCE, RECORDS, STATUS
+from sevhisto.schema import RECORDS, STATUS
 from sevhisto.types import Problem, SevhistoError, StudyError
 
 
@@ -53,7 +55,10 @@ def write_under_names(study: Study, results: Path, key: Key, facts: dict[str, An
             reason = reason.replace(code, Path(name).name) if code else reason
         record = results / "records" / line["record"] if line["record"] else None
         outcomes.append(PieceOutcome(rows[line["animal"], line["section"], line["panel"]], record, reason))
-    write_results(results, decide(study, outcomes, Names.of(key, True), left_out(study, key)), stamp)
+    exclusions, names = left_out(study, key), Names.of(key, True)
+    tables = decide(study, outcomes, names, exclusions)
+    write_results(results, tables, stamp)
+    write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
     provenance = read_table(results / PROVENANCE.name, PROVENANCE)
     write_table(results / PROVENANCE.name, stamped(_named(provenance, study, rows), stamp), PROVENANCE)
     write_json(results / "run.json", _named_facts(facts, study, key))

@@ -13,14 +13,14 @@ import pandas as pd
 
 from sevhisto import __version__
 from sevhisto.config import StudyConfig, settings_hash
+from sevhisto.evidence import PROVENANCE
 from sevhisto.io.exclusions import Exclusion
 from sevhisto.io.key import Key
 from sevhisto.io.study import Study
 from sevhisto.pipeline.batches import background_tasks, correction_facts
 from sevhisto.pipeline.excluding import covering
 from sevhisto.pipeline.measuring import PieceOutcome, SlideTask, correction_key, file_sha256, labels_sha256, what_is_read
-from sevhisto.pipeline.tables import Names, Results
-from sevhisto.schema import PROVENANCE
+from sevhisto.pipeline.tables import Names, Results, Traced
 
 _PACKAGES = ("numpy", "scipy", "pandas", "scikit-image", "opencv-python-headless", "tifffile", "imagecodecs", "statsmodels")
 _COMPARED = ("endpoints", "comparison", "contrasts", "protocols")
@@ -100,7 +100,7 @@ def _missing(tables: Results) -> set[str]:
 def provenance_table(
     study: Study, names: Names, tasks: Sequence[SlideTask], tables: Results, outcomes: Sequence[PieceOutcome], exclusions: list[Exclusion]
 ) -> pd.DataFrame:
-    """Return `schema.PROVENANCE`: what each listed section rests on, in the order of the other tables."""
+    """Return `evidence.PROVENANCE`: what each listed section rests on, in the order of the other tables."""
     task_of = {piece.row: task for task in tasks for piece in task.pieces}
     outcome_of = {o.row: o for o in outcomes}
     rows = []
@@ -139,8 +139,8 @@ def _of_task(task: SlideTask | None) -> dict[str, str]:
     }
 
 
-def _of_outline(found: tuple[str, set[str]] | None) -> dict[str, str]:
-    digest, flags = found or ("", set())
+def _of_outline(traced: Traced | None) -> dict[str, str]:
+    digest, flags = ("", set()) if traced is None else traced[:2]
     by_flag = {"contour_drawn": "drawn", "contour_carried": "carried", "contour_unreviewed": "program"}
     return {"outline_sha256": digest, "outline_from": next((word for flag, word in by_flag.items() if flag in flags), "")}
 

@@ -49,7 +49,7 @@ Row = dict[str, object]
 
 
 def compare_section(task: SectionTask) -> list[Row]:
-    """Return rows of `schema.AGREEMENT`, without the section's name, for every pair of readings."""
+    """Return rows of `evidence.AGREEMENT`, without the section's name, for every pair of readings."""
     drawn = all(s.path is None or s.path.suffix.lower() in SUFFIXES for s in task.sources)
     return list(_outlines(task) if drawn else _objects(task))
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import LABELS, BatchSettings, settings_hash
 from sevhisto.engine import default_jobs, run_tasks
+from sevhisto.evidence import PROVENANCE
 from sevhisto.imaging.nuclei import segmenters
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
@@ -21,11 +22,11 @@ from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.batches import background_tasks, batch_correction
 from sevhisto.pipeline.contours import contour_notes, takes_contours, with_contours
 from sevhisto.pipeline.excluding import left_out
+from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.measuring import PieceOutcome, PieceTask, SlideTask, measure_slide, reason_of
 from sevhisto.pipeline.provenance import provenance_table, run_facts
 from sevhisto.pipeline.tables import Names, Results, decide, stamped, write_results
 from sevhisto.registry import did_you_mean
-from sevhisto.schema import PROVENANCE
 from sevhisto.types import Correction, Problem, SevhistoError, StudyError
 
 
@@ -126,6 +127,7 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     stamp = stamp_of(study, tables.frozen)
     write_results(results, tables, stamp)
     write_table(results / PROVENANCE.name, stamped(provenance_table(study, names, tasks, tables, outcomes, exclusions), stamp), PROVENANCE)
+    write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
     summary = _summary(study, tables, outcomes, time.monotonic() - started)
     counts = {"ok": summary.ok, "flagged": summary.flagged, "failed": summary.failed, "measured_now": summary.measured_now}
     facts = run_facts(study, names, tasks, tables, outcomes, notes, counts, tables.frozen, summary.seconds)
@@ -150,7 +152,7 @@ def exclusions_hash(study: Study) -> str:
     """Return the hash of what is left out, and why, as sheet and journal say now."""
     columns = ["animal", "excluded", "exclusion_reason"]
     excluded = study.animals.loc[study.animals["excluded"], columns].astype(str).to_numpy().tolist()
-    journal = [[*e.target, e.reason] for e in left_out(study)]
+    journal = [[*e.target[:3], e.reason] for e in left_out(study) if not e.areas]  # areas are part of the contours
     return settings_hash(sorted(excluded) + sorted(journal))
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,15 +21,16 @@ from sevhisto.decide.profiles import BorderPool, profile_table
 from sevhisto.decide.rows import SectionRow, SectionSummary, summarise
 from sevhisto.decide.section_table import section_table
 from sevhisto.decide.thresholds import Threshold, ThresholdKey, find_thresholds
+from sevhisto.evidence import EXCLUSIONS, ODC_SCI_EXCLUSIONS, PROVENANCE
 from sevhisto.io.exclusions import Exclusion
 from sevhisto.io.key import Key
 from sevhisto.io.records import load_tallies
 from sevhisto.io.store import read_parquet, read_table, write_frame, write_parquet, write_table
 from sevhisto.io.study import Study, image_stem
-from sevhisto.pipeline.excluding import covering, whole_animals
+from sevhisto.pipeline.excluding import covering, signature, whole_animals
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.registry import join_flags, split_flags
-from sevhisto.schema import ANIMALS, CELLS, PROFILES, PROVENANCE, RECORDS, SECTIONS, STATUS, THRESHOLDS
+from sevhisto.schema import ANIMALS, CELLS, PROFILES, RECORDS, SECTIONS, STATUS, THRESHOLDS
 from sevhisto.tallies import Tallies
 
 QUIET_FLAGS = {
@@ -86,9 +87,17 @@ class Names:
         return text
 
 
+class Traced(NamedTuple):
+    """Hash of a section's outlines, its flags, and the areas that a person drew to be left out."""
+
+    digest: str
+    flags: set[str]
+    areas: list[dict[str, Any]]
+
+
 @dataclass
 class Results:
-    """Every table of a run, in memory; `outlines` holds, by row of slides.csv, the hash of a section's outlines, and its flags."""
+    """Every table of a run, in memory; `outlines` holds what was traced on each section, by row of slides.csv."""
 
     status: pd.DataFrame
     sections: pd.DataFrame
@@ -99,7 +108,7 @@ class Results:
     thresholds: pd.DataFrame
     records: pd.DataFrame
     frozen: dict[str, str]
-    outlines: dict[int, tuple[str, set[str]]]
+    outlines: dict[int, Traced]
 
 
 def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions: list[Exclusion]) -> Results:
@@ -110,9 +119,9 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
     border = BorderPool()
     cells: list[pd.DataFrame] = []
     status: list[dict[str, Any]] = []
-    outlines: dict[int, tuple[str, set[str]]] = {}
+    outlines: dict[int, Traced] = {}
     for row, outcome, record in _rows(study, by_row, names, exclusions):
-        flags = set() if record is None else set(record.meta["flags"])
+        flags = set() if record is None else set(record.meta["flags"]) | _unsigned(study, outcome, record, exclusions)
         status.append(_status_row(study, row, outcome, flags, names))
         sure = None if record is None else record.meta.get("core_confidence")
         status[-1]["core_confidence"] = np.nan if sure is None else float(sure)
@@ -124,7 +133,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
                 border.add(row)
                 summaries.append(summarise(row, study.config))
                 cells.append(_cell_rows(row, record))
-            outlines[outcome.row] = record.contour, flags
+            outlines[outcome.row] = Traced(record.contour, flags, record.meta.get("excluded_areas", []))
             row.record = None
     thresholds = find_thresholds(summaries, study.config)
     listed = pd.DataFrame(status)
@@ -137,7 +146,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
     motor = motor_rows(study, names)
     animals = _joined(animals, motor[~motor["animal"].isin(gone)])
     frozen = {
-        "contours": settings_hash({_identity(study, number): digest for number, (digest, _) in outlines.items()}),
+        "contours": settings_hash({_identity(study, number): traced.digest for number, traced in outlines.items()}),
         "thresholds": settings_hash(sorted([*_true_batch(k, study, names), t.value] for k, t in thresholds.items() if t.value == t.value)),
     }
     return Results(
@@ -152,6 +161,12 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
         frozen,
         outlines,
     )
+
+
+def _unsigned(study: Study, outcome: PieceOutcome, record: Tallies, exclusions: list[Exclusion]) -> set[str]:
+    areas = record.meta.get("excluded_areas", [])
+    place = tuple(study.slides.loc[outcome.row, ["animal", "section", "panel"]])
+    return set() if not areas or signature(exclusions, place, areas) is not None else {"exclusion_unsigned"}
 
 
 def _true_batch(key: ThresholdKey, study: Study, names: Names) -> ThresholdKey:
@@ -194,7 +209,7 @@ def restamp(folder: Path, stamp: set[str]) -> None:
     """Put flags of the whole study onto the tables of the last run, where they do not stand yet."""
     if not stamp or all(stamp <= split_flags(f) for f in read_table(folder / STATUS.name, STATUS)["flags"]):
         return
-    for table in (SECTIONS, PROFILES, THRESHOLDS, RECORDS, PROVENANCE, ANIMALS, STATUS):
+    for table in (SECTIONS, PROFILES, THRESHOLDS, RECORDS, PROVENANCE, EXCLUSIONS, ODC_SCI_EXCLUSIONS, ANIMALS, STATUS):
         write_table(folder / table.name, stamped(read_table(folder / table.name, table), stamp), table)
     write_parquet(folder / "cells.parquet", stamped(read_parquet(folder / "cells.parquet", CELLS), stamp), CELLS)
     write_frame(folder / "animals_wide.csv", stamped(wide(read_table(folder / ANIMALS.name, ANIMALS)), stamp))

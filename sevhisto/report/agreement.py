@@ -24,8 +24,8 @@ def agreement_figure(pairs: pd.DataFrame, summary: pd.DataFrame, stamp: Collecti
 
     Parameters
     ----------
-    pairs : `schema.AGREEMENT`
-    summary : `schema.AGREEMENT_SUMMARY`
+    pairs : `evidence.AGREEMENT`
+    summary : `evidence.AGREEMENT_SUMMARY`
     stamp : flags of the whole study
     """
     lines = summary[summary["bias"].notna()].head(MAX_ROWS).to_dict("records")

@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 P = ParamSpec("P")
 
@@ -90,10 +91,11 @@ def stamp_figures(flags: Iterable[str]) -> Iterator[None]:
         _STAMP.reset(token)
 
 
-def put_stamp(figure: Figure) -> None:
-    """Write the stamp, if there is one, into the figure's lower right corner."""
+def put_stamp(figure: Figure, y: float = 0.004, colours: tuple[str, str] = (WARN, "white")) -> None:
+    """Write the stamp, if there is one, into the figure's lower right corner, or higher up; `colours` are of text and halo."""
     if _STAMP.get():
-        figure.text(0.995, 0.004, _STAMP.get(), ha="right", va="bottom", fontsize=7.5, color=WARN)
+        halo = [withStroke(linewidth=2.2, foreground=colours[1])]
+        figure.text(0.99, y, _STAMP.get(), ha="right", va="top" if y > 0.5 else "bottom", fontsize=7.5, color=colours[0], path_effects=halo)
 
 
 def to_svg(figure: Figure, ident: str, alt: str) -> str:

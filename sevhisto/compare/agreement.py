@@ -131,7 +131,7 @@ READ = ("area_um2", "count")
 
 
 def agreement_summary(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return `evidence.AGREEMENT_SUMMARY` from `evidence.AGREEMENT`: per kind, measure and pair of readings; and over all where there are more.
+    """Return `evidence.AGREEMENT_SUMMARY` of `evidence.AGREEMENT`: per kind, measure and pair of readings, and over all of more.
 
     Sections are taken as independent, as these statistics are defined; several of one animal are not, and intervals are then too narrow.
     """

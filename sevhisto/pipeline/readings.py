@@ -69,7 +69,8 @@ def _outlines(task: SectionTask) -> Iterator[Row]:
     for kind in KINDS:
         if not any(kind in found for found in masks.values()):
             continue
-        for a, b in itertools.combinations(masks, 2):
+        readers = [s.name for s in task.sources if kind == "lesion" or not s.auto]  # the program draws nothing else
+        for a, b in itertools.combinations(readers, 2):
             first, second = (_mask(masks[name], kind, record) for name in (a, b))
             missing = [f"{name}: {m}" if m else NOT_READ.format(name) for name, m in ((a, first), (b, second)) if isinstance(m, str)]
             if isinstance(first, str) or isinstance(second, str):

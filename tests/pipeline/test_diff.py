@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,18 +17,8 @@ from sevhisto.pipeline import compare, diff, exclude, run
 from sevhisto.pipeline.differing import _Kept
 from sevhisto.report.differences import NOTHING, difference_lines
 from sevhisto.types import SevhistoError
-from tests.pipeline.conftest import Study
+from tests.pipeline.conftest import Study, draw
 from tests.pipeline.test_exclusions import a_code
-
-
-def draw(study: Study, file: str, name: str = "lesion", half_px: float = 20, piece: int = 2) -> None:
-    """Draw a square on one piece of a slide."""
-    box = json.loads((study.root / "truth" / "outlines.json").read_text("utf-8"))[f"{file}#{piece}"]["box_y0_x0_y1_x1"]
-    y, x = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    ring = [[x + half_px * a, y + half_px * b] for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))]
-    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {"name": name}}
-    (study.root / "corrections").mkdir(exist_ok=True)
-    (study.root / "corrections" / f"{file}.geojson").write_text(json.dumps(feature), "utf-8")
 
 
 def brighten(study: Study, role: str) -> str:

@@ -150,7 +150,7 @@ def main() -> None:
     config, out = study.config, args.out / "many"
     out.mkdir(exist_ok=True)
     names = Names.of(codes(study), False)
-    timed("all tables, with cells and profiles", lambda: write_results(out, decide(unaware(study), outcomes, names, set())))
+    timed("all tables, with cells and profiles", lambda: write_results(out, decide(unaware(study), outcomes, names, []), set()))
     last = replace(LastRun.of(out), records=small.results_dir / "records")
     print(f"{len(last.listed)} sections, {int(last.listed['role'].eq('sample').sum())} of them of animals")
     status = last.status.assign(position_um=last.listed["position_um"], role=last.listed["role"])

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from sevhisto.columns import Table
 from sevhisto.config import Settings, StudyConfig
+from sevhisto.evidence import EVIDENCE
 from sevhisto.io.slides import EXTRAS, readers
 from sevhisto.metrics import METRIC_UNITS
 from sevhisto.registry import FLAGS
@@ -140,7 +141,7 @@ def tables_page() -> str:
     flags = "## Flags\n\nA cell may hold several, joined by `;`.\n\n" + markdown_table(
         ["flag", "says something", "meaning"], [[f"`{f.name}`", LEVELS[f.level], f.meaning] for f in FLAGS.values()]
     )
-    return "\n\n".join([intro, *(table_section(t) for t in TABLES), metrics, flags]) + "\n"
+    return "\n\n".join([intro, *(table_section(t) for t in (*TABLES, *EVIDENCE)), metrics, flags]) + "\n"
 
 
 # ---------------------------------------------------------------- formats

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from sevhisto import __version__
+from sevhisto.commands.agreement import agreement
+from sevhisto.commands.diff import diff
 from sevhisto.registry import EXCLUSION_REASONS
 from sevhisto.types import SevhistoError
 
@@ -254,14 +256,19 @@ def exclude(
     panel: Annotated[str, typer.Option("--panel", metavar="NAME", help="One panel of it.")] = "",
     reason: Annotated[str, typer.Option("--reason", metavar="CODE", help=f"One of {', '.join(EXCLUSION_REASONS)}.")] = "",
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="In your own words.")] = "",
+    areas: Annotated[bool, typer.Option("--areas", help="Not the section: give reason and name to the areas drawn on it.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take an exclusion of the same back. Both stay in the journal.")] = False,
 ) -> None:
-    """Leave out an animal, a panel of it or a section. exclusions.jsonl keeps who did, when and why; nothing is measured again."""
+    """Leave out an animal, a panel, a section or drawn areas. exclusions.jsonl keeps who did, when and why; nothing is measured again."""
     from sevhisto.pipeline import exclude as leave_out
 
-    entry = leave_out(study, animal, section, panel, who=who, reason=reason, note=note, undo=undo)
+    entry = leave_out(study, animal, section, panel, who=who, reason=reason, note=note, undo=undo, areas=areas)
     say(f"{entry}: {'taken in again' if undo else f'left out ({entry.reason})'} by {entry.who}, {entry.when}.")
     say(f"Next: sevhisto run {study}   (no slide is read twice)")
+
+
+app.command()(agreement)
+app.command()(diff)
 
 
 @app.command()

@@ -23,6 +23,10 @@ class Column:
     required: bool = True
 
 
+STAMP = Column("stamp", TEXT, "flags of the whole study, in tables without a column `flags`; only where there are some", required=False)
+"""A column that every table may carry."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table's name, what one row is, and its columns; `open_ended` allows further columns (one per marker)."""
@@ -43,8 +47,8 @@ class Table:
         problems = self.problems(frame)
         if problems:
             raise SevhistoError(problems)
-        present = [c for c in self.columns if c.name in frame.columns]
-        extra = [c for c in frame.columns if c not in self.names]
+        present = [c for c in (*self.columns, STAMP) if c.name in frame.columns]
+        extra = [c for c in frame.columns if c not in (*self.names, STAMP.name)]
         out = frame[[c.name for c in present] + extra].copy()
         for c in present:
             if c.kind == TEXT:
@@ -61,7 +65,7 @@ class Table:
         missing = [c.name for c in self.columns if c.required and c.name not in frame.columns]
         if missing:
             found.append(Problem(self.name, f"missing columns: {', '.join(missing)}", f"one row is one {self.row}"))
-        extra = [str(c) for c in frame.columns if c not in self.names]
+        extra = [str(c) for c in frame.columns if c not in (*self.names, STAMP.name)]
         if extra and not self.open_ended:
             found.append(Problem(self.name, f"columns that do not belong here: {', '.join(extra)}", f"one row is one {self.row}"))
         if self.key and not missing:

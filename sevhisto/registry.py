@@ -123,6 +123,11 @@ _FLAGS = [
     Flag("no_tissue", "section", "no tissue was found: all areas are 0"),
     Flag("excluded", "section", "a person left the section out: exclusions.jsonl says who, when and why"),
     Flag("edited_by_hand", "section", "a person excluded part of the section"),
+    Flag(
+        "exclusion_unsigned",
+        "section",
+        "an area was drawn to be left out, and the journal has neither reason nor name for it: sevhisto exclude --areas",
+    ),
     Flag("stain_vectors_assumed", "section", "colour deconvolution used the published vector of at least one stain, not this batch's own"),
     Flag(
         "threshold_fallback",
@@ -175,6 +180,8 @@ _FLAGS = [
 FAULT_FLAGS = ("missing_data", "torn", "cavity_open", "folded", "bubble", "out_of_focus", "seams", "clipped", "saturated")
 """Flags for which a person should look at the section; the batch adds exposure_differs and unstained."""
 FLAGS: dict[str, Flag] = {f.name: f for f in _FLAGS}
+STAMPS = ("unblinded_study", "changed_after_unblinding")
+"""Flags of the whole study, which stand on everything that is written."""
 
 EXCLUSION_REASONS: dict[str, str] = {
     "died": "the animal died, or was put down, before the end",

@@ -92,7 +92,7 @@ class Tallies:
     Attributes
     ----------
     meta, markers, cells, cell_spots : as in the record
-    contour : sha256 of the maps of core and masked area
+    contour : sha256 of the maps of core and masked area, and of the area of drawn white matter
     sums : by kind: ``counts`` and ``signal`` hold all markers; ``cavity``, ``masked``; of a pair or marker ``joint``, ``near vessel``,
         ``positive`` (intensity above zero, by coarse bin), ``fibres``, ``puncta``, ``autofluorescent``
     """
@@ -142,4 +142,7 @@ def _contour(record: SectionRecord) -> str:
     for name in ("core", "masked"):
         if name in record.masks:
             digest.update(np.ascontiguousarray(record.masks[name]).tobytes())
+    white = record.meta.get("white_matter_um2")  # its map is not kept; without any the hash is that of the two maps
+    if white is not None:
+        digest.update(repr(float(white)).encode())
     return digest.hexdigest()

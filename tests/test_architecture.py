@@ -14,10 +14,10 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 PLUGIN = "sevhisto_napari"
 
-VOCABULARY = ("types", "columns", "schema", "metrics", "config", "registry", "tallies")
+VOCABULARY = ("types", "columns", "schema", "evidence", "metrics", "config", "registry", "tallies")
 SIBLINGS = ("io", "imaging", "decide", "compare", "report", "export", "phantom")
 PATH = ("pipeline", "engine")  # where the siblings meet
-LAYERS = (VOCABULARY, SIBLINGS, PATH, (PLUGIN,), ("cli", "__main__"))  # cli may open the plugin
+LAYERS = (VOCABULARY, SIBLINGS, PATH, (PLUGIN,), ("commands",), ("cli", "__main__"))  # cli may open the plugin
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 
 VOCABULARY_LIBRARIES = {"numpy", "pandas", "pydantic", *sys.stdlib_module_names}
@@ -42,7 +42,7 @@ HOMES: dict[str, set[str]] = {
     "jinja2": {"report"},
     "dask": {"engine"},
     "distributed": {"engine"},
-    "typer": {"cli"},
+    "typer": {"cli", "commands"},
     "napari": {PLUGIN},
     "qtpy": {PLUGIN},
     "magicgui": {PLUGIN},

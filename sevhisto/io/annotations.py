@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from sevhisto.registry import did_you_mean
+from sevhisto.registry import EXCLUSION_REASONS, did_you_mean
 from sevhisto.types import BoolArray, DoubleArray, IntArray, Problem, SevhistoError
 
 LESION_NAMES = ("lesion", "lesion core", "core")
 WHITE_MATTER_NAMES = ("white matter", "spared white matter", "white_matter")
 EXCLUDED_NAMES = ("exclude", "excluded", "artefact", "artifact")
-"""Names that count, in any case; those that start with "ignore" (QuPath's own class) are excluded areas too."""
+"""Names that count, in any case; those that start with "ignore" (QuPath's own class) are excluded areas too. A reason code can follow an
+excluded area's name: ``exclude: tissue_damaged``."""
 SUFFIXES = (".geojson", ".json", ".roi", ".zip")
 MAX_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS = 100_000_000, 4_000_000, 2000
 
@@ -44,6 +45,11 @@ class Outline:
         """``lesion``, ``white_matter``, ``excluded``, or empty for a name that means nothing here."""
         return kind_of(self.name)
 
+    @property
+    def reason(self) -> str:
+        """The reason code that stands in the name of an excluded area; empty where none does."""
+        return _reason_in(self.name)
+
 
 def kind_of(name: str) -> str:
     """Return what an outline of this name is: ``lesion``, ``white_matter``, ``excluded`` or empty."""
@@ -52,7 +58,14 @@ def kind_of(name: str) -> str:
         return "lesion"
     if plain in WHITE_MATTER_NAMES:
         return "white_matter"
-    return "excluded" if plain in EXCLUDED_NAMES or plain.startswith("ignore") else ""
+    named = plain in EXCLUDED_NAMES or plain.startswith("ignore") or bool(_reason_in(name))
+    return "excluded" if named else ""
+
+
+def _reason_in(name: str) -> str:
+    head, _, tail = name.casefold().partition(":")
+    code = "_".join(tail.split())
+    return code if head.strip() in (*EXCLUDED_NAMES, "ignore") and code in EXCLUSION_REASONS else ""
 
 
 def outlines_of(outlines: Sequence[Outline], kind: str) -> list[Outline]:
@@ -66,8 +79,15 @@ def name_problems(outlines: Sequence[Outline], where: str) -> list[Problem]:
     found = []
     for number, outline in enumerate(outlines, 1):
         if not outline.kind:
+            head, colon, tail = outline.name.casefold().partition(":")
             what = f"is named {outline.name!r}, which says neither lesion nor white matter nor excluded" if outline.name else "has no name"
-            found.append(Problem(f"{where}, outline {number}", what, did_you_mean(outline.name.casefold(), known)))
+            remedy = did_you_mean(outline.name.casefold(), known)
+            if colon and head.strip() in EXCLUDED_NAMES:
+                what, remedy = (
+                    f"is named {outline.name!r}, and {tail.strip()!r} is no reason code",
+                    did_you_mean(tail.strip(), list(EXCLUSION_REASONS)),
+                )
+            found.append(Problem(f"{where}, outline {number}", what, remedy))
     return found
 
 

@@ -31,6 +31,7 @@ class Exclusion:
     who, when : name, and time in UTC
     note : free text
     undo : this takes an earlier exclusion of the same back
+    areas : hash of the areas drawn on the section that this gives a reason and a name to; empty where all of it is left out
     """
 
     animal: str
@@ -41,18 +42,20 @@ class Exclusion:
     when: str
     note: str = ""
     undo: bool = False
+    areas: str = ""
 
     @property
-    def target(self) -> tuple[str, str, str]:
-        """What is left out."""
-        return self.animal, self.section, self.panel
+    def target(self) -> tuple[str, str, str, bool]:
+        """What is left out; last, whether only areas of it."""
+        return self.animal, self.section, self.panel, bool(self.areas)
 
     def covers(self, animal: str, section: str, panel: str) -> bool:
         """Return whether this section belongs to what is left out."""
-        return self.animal == animal and self.section in ("", section) and self.panel in ("", panel)
+        return not self.areas and self.animal == animal and self.section in ("", section) and self.panel in ("", panel)
 
     def __str__(self) -> str:
-        named = (f"animal {self.animal}", self.section and f"section {self.section}", self.panel and f"panel {self.panel}")
+        areas = "areas drawn on it" if self.areas else ""
+        named = (f"animal {self.animal}", self.section and f"section {self.section}", self.panel and f"panel {self.panel}", areas)
         return ", ".join(n for n in named if n)
 
 
@@ -66,7 +69,7 @@ def read_journal(root: Path) -> list[Exclusion]:
 
 def active(journal: Iterable[Exclusion]) -> list[Exclusion]:
     """Return the exclusions that hold now, in the order in which they were made."""
-    found: dict[tuple[str, str, str], Exclusion] = {}
+    found: dict[tuple[str, str, str, bool], Exclusion] = {}
     for entry in journal:
         found.pop(entry.target, None)
         if not entry.undo:
@@ -82,6 +85,7 @@ def exclude(
     reason: str = "",
     note: str = "",
     undo: bool = False,
+    areas: str = "",
 ) -> Exclusion:
     """Append one exclusion, or one that takes it back, to the journal of a study, and return it.
 
@@ -90,6 +94,7 @@ def exclude(
     slides : every listed section: animal (code), section, panel
     target : animal (code), section and panel; the last two may be empty
     reason : needed unless `undo`
+    areas : hash of drawn areas that get reason and name, instead of leaving out all of the target
 
     Raises
     ------
@@ -98,23 +103,28 @@ def exclude(
     """
     journal = _sealed(root)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = Exclusion(*target, reason, who.strip(), now, note.strip(), undo)
+    entry = Exclusion(*target, reason, who.strip(), now, note.strip(), undo, areas)
     problems = _unknown(entry, slides) + _unreasoned(entry)
     held = {e.target for e in active(e for e, _ in journal)}
-    if undo and target not in held:
+    if undo and entry.target not in held:
         others = [str(e) for e in active(e for e, _ in journal)]
         problems.append(Problem(str(entry), "is not left out: there is nothing to undo", f"left out now: {'; '.join(others) or 'nothing'}"))
-    if not undo and target in held:
+    if not undo and entry.target in held and areas in ("", *(e.areas for e in active(e for e, _ in journal))):
         problems.append(Problem(str(entry), "is left out already", "to give another reason, --undo it first: both stay in the journal"))
     if problems:
         raise StudyError(problems)
     previous = journal[-1][1] if journal else _START
-    _append(root / JOURNAL, json.dumps({**asdict(entry), "seal": _seal(previous, entry)}, ensure_ascii=False))
+    _append(root / JOURNAL, json.dumps({**_line(entry), "seal": _seal(previous, entry)}, ensure_ascii=False))
     return entry
 
 
+def _line(entry: Exclusion) -> dict[str, object]:
+    facts = asdict(entry)
+    return facts if entry.areas else {k: v for k, v in facts.items() if k != "areas"}
+
+
 def _seal(previous: str, entry: Exclusion) -> str:
-    return hashlib.sha256(json.dumps([previous, asdict(entry)], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([previous, _line(entry)], sort_keys=True).encode()).hexdigest()
 
 
 def _sealed(root: Path) -> list[tuple[Exclusion, str]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -17,14 +18,16 @@ from sevhisto.columns import Column, Table
 from sevhisto.io.files import write_json
 from sevhisto.io.sheets import read_sheet
 from sevhisto.io.store import write_frame
-from sevhisto.io.study import Study
+from sevhisto.io.study import Study, image_stem
 from sevhisto.types import Problem, SevhistoError
 
+T = TypeVar("T", str, tuple[str, str])
+_SEPARATOR = " / "
 KEY = Table(
     "key.csv",
     "animal, group or file",
     (
-        Column("kind", "text", "animal, group or file"),
+        Column("kind", "text", "animal, group, file; section (after its animal) or batch, where it holds a name"),
         Column("name", "text", "true name"),
         Column("code", "text", "what is shown until unblinding"),
     ),
@@ -32,19 +35,55 @@ KEY = Table(
 )
 COLUMN_KINDS = {"animal": "animal", "protocol": "group", "group": "group", "file": "file"}
 """Columns that hold names, and the kind of their codes."""
+TELLS_FROM, STEM_TELLS_FROM = 3, 5
+"""Letters and digits from which a name (of an animal or group), or a file's name without ending, is looked for inside other ids."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """True name to code, for each kind."""
+    """True name to code, for each kind.
+
+    Attributes
+    ----------
+    animals, groups, files : every name
+    sections : (animal, section) to what is shown, of those section ids that hold a name
+    batches : the same of stain batches
+    """
 
     animals: dict[str, str]
     groups: dict[str, str]
     files: dict[str, str]
+    sections: dict[tuple[str, str], str] = field(default_factory=dict)
+    batches: dict[str, str] = field(default_factory=dict)
 
     def of(self, kind: str) -> dict[str, str]:
         """Return name to code of one kind: ``animal``, ``group`` or ``file``."""
         return {"animal": self.animals, "group": self.groups, "file": self.files}[kind]
+
+    def shown(self, animal: str, section: str) -> tuple[str, str]:
+        """Return the codes of an animal and of a section of it."""
+        return self.animals[animal], self.sections.get((animal, section), section)
+
+    def hide(self, text: str, animal: str = "") -> str:
+        """Return what a person wrote (an id, a note, the study's name) with codes for the names in it, in any case.
+
+        Names shorter than TELLS_FROM, or without a letter, are too common to be sought, but that of the `animal` that the text belongs to.
+        """
+        names = {n: c for kind in (self.animals, self.groups) for n, c in kind.items() if _tells(n, TELLS_FROM)}
+        for file, code in self.files.items():
+            stem = image_stem(file)
+            names |= {n: code for n in (file, stem, Path(file).name, Path(stem).name) if _tells(n, STEM_TELLS_FROM)}
+        if names:
+            codes = {n.casefold(): c for n, c in names.items()}
+            longest = "|".join(re.escape(n) for n in sorted(names, key=lambda n: (-len(n), n)))
+            text = re.sub(longest, lambda found: codes.get(found[0].casefold(), "*"), text, flags=re.IGNORECASE)
+        if animal and text != animal:
+            text = re.sub(rf"(?<![^\W_]){re.escape(animal)}(?![^\W_])", self.animals[animal], text)
+        return text
+
+
+def _tells(name: str, at_least: int) -> bool:
+    return len(name) >= at_least and any(c.isalpha() for c in name)
 
 
 def codes(study: Study) -> Key:
@@ -57,11 +96,25 @@ def codes(study: Study) -> Key:
     animals = {*study.animals["animal"], *study.slides["animal"]} - {""}
     groups = ({*study.animals["protocol"]} if "protocol" in study.animals else set()) | {*study.config.protocols}
     ordered = sorted(groups - {""}, key=lambda name: _hash(seed, "group", name))
-    return Key(
+    key = Key(
         {"": "", **_coded("A-", seed, "animal", animals)},
         {"": "", **{name: _letters(i) for i, name in enumerate(ordered)}},
         {"": "", **_coded("S-", seed, "file", {*study.slides["file"]} - {""})},
     )
+    sections = {pair: key.hide(pair[1], pair[0]) for pair in zip(study.slides["animal"], study.slides["section"], strict=True)}
+    batches = {batch: key.hide(batch) for batch in (*study.slides["batch"], *study.config.batches)}
+    return replace(key, sections=_apart(sections, "P-", seed), batches=_apart(batches, "B-", seed))
+
+
+def _apart(shown: Mapping[T, str], prefix: str, seed: str) -> dict[T, str]:
+    """Return those that differ from their names; where two would be shown alike, each gets a code of its own."""
+    owners: dict[tuple[str, str], set[T]] = {}
+    for name, text in shown.items():
+        owners.setdefault((name[0] if isinstance(name, tuple) else "", text), set()).add(name)
+    twice = {name: json.dumps(name) for names in owners.values() if len(names) > 1 for name in names}
+    coded = _coded(prefix, seed, "id", twice.values())
+    found = {name: coded[twice[name]] if name in twice else text for name, text in shown.items()}
+    return {name: text for name, text in found.items() if text != (name[1] if isinstance(name, tuple) else name)}
 
 
 def _hash(seed: str, kind: str, name: str) -> str:
@@ -113,6 +166,8 @@ def _mapped(frame: pd.DataFrame, maps: dict[str, dict[str, str]], what: str) -> 
 def write_key(results_dir: Path, key: Key) -> Path:
     """Write results/key/key.csv, and return its path."""
     rows = [(kind, name, code) for kind in ("animal", "group", "file") for name, code in key.of(kind).items() if name]
+    rows += [("section", _SEPARATOR.join(pair), code) for pair, code in sorted(key.sections.items())]
+    rows += [("batch", name, code) for name, code in sorted(key.batches.items())]
     path = results_dir / "key" / "key.csv"
     write_frame(path, pd.DataFrame(rows, columns=KEY.names))
     return path
@@ -124,13 +179,14 @@ def read_key(results_dir: Path) -> Key:
     frame, problems = read_sheet(path, KEY)
     if problems:
         raise SevhistoError(problems)
-    maps: dict[str, dict[str, str]] = {"animal": {"": ""}, "group": {"": ""}, "file": {"": ""}}
+    maps: dict[str, dict[str, str]] = {"animal": {"": ""}, "group": {"": ""}, "file": {"": ""}, "section": {}, "batch": {}}
     for row, kind, name, code in frame[KEY.names].itertuples():
         if kind not in maps:
             what = f"unknown kind {kind!r}"
             raise SevhistoError(Problem(f"{path.name}, row {row}", what, "run the study again: it writes the key anew"))
         maps[kind][name] = code
-    return Key(maps["animal"], maps["group"], maps["file"])
+    sections = {(name.partition(_SEPARATOR)[0], name.partition(_SEPARATOR)[2]): code for name, code in maps["section"].items()}
+    return Key(maps["animal"], maps["group"], maps["file"], sections, maps["batch"])
 
 
 def unblind(results_dir: Path, frozen: dict[str, Any]) -> None:

@@ -78,13 +78,13 @@ class Study:
         if not self.config.labelled(panel):
             return None
         folder = self.root / self.config.study.labels_dir
-        found = [path for path in _paths_for(folder, file, scene, label_images.SUFFIXES) if path.is_file()]
+        found = [path for path in paths_for(folder, file, scene, label_images.SUFFIXES) if path.is_file()]
         names = " and ".join(p.name for p in found)
         if len(found) > 1:
             raise StudyError(Problem(f"{folder.name}/", f"{names} are both for {file}", "keep one of them"))
         others = {(f, s) for f, s in zip(self.slides["file"], self.slides["scene"], strict=True) if f and (f, s) != (file, scene)}
         for other, number in sorted(others):
-            if found and found[0] in _paths_for(folder, other, int(number), label_images.SUFFIXES):
+            if found and found[0] in paths_for(folder, other, int(number), label_images.SUFFIXES):
                 what = f"{names} could be for {file} or {other}"
                 raise StudyError(Problem(f"{folder.name}/", what, "name it after the whole file name, ending included: <image file>.tif"))
         return found[0] if found else None
@@ -107,10 +107,11 @@ def image_stem(file: str) -> str:
 
 
 def _correction_paths(root: Path, file: str, scene: int) -> Iterator[Path]:
-    return _paths_for(root / "corrections", file, scene, SUFFIXES)
+    return paths_for(root / "corrections", file, scene, SUFFIXES)
 
 
-def _paths_for(folder: Path, file: str, scene: int, suffixes: tuple[str, ...]) -> Iterator[Path]:
+def paths_for(folder: Path, file: str, scene: int, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Yield where something that belongs to a scene of an image can lie in a folder: by the image's name, with and without its ending."""
     tail = "" if scene == 1 else f"_scene{scene}"
     file = file.replace("*", "all")  # a set of one file per channel
     for base in dict.fromkeys((file, image_stem(file))):

@@ -4,16 +4,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sevhisto.pipeline.agreeing import AgreementSummary, agreement
     from sevhisto.pipeline.answering import CompareSummary, compare, report
     from sevhisto.pipeline.demonstrating import DemoSummary, demo
+    from sevhisto.pipeline.differing import diff
     from sevhisto.pipeline.excluding import exclude
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
 
-__all__ = ["CompareSummary", "DemoSummary", "Progress", "RunSummary", "check", "compare", "demo", "exclude", "quiet", "report", "run"]
+__all__ = [
+    "AgreementSummary",
+    "CompareSummary",
+    "DemoSummary",
+    "Progress",
+    "RunSummary",
+    "agreement",
+    "check",
+    "compare",
+    "demo",
+    "diff",
+    "exclude",
+    "quiet",
+    "report",
+    "run",
+]
 
 _HOMES = {
+    **dict.fromkeys(("AgreementSummary", "agreement"), "agreeing"),
     **dict.fromkeys(("CompareSummary", "compare", "report"), "answering"),
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
+    "diff": "differing",
     "exclude": "excluding",
 }
 

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from sevhisto.columns import Table
+from sevhisto.compare.balance import exclusion_balance
 from sevhisto.compare.contrasts import compare as compare_groups
 from sevhisto.compare.endpoints import wide
 from sevhisto.compare.protocols import design_notes, dose_problems
 from sevhisto.compare.relations import relate
 from sevhisto.compare.specifications import robustness, specification_curve
-from sevhisto.config import StudyConfig
+from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.engine import default_jobs, run_tasks
+from sevhisto.evidence import EXCLUSION_BALANCE, EXCLUSIONS
 from sevhisto.io.files import write_bytes_atomic, write_json
 from sevhisto.io.key import Key, codes, unblind, unblinded
 from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
-from sevhisto.pipeline.measuring import PieceOutcome
+from sevhisto.pipeline.exclusion_tables import refresh_exclusions
+from sevhisto.pipeline.opening import need_unchanged, write_under_names
+from sevhisto.pipeline.provenance import compared_facts
 from sevhisto.pipeline.robustness import LastRun, specifications
-from sevhisto.pipeline.running import Progress, exclusions_hash, is_open, quiet, stamp_of, unaware
-from sevhisto.pipeline.tables import Names, decide, motor_rows, write_results
-from sevhisto.registry import join_flags, split_flags
+from sevhisto.pipeline.running import Progress, frozen_now, is_open, last_facts, quiet, stamp_of, unaware
+from sevhisto.pipeline.tables import Names, motor_rows, restamp, stamped
+from sevhisto.registry import split_flags
 from sevhisto.schema import ANIMALS, COMPARISONS, PROFILES, RECORDS, RELATIONS, SECTIONS, SPECIFICATIONS, STATUS, THRESHOLDS
-from sevhisto.types import Problem, SectionRecord, SevhistoError, StudyError
+from sevhisto.types import Problem, SectionRecord, StudyError
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,22 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     """
     study = load_study(root)
     results = study.results_dir
-    frozen = _frozen_now(study, _run_facts(results))
+    facts = last_facts(results)
+    frozen = frozen_now(study, facts)
     _need_protocols(study)  # before the key is opened: that cannot be taken back
     key = codes(study)
-    if open_key and study.config.study.blind and unblinded(results) is None:
+    if open_key and not is_open(study):
+        need_unchanged(unaware(study), facts)
+        need_applied(study, read_table(results / "status.csv", STATUS), key.shown)
         unblind(results, frozen)
     if is_open(study):
-        _write_under_names(study, results, key, frozen)
+        write_under_names(unaware(study), results, key, facts, stamp_of(study, frozen))
+        restamp(results, stamp_of(study, frozen))
     names = Names.of(key, is_open(study))
     groups, config, people = _groups(study, key, names)
     animals = read_table(results / "animals.csv", ANIMALS)
     stamp = stamp_of(study, frozen) | (set() if is_open(study) else {"not_unblinded"})
-    need_applied(study, read_table(results / "status.csv", STATUS), names.animals)
+    need_applied(study, read_table(results / "status.csv", STATUS), names.shown)
     gone = {names.animals[a] for a in whole_animals(left_out(study))}
     excluded = sorted({*people.index[people["excluded"]], *gone})
     batches = read_table(results / "records.csv", RECORDS)[["animal", "batch", "panel"]].drop_duplicates()
@@ -82,12 +90,22 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     curve = _curve(results, comparisons, groups, config, excluded, motor, jobs or default_jobs(), progress)
     words = robustness(curve)
     comparisons["robustness"] = [words.get(key, "") for key in zip(comparisons["endpoint"], comparisons["contrast"], strict=True)]
-    for frame in (comparisons, relations):
-        frame["flags"] = [join_flags(split_flags(f) | stamp) for f in frame["flags"]]
+    comparisons, relations = stamped(comparisons, stamp), stamped(relations, stamp)
     write_table(results / "comparisons.csv", comparisons, COMPARISONS)
     write_table(results / "relations.csv", relations, RELATIONS)
-    write_table(results / "specifications.csv", curve, SPECIFICATIONS)
+    write_table(results / "specifications.csv", stamped(curve, stamp - {"not_unblinded"}), SPECIFICATIONS)
+    _write_beside(study, names, groups, stamp)
     return CompareSummary(results, comparisons, relations, tuple(_notes(study)), not is_open(study))
+
+
+def _write_beside(study: Study, names: Names, groups: pd.Series[str], stamp: set[str]) -> None:
+    """Write what was left out of each group, once groups are known, and what the comparison read."""
+    results, key = study.results_dir, codes(study)
+    left = refresh_exclusions(results, study, names, stamp - {"not_unblinded"})
+    if is_open(study):
+        balance = exclusion_balance(left, read_table(results / STATUS.name, STATUS), groups)
+        write_table(results / EXCLUSION_BALANCE.name, stamped(balance, stamp), EXCLUSION_BALANCE)
+    write_json(results / "key" / "compared.json", compared_facts(study, key, (unblinded(results) or {}).get("time", ""), stamp))
 
 
 def _curve(
@@ -108,51 +126,11 @@ def _curve(
     return curve[pd.MultiIndex.from_frame(curve[["endpoint", "contrast"]]).isin(pairs)].reset_index(drop=True)
 
 
-def _run_facts(results: Path) -> dict[str, Any]:
-    path = results / "run.json"
-    if not path.is_file():
-        raise SevhistoError(Problem(str(results), "holds no finished run", "run `sevhisto run` on the study first"))
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise SevhistoError(Problem(str(path), f"is damaged ({error})", "run `sevhisto run` again; it reads no slide twice")) from error
-    return facts
-
-
-def _frozen_now(study: Study, facts: dict[str, Any]) -> dict[str, str]:
-    """Return what must not change after unblinding: contours and thresholds of the last run, exclusions as the sheet has them now."""
-    return {**facts["frozen"], "exclusions": exclusions_hash(study)}
-
-
 def _need_protocols(study: Study) -> None:
     if not study.config.protocols:
         raise StudyError(
             Problem("study.toml: protocols", "none are declared: there is nothing to compare", "add a [protocols.NAME] per group")
         )
-
-
-def _write_under_names(study: Study, results: Path, key: Key, frozen: dict[str, str]) -> None:
-    """Make the tables again from the records, as `run` would for an open study; nothing if they carry names already."""
-    listed = read_table(results / "records.csv", RECORDS)
-    animals = {code: name for name, code in key.animals.items()}
-    if not set(listed["animal"]) <= set(animals):
-        return
-    files = {code: name for name, code in key.files.items()}
-    status = read_table(results / "status.csv", STATUS)
-    rows = {(r["animal"], r["section"], r["panel"]): int(str(i)) for i, r in study.slides.iterrows()}
-    outcomes = []
-    for line, told in zip(listed.to_dict("records"), status.to_dict("records"), strict=True):
-        row = rows.get((animals[line["animal"]], line["section"], line["panel"]))
-        if row is None:
-            raise SevhistoError(Problem("slides.csv", "lists other sections than the last run", "run `sevhisto run` again"))
-        reason = told["reason"]
-        for code, name in files.items():
-            reason = reason.replace(code, Path(name).name) if code else reason
-        outcomes.append(PieceOutcome(row, results / "records" / line["record"] if line["record"] else None, reason))
-    write_results(results, decide(unaware(study), outcomes, Names.of(key, True), stamp_of(study, frozen)))
-    facts = _run_facts(results)
-    facts["inputs_sha256"] = {files.get(name, name): value for name, value in facts["inputs_sha256"].items()}
-    write_json(results / "run.json", facts)
 
 
 def _groups(study: Study, key: Key, names: Names) -> tuple[pd.Series[str], StudyConfig, pd.DataFrame]:
@@ -164,22 +142,25 @@ def _groups(study: Study, key: Key, names: Names) -> tuple[pd.Series[str], Study
         people = people.iloc[sorted(range(len(people)), key=lambda i: (order[people["protocol"].iloc[i]], people.index[i]))]
         return people["protocol"].rename_axis("animal"), study.config, people
     groups = people["protocol"].map(key.groups).rename_axis("animal").sort_values(kind="stable")
-    return groups, _coded_config(study.config, key), people
+    return groups, _coded_config(study.config, key, set(people["protocol"])), people
 
 
-def _coded_config(config: StudyConfig, key: Key) -> StudyConfig:
-    """Return the settings with protocols and contrasts under group codes, so that no output can tell a group."""
+def _coded_config(config: StudyConfig, key: Key, present: set[str]) -> StudyConfig:
+    """Return the settings with protocols under group codes, and every pair of groups that have animals as a contrast.
+
+    The planned contrasts would tell the groups by their pattern (all but one against one: the vehicle), and so would those that follow from
+    doses and durations.
+    """
     protocols = {key.groups[name]: p for name, p in config.protocols.items()}
-    contrasts = []
-    for c in config.contrasts:
-        a, b = sorted(key.groups[n] for n in c.a), sorted(key.groups[n] for n in c.b)
-        contrasts.append(c.model_copy(update={"name": f"{'+'.join(a)} - {'+'.join(b)}", "a": a, "b": b}))
-    return config.model_copy(update={"protocols": dict(sorted(protocols.items())), "contrasts": contrasts})
+    pairs = [
+        ContrastSettings(name=f"{a} - {b}", a=[a], b=[b]) for a, b in itertools.combinations(sorted(key.groups[n] for n in present), 2)
+    ]
+    return config.model_copy(update={"protocols": dict(sorted(protocols.items())), "contrasts": pairs})
 
 
 def _notes(study: Study) -> list[str]:
     if not is_open(study):
-        return []
+        return ["While groups are codes every pair of them is compared: which contrasts are planned would tell what the codes stand for."]
     return [*design_notes(study.config), *(f"{p.what}." for p in dose_problems(study.config))]
 
 
@@ -189,7 +170,8 @@ def report(root: Path, jobs: int | None = None) -> Path:
 
     study = load_study(root)
     results = study.results_dir
-    facts = _run_facts(results)
+    facts = last_facts(results)
+    stamp = tuple(sorted(stamp_of(study, frozen_now(study, facts))))
     key = codes(study)
     names = Names.of(key, is_open(study))
     animals = read_table(results / "animals.csv", ANIMALS)
@@ -198,7 +180,7 @@ def report(root: Path, jobs: int | None = None) -> Path:
     status = read_table(results / "status.csv", STATUS)
     motor = study.motor[study.motor["test"] == study.config.motor.test]
     inputs = ReportInputs(
-        study_name=study.config.study.name,
+        study_name=names.written(study.config.study.name),
         blinded=not is_open(study),
         status=status,
         animals=animals,
@@ -212,11 +194,16 @@ def report(root: Path, jobs: int | None = None) -> Path:
         profiles=read_table(results / "profiles.csv", PROFILES),
         thresholds=read_table(results / "thresholds.csv", THRESHOLDS),
         run=facts,
-        overlays=_overlays(study, results, status, jobs or default_jobs()),
-        banner_flags=sorted(stamp_of(study, _frozen_now(study, facts))),
+        overlays=_overlays(study, results, status, stamp, jobs or default_jobs()),
+        banner_flags=stamp,
         notes=_notes(study),
         settings=json.dumps(facts["settings"], indent=1, ensure_ascii=False),
         primary=config.endpoints.primary,
+        excluded=_if_there(results / EXCLUSIONS.name, EXCLUSIONS),
+        balance=_if_there(results / EXCLUSION_BALANCE.name, EXCLUSION_BALANCE) if is_open(study) else None,
+        opened=str((unblinded(results) or {}).get("time", "")),
+        blind=study.config.study.blind,
+        n_listed=len(study.animals),
         motor_label=f"{study.config.motor.test} score (0 to {study.config.motor.maximum:g})",
     )
     path = results / "report.html"
@@ -236,15 +223,18 @@ class _Picture:
     contrast: dict[str, tuple[float, float]]
     zones_um: tuple[float, ...]
     roles: dict[str, str]
+    stamp: tuple[str, ...]
 
 
 def _draw(picture: _Picture) -> bytes:
+    from sevhisto.report.canvas import stamp_figures
     from sevhisto.report.overlay import overlay_image
 
-    return overlay_image(load_record(picture.record), picture.contrast, picture.zones_um, picture.roles)
+    with stamp_figures(picture.stamp):
+        return overlay_image(load_record(picture.record), picture.contrast, picture.zones_um, picture.roles)
 
 
-def _overlays(study: Study, results: Path, status: pd.DataFrame, jobs: int) -> list[tuple[str, str, bytes, str]]:
+def _overlays(study: Study, results: Path, status: pd.DataFrame, stamp: tuple[str, ...], jobs: int) -> list[tuple[str, str, bytes, str]]:
     """Return the gallery, with one contrast per panel, batch and marker."""
     from sevhisto.report.overlay import batch_contrast
 
@@ -259,7 +249,7 @@ def _overlays(study: Study, results: Path, status: pd.DataFrame, jobs: int) -> l
             place = "" if math.isnan(row["position_um"]) else f", {row['position_um']:g} µm"
             flag = str(flags.loc[(row["animal"], row["section"], row["panel"])])
             texts.append((f"{row['animal']} / {row['section']} / panel {panel}", f"{row['role']}, batch {batch}{place}", flag))
-            pictures.append(_Picture(results / "records" / row["record"], contrast, tuple(study.config.zones.edges_um), roles))
+            pictures.append(_Picture(results / "records" / row["record"], contrast, tuple(study.config.zones.edges_um), roles, stamp))
     images = [b""] * len(pictures)
     for i, image in run_tasks(_draw, pictures, jobs):
         if isinstance(image, BaseException):

@@ -114,18 +114,24 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         sha256,
         task.scene,
         task.um_per_px,
-        _what_is_read(task.panel),
+        what_is_read(task.panel),
         task.imaging,
         task.longitudinal,
         [piece.piece, piece.role in WITHOUT_LESION, piece.flipped],
         None if piece.contour is None else [piece.contour.record.name, piece.contour.mirrored, piece.contour.gap_um],
         None if task.drawn is None else file_sha256(task.drawn),
         *([] if task.labels is None else [labels_sha256(task.labels)]),
-        None
-        if correction is None
-        else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
-        None if correction is None or correction.stain_vectors is None else [correction.stain_vectors.tolist(), correction.stain_source],
+        *([None, None] if correction is None else correction_key(correction)),
     )
+
+
+def correction_key(correction: Correction) -> list[Any]:
+    """Return all of a correction that a record depends on."""
+    vectors = correction.stain_vectors
+    return [
+        [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
+        None if vectors is None else [vectors.tolist(), correction.stain_source],
+    ]
 
 
 def labels_sha256(path: Path) -> str:
@@ -139,7 +145,7 @@ def _digest_of_state(path: Path, size: int, changed_ns: int) -> str:
     return _digest(path)
 
 
-def _what_is_read(panel: PanelSettings) -> dict[str, Any]:
+def what_is_read(panel: PanelSettings) -> dict[str, Any]:
     """Return the panel without what no pixel depends on: a changed threshold must not read a slide again."""
     later = {"threshold", "cell_compartment", "antibody", "clone", "dilution"}
     return panel.model_dump(mode="json", exclude={"channels": {"__all__": later}})
@@ -244,6 +250,13 @@ def _plans(
     return reader, ((piece, made.pop(piece.row) if piece.row in made else nearer(piece)) for piece in pieces)
 
 
+def plan_pieces(slide: Slide, task: SlideTask) -> list[tuple[PieceTask, Plan | str]]:
+    """Return the plan of each piece, or why it has none, from the overview alone; SlideError without the background of its batch."""
+    if task.correction is None:
+        raise SlideError(Problem(task.path.name, "the background of its batch could not be measured", "see the batch's control slides"))
+    return list(_plans(slide, task, task.pieces, task.correction, "")[1])
+
+
 def _plan(slide: Slide, task: SlideTask, piece: PieceTask, overview: SlideOverview, number: int, correction: Correction) -> Plan | str:
     try:
         return plan_section(
@@ -278,6 +291,7 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 along = task.longitudinal
                 record = measure_section(slide, plan, reader, task.panel, correction, task.imaging, longitudinal=along, nuclei=nuclei)
                 _describe(record, slide, sha256, task)
+                record.meta["excluded_areas"] = _excluded_areas(task.drawn, plan)
                 _find_clipped(record, slide, reader)
                 outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
             except Exception as error:
@@ -305,6 +319,20 @@ def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask)
     record.meta["labels_sha256"] = None if task.labels is None else labels_sha256(task.labels)
     channels = imaged(slide.info, task.panel, task.panel_name, task.batch_name, task.path.name)
     record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
+
+
+def _excluded_areas(path: Path | None, plan: Plan) -> list[dict[str, Any]]:
+    """Return the areas of a section that a person drew to be left out: reason code in the name, um2 of tissue, and a hash of the place."""
+    found = []
+    tissue = plan.layout.tissue
+    for outline in [] if path is None else outlines_of(read_outlines(path), "excluded"):
+        shape = (tissue.shape[0], tissue.shape[1])
+        mask = outline_mask([outline], shape, float(plan.layout.factor), (float(plan.corner[0]), float(plan.corner[1]))) & tissue
+        if mask.any():
+            digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
+            area = float(np.count_nonzero(mask)) * plan.layout.um**2
+            found.append({"reason": outline.reason, "area_um2": area, "place": digest})
+    return found
 
 
 def _find_clipped(record: SectionRecord, slide: Slide, reader: MarkerReader) -> None:

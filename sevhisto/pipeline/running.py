@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import math
-import platform
+import json
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-from sevhisto import __version__
 from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import LABELS, BatchSettings, settings_hash
 from sevhisto.engine import default_jobs, run_tasks
+from sevhisto.evidence import PROVENANCE
 from sevhisto.imaging.nuclei import segmenters
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
 from sevhisto.io.files import write_json
-from sevhisto.io.key import Key, codes, unblinded, write_key
+from sevhisto.io.key import codes, unblinded, write_key
+from sevhisto.io.store import write_table
 from sevhisto.io.study import Study, load_study
-from sevhisto.pipeline.batches import background_tasks, batch_correction, correction_facts
+from sevhisto.pipeline.batches import background_tasks, batch_correction
 from sevhisto.pipeline.contours import contour_notes, takes_contours, with_contours
 from sevhisto.pipeline.excluding import left_out
+from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.measuring import PieceOutcome, PieceTask, SlideTask, measure_slide, reason_of
-from sevhisto.pipeline.tables import Names, Results, decide, write_results
+from sevhisto.pipeline.provenance import provenance_table, run_facts
+from sevhisto.pipeline.tables import Names, Results, decide, stamped, write_results
 from sevhisto.registry import did_you_mean
-from sevhisto.types import Correction, Problem, StudyError
-
-_PACKAGES = ("numpy", "scipy", "pandas", "scikit-image", "opencv-python-headless", "tifffile", "imagecodecs", "statsmodels")
+from sevhisto.types import Correction, Problem, SevhistoError, StudyError
 
 
 class Progress(Protocol):
@@ -118,17 +116,22 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     write_key(results, key)
     tasks = slide_tasks(study)
     jobs = jobs or default_jobs()
-    corrections, notes = _corrections(tasks, jobs, scheduler, progress)
+    corrections, notes = batch_corrections(tasks, jobs, scheduler, progress)
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
     outcomes = _measure(study, tasks, jobs, scheduler, progress)
     progress("tables", 0, 1)
-    tables = decide(unaware(study), outcomes, Names.of(key, is_open(study)), stamp_of(study, None))
-    stamp = stamp_of(study, frozen_state(study, tables))
-    if "changed_after_unblinding" in stamp:
-        tables = decide(unaware(study), outcomes, Names.of(key, is_open(study)), stamp)
-    write_results(results, tables)
+    exclusions, names, frozen = left_out(study), Names.of(key, is_open(study)), exclusions_hash(study)
+    study = unaware(study)
+    tables = decide(study, outcomes, names, exclusions)
+    tables.frozen["exclusions"] = frozen
+    stamp = stamp_of(study, tables.frozen)
+    write_results(results, tables, stamp)
+    write_table(results / PROVENANCE.name, stamped(provenance_table(study, names, tasks, tables, outcomes, exclusions), stamp), PROVENANCE)
+    write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
     summary = _summary(study, tables, outcomes, time.monotonic() - started)
-    write_json(results / "run.json", _facts(study, key, tasks, tables, outcomes, notes, summary))
+    counts = {"ok": summary.ok, "flagged": summary.flagged, "failed": summary.failed, "measured_now": summary.measured_now}
+    facts = run_facts(study, names, tasks, tables, outcomes, notes, counts, tables.frozen, summary.seconds)
+    write_json(results / "run.json", facts | {"stamp": sorted(stamp)})
     progress("tables", 1, 1)
     return summary
 
@@ -145,28 +148,45 @@ def is_open(study: Study) -> bool:
     return not study.config.study.blind or unblinded(study.results_dir) is not None
 
 
-def frozen_state(study: Study, tables: Results) -> dict[str, str]:
-    """Return hashes of what must not change after unblinding: contours, thresholds, exclusions."""
-    return {**tables.frozen, "exclusions": exclusions_hash(study)}
-
-
 def exclusions_hash(study: Study) -> str:
     """Return the hash of what is left out, and why, as sheet and journal say now."""
     columns = ["animal", "excluded", "exclusion_reason"]
     excluded = study.animals.loc[study.animals["excluded"], columns].astype(str).to_numpy().tolist()
-    journal = [[*e.target, e.reason] for e in left_out(study)]
+    journal = [[*e.target[:3], e.reason] for e in left_out(study) if not e.areas]  # areas are part of the contours
     return settings_hash(sorted(excluded) + sorted(journal))
 
 
-def stamp_of(study: Study, state: dict[str, str] | None) -> set[str]:
-    """Return the flags that every result of the study must carry."""
+def stamp_of(study: Study, state: dict[str, str]) -> set[str]:
+    """Return the flags that every result of the study must carry, `registry.STAMPS`; `state` is what must not change, as it is now."""
     stamp = set()
     if not study.config.study.blind:
         stamp.add("unblinded_study")
     opened = unblinded(study.results_dir)
-    if opened is not None and state is not None and any(opened.get(name) != value for name, value in state.items()):
+    if opened is not None and any(opened.get(name) != value for name, value in state.items()):
         stamp.add("changed_after_unblinding")
     return stamp
+
+
+def last_facts(results: Path) -> dict[str, Any]:
+    """Return run.json of the last run; SevhistoError where there is none."""
+    path = results / "run.json"
+    if not path.is_file():
+        raise SevhistoError(Problem(str(results), "holds no finished run", "run `sevhisto run` on the study first"))
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise SevhistoError(Problem(str(path), f"is damaged ({error})", "run `sevhisto run` again; it reads no slide twice")) from error
+    return facts
+
+
+def frozen_now(study: Study, facts: dict[str, Any]) -> dict[str, str]:
+    """Return what must not change after unblinding: contours and thresholds of the last run, exclusions as sheet and journal say now."""
+    return {**facts["frozen"], "exclusions": exclusions_hash(study)}
+
+
+def current_stamp(study: Study) -> set[str]:
+    """Return the flags that what is written now must carry."""
+    return stamp_of(study, frozen_now(study, last_facts(study.results_dir)))
 
 
 def slide_tasks(study: Study) -> list[SlideTask]:
@@ -198,9 +218,10 @@ def slide_tasks(study: Study) -> list[SlideTask]:
     return tasks
 
 
-def _corrections(
+def batch_corrections(
     tasks: list[SlideTask], jobs: int, scheduler: str | None, progress: Progress
 ) -> tuple[dict[tuple[str, str], Correction], list[str]]:
+    """Return the correction of each (panel, batch) of these slides, and a line for each that could not be made."""
     chosen = background_tasks(tasks)
     keys = list(chosen)
     found: dict[tuple[str, str], Correction] = {}
@@ -254,33 +275,3 @@ def _summary(study: Study, tables: Results, outcomes: list[PieceOutcome], second
         lines,
         int(counts.get("excluded", 0)),
     )
-
-
-def _facts(
-    study: Study, key: Key, tasks: list[SlideTask], tables: Results, outcomes: list[PieceOutcome], notes: list[str], summary: RunSummary
-) -> dict[str, Any]:
-    names = Names.of(key, is_open(study))
-    file_of = {int(str(i)): str(f) for i, f in study.slides["file"].items()}
-    hashes = {names.files[file_of[o.row]]: o.sha256 for o in outcomes if o.sha256}
-    corrections = {f"{t.panel_name} / {t.batch_name}": correction_facts(t.correction, t.panel) for t in tasks if t.correction is not None}
-    config = unaware(study).config.model_dump(mode="json")
-    return {
-        "program": {"sevhisto": __version__, "python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
-        "system": platform.platform(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(summary.seconds, 1),
-        "sections": {"ok": summary.ok, "flagged": summary.flagged, "failed": summary.failed, "measured_now": summary.measured_now},
-        "settings": config,
-        "settings_sha256": settings_hash(config),
-        "inputs_sha256": dict(sorted(hashes.items())),
-        "background": dict(sorted(corrections.items())),
-        "notes": [names.clean(n) for n in notes],
-        "frozen": frozen_state(study, tables),
-        "blind": study.config.study.blind,
-        "thresholds_missing": sorted(_missing(tables)),
-    }
-
-
-def _missing(tables: Results) -> set[str]:
-    rows = tables.thresholds
-    return {f"{r.panel} / {r.batch} / {r.marker}" for r in rows.itertuples() if math.isnan(float(str(r.threshold)))}

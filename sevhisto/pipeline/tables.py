@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,13 @@ from sevhisto.decide.profiles import BorderPool, profile_table
 from sevhisto.decide.rows import SectionRow, SectionSummary, summarise
 from sevhisto.decide.section_table import section_table
 from sevhisto.decide.thresholds import Threshold, ThresholdKey, find_thresholds
+from sevhisto.evidence import EXCLUSIONS, ODC_SCI_EXCLUSIONS, PROVENANCE
 from sevhisto.io.exclusions import Exclusion
 from sevhisto.io.key import Key
 from sevhisto.io.records import load_tallies
-from sevhisto.io.store import write_frame, write_parquet, write_table
+from sevhisto.io.store import read_parquet, read_table, write_frame, write_parquet, write_table
 from sevhisto.io.study import Study, image_stem
-from sevhisto.pipeline.excluding import covering, left_out, whole_animals
+from sevhisto.pipeline.excluding import covering, signature, whole_animals
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import ANIMALS, CELLS, PROFILES, RECORDS, SECTIONS, STATUS, THRESHOLDS
@@ -45,17 +47,33 @@ QUIET_FLAGS = {
 
 @dataclass(frozen=True)
 class Names:
-    """How animals and files are called in the results: by code until the study is open."""
+    """How animals and files are called in the results: by code until the study is open.
+
+    `key` is None for an open study; where it is not, names are also sought in sections, batches and what people wrote.
+    """
 
     animals: Mapping[str, str]
     files: Mapping[str, str]
+    key: Key | None = None
 
     @classmethod
     def of(cls, key: Key, is_open: bool) -> Names:
         """Return true names for an open study, codes otherwise."""
         if is_open:
             return cls({name: name for name in key.animals}, {name: name for name in key.files})
-        return cls(key.animals, key.files)
+        return cls(key.animals, key.files, key)
+
+    def shown(self, animal: str, section: str) -> tuple[str, str]:
+        """Return what an animal and a section of it are called."""
+        return (self.animals[animal], section) if self.key is None else self.key.shown(animal, section)
+
+    def batch(self, batch: str) -> str:
+        """Return what a stain batch is called."""
+        return batch if self.key is None else self.key.batches.get(batch, batch)
+
+    def written(self, text: str) -> str:
+        """Return what a person wrote, without true names."""
+        return text if self.key is None else self.key.hide(text)
 
     def clean(self, text: str) -> str:
         """Return a message without true names: an error often quotes the file, or the outlines that are named after it."""
@@ -69,9 +87,17 @@ class Names:
         return text
 
 
+class Traced(NamedTuple):
+    """Hash of a section's outlines, its flags, and the areas that a person drew to be left out."""
+
+    digest: str
+    flags: set[str]
+    areas: list[dict[str, Any]]
+
+
 @dataclass
 class Results:
-    """Every table of a run, in memory."""
+    """Every table of a run, in memory; `outlines` holds what was traced on each section, by row of slides.csv."""
 
     status: pd.DataFrame
     sections: pd.DataFrame
@@ -82,20 +108,20 @@ class Results:
     thresholds: pd.DataFrame
     records: pd.DataFrame
     frozen: dict[str, str]
+    outlines: dict[int, Traced]
 
 
-def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[str]) -> Results:
-    """Return the tables of a study from the records of its sections; `stamp` holds flags that every animal row must carry."""
+def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions: list[Exclusion]) -> Results:
+    """Return the tables of a study from the records of its sections, without what is left out."""
     by_row = {o.row: o for o in outcomes}
-    exclusions = left_out(study)
     aside: list[SectionSummary] = []
     summaries: list[SectionSummary] = []
     border = BorderPool()
     cells: list[pd.DataFrame] = []
     status: list[dict[str, Any]] = []
-    contours: dict[str, str] = {}
+    outlines: dict[int, Traced] = {}
     for row, outcome, record in _rows(study, by_row, names, exclusions):
-        flags = set() if record is None else set(record.meta["flags"])
+        flags = set() if record is None else set(record.meta["flags"]) | _unsigned(study, outcome, record, exclusions)
         status.append(_status_row(study, row, outcome, flags, names))
         sure = None if record is None else record.meta.get("core_confidence")
         status[-1]["core_confidence"] = np.nan if sure is None else float(sure)
@@ -107,7 +133,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[
                 border.add(row)
                 summaries.append(summarise(row, study.config))
                 cells.append(_cell_rows(row, record))
-            contours[_identity(study, outcome.row)] = record.contour
+            outlines[outcome.row] = Traced(record.contour, flags, record.meta.get("excluded_areas", []))
             row.record = None
     thresholds = find_thresholds(summaries, study.config)
     listed = pd.DataFrame(status)
@@ -119,11 +145,9 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[
     gone = {names.animals[a] for a in whole_animals(exclusions)}
     motor = motor_rows(study, names)
     animals = _joined(animals, motor[~motor["animal"].isin(gone)])
-    if stamp:
-        animals["flags"] = [join_flags(split_flags(f) | stamp) for f in animals["flags"]]
     frozen = {
-        "contours": settings_hash(contours),
-        "thresholds": settings_hash([[*k, t.value] for k, t in sorted(thresholds.items()) if t.value == t.value]),
+        "contours": settings_hash({_identity(study, number): traced.digest for number, traced in outlines.items()}),
+        "thresholds": settings_hash(sorted([*_true_batch(k, study, names), t.value] for k, t in thresholds.items() if t.value == t.value)),
     }
     return Results(
         STATUS.conform(listed[STATUS.names]),
@@ -135,7 +159,20 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[
         _threshold_rows(thresholds),
         listed[RECORDS.names],
         frozen,
+        outlines,
     )
+
+
+def _unsigned(study: Study, outcome: PieceOutcome, record: Tallies, exclusions: list[Exclusion]) -> set[str]:
+    areas = record.meta.get("excluded_areas", [])
+    place = tuple(study.slides.loc[outcome.row, ["animal", "section", "panel"]])
+    return set() if not areas or signature(exclusions, place, areas) is not None else {"exclusion_unsigned"}
+
+
+def _true_batch(key: ThresholdKey, study: Study, names: Names) -> ThresholdKey:
+    """Return the key of a threshold with its batch's true name: what is frozen must not change with the names."""
+    batches = {names.batch(batch): batch for batch in study.slides["batch"]}
+    return key[0], batches[key[1]], key[2]
 
 
 def _identity(study: Study, row: int) -> str:
@@ -144,16 +181,38 @@ def _identity(study: Study, row: int) -> str:
     return json.dumps([line["panel"], line["animal"], line["section"]])
 
 
-def write_results(folder: Path, results: Results) -> None:
-    """Write every table; each is complete or absent, never half-written."""
-    write_table(folder / "status.csv", results.status, STATUS)
-    write_table(folder / "sections.csv", results.sections, SECTIONS)
-    write_parquet(folder / "cells.parquet", results.cells, CELLS)
-    write_table(folder / "profiles.csv", results.profiles, PROFILES)
-    write_table(folder / "thresholds.csv", results.thresholds, THRESHOLDS)
-    write_table(folder / "records.csv", results.records, RECORDS)
-    write_frame(folder / "animals_wide.csv", results.wide)
-    write_table(folder / "animals.csv", results.animals, ANIMALS)
+def write_results(folder: Path, results: Results, stamp: set[str]) -> None:
+    """Write every table, with the flags of the whole study; each is complete or absent, never half-written."""
+    for table, frame in (
+        (STATUS, results.status),
+        (SECTIONS, results.sections),
+        (PROFILES, results.profiles),
+        (THRESHOLDS, results.thresholds),
+        (RECORDS, results.records),
+        (ANIMALS, results.animals),
+    ):
+        write_table(folder / table.name, stamped(frame, stamp), table)
+    write_parquet(folder / "cells.parquet", stamped(results.cells, stamp), CELLS)
+    write_frame(folder / "animals_wide.csv", stamped(results.wide, stamp))
+
+
+def stamped(frame: pd.DataFrame, stamp: set[str]) -> pd.DataFrame:
+    """Return a table with the flags of the whole study on each row: in its column ``flags``, or in one called ``stamp``."""
+    if not stamp:
+        return frame
+    if "flags" in frame.columns:
+        return frame.assign(**{"flags": [join_flags(split_flags(f) | stamp) for f in frame["flags"]]})
+    return frame.assign(stamp=join_flags(stamp))
+
+
+def restamp(folder: Path, stamp: set[str]) -> None:
+    """Put flags of the whole study onto the tables of the last run, where they do not stand yet."""
+    if not stamp or all(stamp <= split_flags(f) for f in read_table(folder / STATUS.name, STATUS)["flags"]):
+        return
+    for table in (SECTIONS, PROFILES, THRESHOLDS, RECORDS, PROVENANCE, EXCLUSIONS, ODC_SCI_EXCLUSIONS, ANIMALS, STATUS):
+        write_table(folder / table.name, stamped(read_table(folder / table.name, table), stamp), table)
+    write_parquet(folder / "cells.parquet", stamped(read_parquet(folder / "cells.parquet", CELLS), stamp), CELLS)
+    write_frame(folder / "animals_wide.csv", stamped(wide(read_table(folder / ANIMALS.name, ANIMALS)), stamp))
 
 
 def _rows(
@@ -165,12 +224,11 @@ def _rows(
         outcome = outcomes.get(int(str(index)), PieceOutcome(int(str(index)), None, "the section was lost: slides.csv has no file for it"))
         record = None if outcome.record is None else load_tallies(outcome.record)
         status = "failed" if record is None else "flagged" if set(record.meta["flags"]) - QUIET_FLAGS else "ok"
-        row = SectionRow(
-            line["shown"], line["section"], line["panel"], line["batch"], line["role"], float(line["position_um"]), status, outcome.reason
-        )
+        named = (*names.shown(line["animal"], line["section"]), line["panel"], names.batch(line["batch"]), line["role"])
+        row = SectionRow(*named, float(line["position_um"]), status, outcome.reason)
         excluded = covering(exclusions, line["animal"], line["section"], line["panel"])
         if excluded is not None:
-            row.status, row.reason = "excluded", ": ".join(t for t in (excluded.reason, excluded.note) if t)
+            row.status, row.reason = "excluded", ": ".join(t for t in (excluded.reason, names.written(excluded.note)) if t)
         yield row, outcome, record
 
 
@@ -182,7 +240,7 @@ def _status_row(study: Study, row: SectionRow, outcome: PieceOutcome, flags: set
         "file": names.files[str(study.slides.loc[outcome.row, "file"])],
         "status": row.status,
         "flags": join_flags(flags),
-        "reason": names.clean(row.reason),
+        "reason": names.clean(row.reason.replace(f"{study.root}{os.sep}", "")),
         "position_um": row.position_um,
         "role": row.role,
         "batch": row.batch,

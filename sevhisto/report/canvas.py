@@ -6,8 +6,9 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from typing import ParamSpec
 
@@ -16,12 +17,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 P = ParamSpec("P")
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-INK, SOFT, FAINT = "#222222", "#6b6b6b", "#c9c9c9"
+INK, SOFT, FAINT, WARN = "#222222", "#6b6b6b", "#c9c9c9", "#9a3412"
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 _RC = {
@@ -74,8 +76,31 @@ def look(index: int) -> tuple[str, str]:
     return OKABE_ITO[index % n], MARKERS[(index + index // n) % n]
 
 
+_STAMP: ContextVar[str] = ContextVar("stamp", default="")
+STAMP_WORDS = {"unblinded_study": "not blinded", "changed_after_unblinding": "changed after unblinding"}
+
+
+@contextmanager
+def stamp_figures(flags: Iterable[str]) -> Iterator[None]:
+    """Write flags of the whole study onto every figure that is drawn inside: a figure can be taken out of its report."""
+    words = sorted(set(flags) & set(STAMP_WORDS))
+    token = _STAMP.set("; ".join(STAMP_WORDS[f] for f in words))
+    try:
+        yield
+    finally:
+        _STAMP.reset(token)
+
+
+def put_stamp(figure: Figure, y: float = 0.004, colours: tuple[str, str] = (WARN, "white")) -> None:
+    """Write the stamp, if there is one, into the figure's lower right corner, or higher up; `colours` are of text and halo."""
+    if _STAMP.get():
+        halo = [withStroke(linewidth=2.2, foreground=colours[1])]
+        figure.text(0.99, y, _STAMP.get(), ha="right", va="top" if y > 0.5 else "bottom", fontsize=7.5, color=colours[0], path_effects=halo)
+
+
 def to_svg(figure: Figure, ident: str, alt: str) -> str:
     """Return `figure` as an ``<svg>`` element for HTML, its ids starting with `ident`, read aloud as `alt`."""
+    put_stamp(figure)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = text.getvalue()

@@ -12,7 +12,9 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from sevhisto.report import tables
+from sevhisto.report.canvas import stamp_figures
 from sevhisto.report.choices import choices_figure
+from sevhisto.report.exclusions import arrive_sentences, balance_rows, exclusion_rows
 from sevhisto.report.figures import border_lines, curves, estimation_plot, group_order, relation_plot
 from sevhisto.report.words import MODELS, Finding, comparison_finding, endpoint_words, pair_words, relation_finding
 
@@ -46,6 +48,11 @@ class ReportInputs:
     settings : the settings as text
     primary : endpoints to show first; empty takes those of role primary, or core volumes and the motor curve
     motor_label : name and top of the motor scale, for the axis
+    excluded : `evidence.EXCLUSIONS`
+    balance : `evidence.EXCLUSION_BALANCE`, once groups are known
+    opened : when the key was opened; empty while it is closed
+    blind : whether the study is blind
+    n_listed : animals of the study, those left out too
     """
 
     study_name: str
@@ -68,6 +75,11 @@ class ReportInputs:
     settings: str = ""
     primary: Sequence[str] = ()
     motor_label: str = "BBB score"
+    excluded: pd.DataFrame | None = None
+    balance: pd.DataFrame | None = None
+    opened: str = ""
+    blind: bool = True
+    n_listed: int = 0
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -76,6 +88,11 @@ def render_report(inputs: ReportInputs) -> str:
     All text from the study is escaped. The page loads nothing: pictures are inside it, there is no script, and its content policy
     forbids both.
     """
+    with stamp_figures(inputs.banner_flags):
+        return _render(inputs)
+
+
+def _render(inputs: ReportInputs) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((resources.files("sevhisto.report") / "template.html.j2").read_text(encoding="utf-8"))
     wide = inputs.wide.set_index("animal") if "animal" in inputs.wide.columns else inputs.wide
@@ -98,7 +115,9 @@ def render_report(inputs: ReportInputs) -> str:
         per_animal=tables.animal_table(inputs.animals, wide, inputs.groups, shown),
         thresholds=tables.threshold_table(inputs.thresholds),
         failed=tables.section_table(inputs.status, "failed"),
-        excluded=tables.section_table(inputs.status, "excluded"),
+        excluded=tables.section_table(inputs.status, "excluded") if inputs.excluded is None else exclusion_rows(inputs.excluded),
+        arrive=_arrive(inputs),
+        balance=balance_rows(inputs.balance),
         counts=tables.count_table(inputs.status),
         flags=tables.flag_table(inputs.status, inputs.animals, inputs.comparisons, inputs.relations),
         gallery=[_picture(item) for item in inputs.overlays],
@@ -106,6 +125,12 @@ def render_report(inputs: ReportInputs) -> str:
         run=tables.run_table(inputs.run),
         settings=inputs.settings,
     )
+
+
+def _arrive(inputs: ReportInputs) -> list[str]:
+    if inputs.excluded is None:
+        return []
+    return arrive_sentences(inputs.excluded, inputs.status, inputs.n_listed, inputs.opened, inputs.blind)
 
 
 def _facts(inputs: ReportInputs) -> list[str]:

@@ -25,7 +25,8 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
 
 
-def _table(columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> TextTable | None:
+def text_table(columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> TextTable | None:
+    """Return a table from heads, each with whether its column holds numbers, and rows; None without rows."""
     cells = tuple(tuple(r) for r in rows)
     return TextTable(tuple(h for h, _ in columns), tuple(n for _, n in columns), cells) if cells else None
 
@@ -52,7 +53,7 @@ def comparison_table(rows: pd.DataFrame | None) -> TextTable | None:
         return None
     columns = [("endpoint", False), ("contrast", False), ("difference (95 % interval)", True), ("g", True)]
     columns += [("ratio", True), ("p", True), ("adjusted p", True), ("n", True), ("flags", False)]
-    return _table(columns, (_comparison_row(r) for r in rows.to_dict("records")))
+    return text_table(columns, (_comparison_row(r) for r in rows.to_dict("records")))
 
 
 def _comparison_row(r: Mapping[Any, Any]) -> list[str]:
@@ -70,7 +71,7 @@ def relation_table(rows: pd.DataFrame | None) -> TextTable | None:
     if rows is None:
         return None
     columns = [("endpoints", False), ("model", False), ("slope per SD (95 % interval)", True), ("partial r", True), ("p", True)]
-    return _table([*columns, ("n", True), ("flags", False)], (_relation_row(r) for r in rows.to_dict("records")))
+    return text_table([*columns, ("n", True), ("flags", False)], (_relation_row(r) for r in rows.to_dict("records")))
 
 
 def _relation_row(r: Mapping[Any, Any]) -> list[str]:
@@ -127,7 +128,7 @@ def animal_table(animals: pd.DataFrame, wide: pd.DataFrame, groups: pd.Series, s
             values = [number(wide.loc[animal, e]) if animal in wide.index else "–" for e in shown]
             own = ", ".join(f for f, _ in flag_list(flags.get(str(animal), "")))
             rows.append([str(animal), group, *values, sections.get(str(animal), "0"), own])
-    return _table(columns, rows)
+    return text_table(columns, rows)
 
 
 def _flags_of(animals: pd.DataFrame, shown: Sequence[str]) -> dict[str, str]:
@@ -159,14 +160,14 @@ def threshold_table(thresholds: pd.DataFrame | None) -> TextTable | None:
         [str(r["panel"]), str(r["batch"]), str(r["marker"]), number(r["threshold"], 4), str(r["source"]), f"{int(r['n_controls'])}"]
         for r in thresholds.to_dict("records")
     )
-    return _table(columns, rows)
+    return text_table(columns, rows)
 
 
 def section_table(status: pd.DataFrame, which: str) -> TextTable | None:
     """Return the sections of one status with the reason."""
     own = status[status["status"] == which]
     names = ("animal", "section", "panel", "file", "reason")
-    return _table([(n, False) for n in names], ([str(r[n]) for n in names] for r in own.to_dict("records")))
+    return text_table([(n, False) for n in names], ([str(r[n]) for n in names] for r in own.to_dict("records")))
 
 
 def count_table(status: pd.DataFrame) -> TextTable | None:
@@ -177,7 +178,7 @@ def count_table(status: pd.DataFrame) -> TextTable | None:
         [str(panel), *(str(int((own["status"] == s).sum())) for s in states), str(len(own))]
         for panel, own in status.groupby("panel", sort=True)
     )
-    return _table(columns, rows)
+    return text_table(columns, rows)
 
 
 def flag_table(status: pd.DataFrame, animals: pd.DataFrame, *results: pd.DataFrame | None) -> TextTable | None:
@@ -188,12 +189,12 @@ def flag_table(status: pd.DataFrame, animals: pd.DataFrame, *results: pd.DataFra
     of_results = Counter(f for frame in results if frame is not None for cell in frame["flags"] for f in split_flags(cell))
     known = flag_list(";".join({*sections, *of_animals, *of_results}))
     columns = [("flag", False), ("sections", True), ("animals", True), ("results", True), ("meaning", False)]
-    return _table(columns, ([f, *(str(c[f]) for c in (sections, of_animals, of_results)), meaning] for f, meaning in known))
+    return text_table(columns, ([f, *(str(c[f]) for c in (sections, of_animals, of_results)), meaning] for f, meaning in known))
 
 
 def run_table(run: Mapping[str, Any]) -> TextTable | None:
     """Return run.json as rows of name and value; nested entries are joined by dots."""
-    return _table([("what", False), ("value", False)], _flat(run, ""))
+    return text_table([("what", False), ("value", False)], _flat(run, ""))
 
 
 def _flat(value: Any, name: str) -> list[list[str]]:

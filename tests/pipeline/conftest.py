@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -56,6 +57,16 @@ class Study:
         """The file of a slide with samples."""
         slides = self.sheet("slides.csv")
         return sorted(slides.loc[slides["role"] == "sample", "file"].unique())[at]
+
+
+def draw(study: Study, file: str, name: str = "lesion", half_px: float = 20, piece: int = 2) -> None:
+    """Draw a square on one piece of a slide."""
+    box = json.loads((study.root / "truth" / "outlines.json").read_text("utf-8"))[f"{file}#{piece}"]["box_y0_x0_y1_x1"]
+    y, x = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    ring = [[x + half_px * a, y + half_px * b] for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {"name": name}}
+    (study.root / "corrections").mkdir(exist_ok=True)
+    (study.root / "corrections" / f"{file}.geojson").write_text(json.dumps(feature), "utf-8")
 
 
 def _write(root: Path) -> None:

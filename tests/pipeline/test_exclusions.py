@@ -13,7 +13,7 @@ from sevhisto.io.study import load_study
 from sevhisto.pipeline import compare, run
 from sevhisto.pipeline.excluding import exclude
 from sevhisto.types import SevhistoError, StudyError
-from tests.pipeline.conftest import Study
+from tests.pipeline.conftest import Study, draw
 
 
 def a_code(study: Study, at: int = 0) -> str:
@@ -163,3 +163,35 @@ def test_a_study_under_another_name_does_not_lose_its_exclusions_silently(study:
     study.edit(f'name = "{name}"', 'name = "renamed"')
     with pytest.raises(StudyError, match="no animal of the study has this code"):
         run(study.root, jobs=1)
+
+
+def test_drawn_areas_get_reason_and_name_in_the_journal(study: Study) -> None:
+    file = study.a_sample()
+    draw(study, file, "exclude: staining failed", half_px=10)
+    run(study.root, jobs=1)
+    area = study.table("exclusions.csv")
+    told = ["level", "reason", "who", "source"]
+    assert area[told].to_numpy().tolist() == [["area", "staining_failed", "", "outline"]] and area["area_um2"].gt(0).all()
+    where = tuple(area[["animal", "section", "panel"]].iloc[0])
+    status = study.table("status.csv").set_index(["animal", "section", "panel"])["flags"]
+    assert "exclusion_unsigned" in status[where] and not status.drop(where).str.contains("exclusion_unsigned").any()
+    before = study.files()
+    exclude(study.root, *where, who="Ann", reason="tissue_damaged", note="a fold", areas=True)
+    assert run(study.root, jobs=1).excluded == 0
+    assert study.table("exclusions.csv")[told].to_numpy().tolist() == [["area", "tissue_damaged", "Ann", "outline and journal"]]
+    assert study.files()["animals.csv"] == before["animals.csv"]
+    odc = study.table("odc_sci_exclusions.csv").set_index("Subject_ID")
+    assert odc.loc[where[0], "Exclusion_in_origin_study"] == f"area on section {where[1]} (panel B)"
+    with pytest.raises(StudyError, match="left out already"):
+        exclude(study.root, *where, who="Ann", reason="other", note="again", areas=True)
+    draw(study, file, "exclude", half_px=12)  # another area: signed anew
+    run(study.root, jobs=1)
+    assert set(study.table("exclusions.csv")["who"]) == {""}
+    exclude(study.root, *where, who="Bob", reason="imaging_failed", areas=True)
+    with pytest.raises(StudyError, match="no such section was measured with an excluded area"):
+        exclude(study.root, where[0], "s01", who="Ann", reason="died", areas=True)
+
+
+def test_a_note_with_a_name_is_refused_while_blind(study: Study) -> None:
+    with pytest.raises(StudyError, match="say it with codes: A-"):
+        exclude(study.root, a_code(study), who="Ann", reason="died", note="Ratte01 had a fever")

@@ -1,0 +1,1 @@
+"""Commands that ask what was measured: how far two readings agree, and why a number changed."""

@@ -138,4 +138,4 @@ def gain_of_image(image: AnyArray, dark: float, where: str) -> tuple[FloatArray,
 def _between(cells: DoubleArray) -> DoubleArray:
     """Return the values on the edges of rows of cells, (n + 1, w): between two the mean of both, at the ends on in a straight line."""
     wide = np.concatenate([2 * cells[:1] - cells[1:2], cells, 2 * cells[-1:] - cells[-2:-1]])
-    return (wide[:-1] + wide[1:]) / 2
+    return np.asarray((wide[:-1] + wide[1:]) / 2, np.float64)

@@ -141,7 +141,7 @@ def over_local_background(sections: pd.DataFrame, config: StudyConfig) -> pd.Dat
     counterstain = np.array([key in nuclei for key in zip(sections["panel"], sections["marker"], strict=True)], bool)
     changed: dict[str, Any] = {c: np.nan for c in sections.columns if c.startswith(_OVER_GLOBAL)}
     changed["n_cells"] = sections["n_cells"].where(counterstain)
-    return sections.assign(positive_um2=sections["positive_local_um2"], **changed)
+    return sections.assign(positive_um2=sections.get("positive_local_um2", np.nan), **changed)
 
 
 def _left_out(shown: pd.DataFrame, listed: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series[bool]]]:
@@ -172,6 +172,6 @@ def _thresholds(table: pd.DataFrame) -> dict[ThresholdKey, Threshold]:
             flags,
             t["puncta_threshold"],
             t["cell_threshold"],
-            t["local_threshold"],
+            t.get("local_threshold", np.nan),
         )
     return found

@@ -97,6 +97,7 @@ def render_report(inputs: ReportInputs) -> str:
         profiles=_profiles(inputs),
         per_animal=tables.animal_table(inputs.animals, wide, inputs.groups, shown),
         thresholds=tables.threshold_table(inputs.thresholds),
+        explained=tables.autofluorescence_table(inputs.animals),
         failed=tables.section_table(inputs.status, "failed"),
         excluded=tables.section_table(inputs.status, "excluded"),
         counts=tables.count_table(inputs.status),

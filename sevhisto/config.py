@@ -140,7 +140,7 @@ class BatchSettings(Settings):
     bleed_through: dict[str, dict[str, float]] = _s(
         {}, "share of another marker's signal that leaks into a marker: {CD206 = {CD68 = 0.03}}"
     )
-    shading: ShadingSettings | None = None
+    shading: ShadingSettings | None = _s(None, "how evenly the camera saw")
 
 
 class InfusionSettings(Settings):

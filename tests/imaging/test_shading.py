@@ -16,7 +16,7 @@ from sevhisto.imaging.overview import marker_reader
 from sevhisto.imaging.section import measure_section, plan_section
 from sevhisto.imaging.shading import Flat, bounded, flat_of, flattened, gain_of_image
 from sevhisto.imaging.shading_estimate import FEWEST_FIELDS, estimate_gain, view_fields
-from sevhisto.types import SHADING_NODES, Shading, SlideError
+from sevhisto.types import INTENSITY_EDGES, SHADING_NODES, Shading, SlideError
 
 from .conftest import ArraySource, overview_of, panel_of, plain_correction
 
@@ -134,7 +134,10 @@ def test_a_shaded_section_is_measured_like_an_even_one(bench, monkeypatch):
     gain = vignette(0.4)
     shaded = DARK + (light - DARK) * painted(gain, (h, w), (150.0, 200.0), (0.0, 0.0)).astype(np.float32)
     shading = Shading(np.stack([gain] * n), np.full(n, DARK), field_um, (0.0, 0.0), ("given",) * n, (np.nan,) * n)
-    correction = replace(plain_correction(n, 154.0), shading=shading)
+    unmix = np.eye(n)
+    unmix[[2, 3], 4] = -0.5
+    shares = {"CD68": 0.5, "CD206": 0.5}
+    correction = replace(plain_correction(n, 154.0), unmix=unmix, autofluorescence=shares, shading=shading)
 
     def measured(image, flat):
         source = ArraySource(image, 2.0)
@@ -146,12 +149,15 @@ def test_a_shaded_section_is_measured_like_an_even_one(bench, monkeypatch):
     even = measured(light, None)
     uneven, blind = (measured(shaded, f) for f in (flat_of(shading, 2.0, (h, w)), None))
 
-    def off(record):  # positive area of every marker from 100 grey levels on
-        a, b = (r.counts[..., 300:].sum(axis=(1, 2, 3)).astype(float) for r in (even, record))
-        return np.abs(b / a - 1).max()
+    def off(record):  # positive area of every marker, and what of it autofluorescence explains
+        from_100 = int(np.searchsorted(INTENSITY_EDGES, 100)) + 1
+        a, b = (r.counts[:4, ..., from_100:].sum(axis=(1, 2, 3)).astype(float) for r in (even, record))
+        from_20 = int(np.searchsorted(INTENSITY_EDGES, 20)) + 1
+        c, d = (r.autofluorescent["CD206"][..., from_20:].sum() for r in (even, record))
+        return np.abs(b / a - 1).max(), abs(d / c - 1)
 
-    assert off(uneven) < 0.002
-    assert off(blind) > 0.03
+    assert max(off(uneven)) < 0.005
+    assert min(off(blind)) > 0.01
     assert uneven.meta["shading"] == dict.fromkeys(section.spec.markers, "given")
     monkeypatch.setattr(grid, "BLOCK_PX", 130)
     again = measured(shaded, flat_of(shading, 2.0, (h, w)))

@@ -11,6 +11,8 @@ bleed-through      leaks as single stains show them, against those that were pai
 uptake             tracer spots per CD68+ CD206+ and CD206- cell, and over random placement, against the spots painted on the same cells;
                    beside it spots that were strewn at random
 
+Shading, and the local background, are in accuracy_shading.py.
+
 Of each case a montage is written to benchmarks/out/.
 
     .venv/bin/python benchmarks/accuracy_background.py            # three seeds: minutes of one CPU
@@ -69,10 +71,15 @@ def section_spec(seed: int, i: int, **changes: Any) -> SectionSpec:
     return replace(spec, **changes)
 
 
-def write_study(folder: Path, seeds: Sequence[int], slides: Mapping[int, Sequence[tuple[str, str, SectionSpec]]]) -> None:
+def write_study(
+    folder: Path, seeds: Sequence[int], slides: Mapping[int, Sequence[tuple[str, str, SectionSpec]]], panel: str = "A", apart: bool = False
+) -> None:
     """Write an open study of one panel: every seed is an animal and a stain batch of its own.
 
-    `slides` : {seed: (section, role, spec) of each piece}
+    Parameters
+    ----------
+    slides : {seed: (section, role, spec) of each piece}
+    apart : every piece has a slide of its own, with a camera field at its corner
     """
     (folder / "slides").mkdir(parents=True)
     plans, made = [], []
@@ -81,9 +88,11 @@ def write_study(folder: Path, seeds: Sequence[int], slides: Mapping[int, Sequenc
             chosen = [s for s in slides[seed] if (s[1] == "sample") == (kind == "sample")]
             animal = f"{kind[0].upper()}{seed}"
             pieces = tuple(Piece(animal, n, r, 10_000 + 400 * i, s, 100 * seed + 10 * k + i) for i, (n, r, s) in enumerate(chosen))  # type: ignore[arg-type]
-            plan = SlidePlan(f"{seed}_{kind}.ome.tif", "A", f"batch{k}", pieces)
-            plans.append(plan)
-            made.append(_write_slide(folder, plan))
+            for members in [(p,) for p in pieces] if apart else [pieces]:
+                name = f"{seed}_{members[0].section if apart else kind}.ome.tif"
+                plan = SlidePlan(name, panel, f"batch{k}", members)  # type: ignore[arg-type]
+                plans.append(plan)
+                made.append(_write_slide(folder, plan))
     spec = StudySpec(seed=seeds[0], name="background", um_per_px=UM, n_batches=len(seeds))
     people = [
         Animal(f"{c}{s}", "vehicle", f"batch{k}", 1.0, 0.3, 1.0, 10.0, 8.0, (0.0,) * len(DAYS))
@@ -110,17 +119,21 @@ def _write_slide(folder: Path, plan: SlidePlan) -> list[dict[str, Any]]:
         section.truth.images.clear()
         sections.append(section)
     names = [CHANNEL_OF[m] for m in plan.pieces[0].spec.markers]
-    corners = write_slide(folder / "slides" / plan.file, sections, channel_names=names)
+    origin = plan.pieces[0].spec.field_origin_um
+    corners = write_slide(folder / "slides" / plan.file, sections, 100.0 if origin is None else -origin[0], channel_names=names)
     for k, (row, section, corner) in enumerate(zip(rows, sections, corners, strict=True)):
         row.update(file=plan.file, piece=k + 1, outlines=outlines(section, corner))
     return rows
 
 
-def areas(study: Path) -> pd.DataFrame:
-    """Return, per sample section, macrophage marker and zone, the positive share that was measured and the true one."""
+def areas(study: Path, gain: float = 1.0) -> pd.DataFrame:
+    """Return, per sample section, macrophage marker and zone, the positive share that was measured and the true one.
+
+    `gain` : mean of the camera's over its field, by which a threshold on measured intensity is above that on the stain
+    """
     truth, sections = load_truth(study), read_table(study / "results" / "sections.csv", SECTIONS)
     used = sections.drop_duplicates(["marker", "batch"])
-    table = truth.table({(r["marker"], r["batch"]): float(r["threshold"]) for r in used.to_dict("records")})
+    table = truth.table({(r["marker"], r["batch"]): float(r["threshold"]) / gain for r in used.to_dict("records")})
     both = table[table["role"] == "sample"].merge(sections, on=[*KEYS, "zone", "marker"], suffixes=("_true", ""))
     both["measured_pct"] = 100 * both["positive_um2"] / both["zone_um2"].clip(lower=1)
     both["true_pct"] = 100 * both["positive_um2_true"] / both["zone_um2_true"].clip(lower=1)

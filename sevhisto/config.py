@@ -11,8 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
+from sevhisto.mistakes import problem_of
 from sevhisto.registry import did_you_mean
-from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
+from sevhisto.types import DISTANCE_STEP_UM, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]
 SlideRole = Literal["sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge"]
@@ -108,6 +109,30 @@ class PanelSettings(Settings):
         return next((c.marker for c in self.channels if c.role == role), None)
 
 
+class ShadingSettings(Settings):
+    """[batches.X.shading]: how evenly the camera saw this batch. Fluorescence only; without this section nothing is divided out."""
+
+    flat: dict[str, str] = _s(
+        {},
+        "image of an evenly bright field per marker, relative to study.toml: {CD68 = 'flat/cy5.tif'}; whole numbers are grey levels over "
+        "the dark level, other numbers the gain itself",
+    )
+    estimate: bool = _s(False, "for markers without such an image, estimate it from all slides of the batch")
+    field_um: tuple[float, float] | None = _s(
+        None, "width and height of a camera field as stitched (the stage's step); left out, every image is one field", "um"
+    )
+    origin_um: tuple[float, float] = _s((0.0, 0.0), "x and y in the image where a camera field starts", "um")
+    dark: dict[str, float] = _s({}, "level without light per marker; left out, that of the glass of the batch's slides", "grey")
+
+    @model_validator(mode="after")
+    def _something(self) -> ShadingSettings:
+        if not self.flat and not self.estimate:
+            raise ValueError("give images in `flat`, or set `estimate` to true")
+        if self.field_um is not None and not all(math.isfinite(v) and v > 0 for v in self.field_um):
+            raise ValueError("field_um must be a width and a height above 0")
+        return self
+
+
 class BatchSettings(Settings):
     """[batches.X]: what is known of one staining day."""
 
@@ -115,6 +140,7 @@ class BatchSettings(Settings):
     bleed_through: dict[str, dict[str, float]] = _s(
         {}, "share of another marker's signal that leaks into a marker: {CD206 = {CD68 = 0.03}}"
     )
+    shading: ShadingSettings | None = _s(None, "how evenly the camera saw")
 
 
 class InfusionSettings(Settings):
@@ -208,6 +234,9 @@ class ImagingSettings(Settings):
     fibre_sigma_um: float = _s(1.5, "scale of the fibre gradients", "um", gt=0, le=20)
     vessel_reach_um: float = _s(
         5.0, "matrix this near to a positive pixel of the panel's `vessel` marker is bound to a vessel", "um", ge=0, le=30
+    )
+    local_background_um: float = _s(
+        50.0, "radius of structure, for what stands over the local background: the specification curve only", "um", ge=10, le=500
     )
     puncta_diameter_um: float = _s(0.8, "typical spot of a tracer; pixels of more than half of it cannot show one", "um", ge=0.2, le=5)
 
@@ -304,12 +333,14 @@ class StudyConfig(Settings):
             for name in (*contrast.a, *contrast.b):
                 if name not in self.protocols:
                     raise ValueError(f"contrast {contrast.name!r} names protocol {name!r}; {did_you_mean(name, list(self.protocols))}")
+        markers = [m for p in self.panels.values() for m in p.markers]
         for name, batch in self.batches.items():
-            markers = [m for p in self.panels.values() for m in p.markers]
-            for into, sources in batch.bleed_through.items():
-                for marker in (into, *sources):
-                    if marker not in markers:
-                        raise ValueError(f"batches.{name}.bleed_through names {marker!r}; {did_you_mean(marker, markers)}")
+            leaks, shading = batch.bleed_through, batch.shading
+            named = [("bleed_through", m) for into, sources in leaks.items() for m in (into, *sources)]
+            named += [] if shading is None else [("shading", m) for m in (*shading.flat, *shading.dark)]
+            for setting, marker in named:
+                if marker not in markers:
+                    raise ValueError(f"batches.{name}.{setting} names {marker!r}; {did_you_mean(marker, markers)}")
         return self
 
     @model_validator(mode="after")
@@ -357,39 +388,7 @@ def parse_config(data: dict[str, Any], where: str = "study.toml") -> StudyConfig
     try:
         return StudyConfig.model_validate(data)
     except ValidationError as error:
-        raise StudyError([_problem(e, where) for e in error.errors()]) from None
-
-
-def _problem(error: Any, where: str) -> Problem:
-    place = ".".join(str(part + 1 if isinstance(part, int) else part) for part in error["loc"]) or "(whole file)"  # lists count from 1
-    if error["type"] == "extra_forbidden":
-        known = _known_keys(error["loc"][:-1])
-        return Problem(f"{where}: {place}", "unknown setting", did_you_mean(str(error["loc"][-1]), known))
-    if error["type"] == "missing":
-        return Problem(f"{where}: {place}", "is missing", "add it")
-    message = str(error["msg"]).removeprefix("Value error, ")
-    given = "" if isinstance(error.get("input"), (dict, list, BaseModel)) else f" (given: {error.get('input')!r})"
-    return Problem(f"{where}: {place}", f"{message}{given}", "correct this value")
-
-
-def _known_keys(path: tuple[Any, ...]) -> list[str]:
-    model: Any = StudyConfig
-    for part in path:
-        if part in model.model_fields:  # else a name or number inside a dict or list of the same model
-            model = _inner_model(model.model_fields[part].annotation)
-            if model is None:
-                return []
-    return list(model.model_fields)
-
-
-def _inner_model(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for arg in getattr(annotation, "__args__", ()):
-        found = _inner_model(arg)
-        if found is not None:
-            return found
-    return None
+        raise StudyError([problem_of(e, StudyConfig, where) for e in error.errors()]) from None
 
 
 def settings_hash(*parts: Any) -> str:

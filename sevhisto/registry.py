@@ -100,6 +100,13 @@ _FLAGS = [
     Flag("exposure_differs", "section", "this channel's tissue is 1.5 times brighter or darker than in the batch: look at its exposure"),
     Flag("unstained", "section", "almost none of this stain's area is there, which like sections of the batch have"),
     Flag("constant_channel", "section", "a channel holds one value only over the tissue"),
+    Flag(
+        "shading_not_estimated",
+        "section",
+        "shading was to be estimated, but the batch shows too few camera fields of tissue, or tissue too alike in them: nothing was done",
+    ),
+    Flag("shading_uncertain", "section", "the gain of the camera field was estimated with a standard error of 2 % or more"),
+    Flag("shading_strong", "section", "one place of the camera field is over 1.5 times as bright as another: look at the microscope"),
     Flag("offset_assumed_zero", "section", "no control told the background of this batch: nothing was subtracted"),
     Flag("offset_from_samples", "section", "no control told the background of this batch: glass of its samples did"),
     Flag(

@@ -161,6 +161,14 @@ SECTIONS = Table(
             True,
             required=False,
         ),
+        _n(
+            "positive_local_um2",
+            "area at or above local_threshold once the local background is taken away (from every fourth row): for sensitivity only",
+            "um2",
+            True,
+            required=False,
+        ),
+        _n("local_threshold", "threshold on the intensity over the local background, by the same ladder", "grey", required=False),
         _n("cell_threshold", "intensity in its compartment from which a cell is positive", "grey", required=False),
         _n("focus", "fine detail in the section, to compare for one marker and scanner only", required=False),
         _n(
@@ -222,6 +230,7 @@ THRESHOLDS = Table(
         _t("flags", "flags, joined by ;"),
         _n("puncta_threshold", "threshold on the contrast of a tracer's spots, from controls", "grey", required=False),
         _n("cell_threshold", "from which a cell is positive: the threshold, or half of the median positive pixel", "grey", required=False),
+        _n("local_threshold", "threshold on the intensity over the local background, by the same ladder", "grey", required=False),
     ),
     key=("panel", "batch", "marker"),
 )
@@ -290,6 +299,8 @@ COMPARISONS = Table(
 
 AS_ANALYSED = "as analysed"
 """The choice of a specification that changes nothing."""
+NOT_MADE = "not made"
+"""Verdict of a specification that gives the endpoint no value at all, where the study as analysed has some."""
 
 SPECIFICATIONS = Table(
     "specifications.csv",
@@ -304,7 +315,11 @@ SPECIFICATIONS = Table(
         _n("estimate", "mean of a minus mean of b, in the endpoint's unit"),
         _n("ci_low", "95 % interval"),
         _n("ci_high", "95 % interval"),
-        _t("verdict", "robust, fragile (the interval moves on or off zero) or reverses (the sign changes); empty without interval"),
+        _t(
+            "verdict",
+            "robust, fragile (the interval moves on or off zero), reverses (the sign changes) or not made (the endpoint has no such form); "
+            "empty without interval",
+        ),
     ),
     key=("endpoint", "contrast", "choice", "variant"),
 )

@@ -153,11 +153,41 @@ class Leak:
     measured: float | None
 
 
+SHADING_NODES = 65
+"""Nodes along each side of a camera field, from edge to edge, between which its gain is linear."""
+
+
+@dataclass(frozen=True)
+class Shading:
+    """How evenly the camera saw: fixed for one panel and batch. ``flat = dark + (raw - dark) / gain``, by place in the camera field.
+
+    Attributes
+    ----------
+    gain : (n_markers, SHADING_NODES, SHADING_NODES) float32, mean 1 over the field
+    dark : (n_markers,) float64, grey levels without light
+    field_um : (height, width) of one field as stitched; None where every image is one field
+    origin_um : (y, x) on the slide where a field starts
+    source : per marker ``given``, ``estimated`` or ``none``, whose gain is 1
+    error : per marker, standard error of an estimated gain; NaN where there is none
+    n_fields : fields of tissue behind the estimates
+    flags : flags of every section that is measured with it
+    """
+
+    gain: FloatArray
+    dark: DoubleArray
+    field_um: tuple[float, float] | None
+    origin_um: tuple[float, float]
+    source: tuple[str, ...]
+    error: tuple[float, ...]
+    n_fields: float = 0.0
+    flags: tuple[str, ...] = ()
+
+
 @dataclass
 class Correction:
     """How raw intensity becomes comparable: fixed for one panel and batch.
 
-    ``corrected = unmix @ (raw - offset)``, per pixel.
+    ``corrected = unmix @ (flat - offset)``, per pixel; without `shading` flat is raw.
 
     Attributes
     ----------
@@ -169,6 +199,7 @@ class Correction:
     notes : what a person should know of how it was made
     stain_vectors : (3, 3) float64, the brightfield stain's colours (imaging.stains.Stain); None where published, and in fluorescence
     stain_source : where the vector of each of its components is from: ``given``, ``estimated`` or ``published``
+    shading : what is divided out first; None where nothing is
     """
 
     offset: DoubleArray
@@ -179,6 +210,7 @@ class Correction:
     notes: tuple[str, ...] = ()
     stain_vectors: DoubleArray | None = None
     stain_source: tuple[str, ...] = ()
+    shading: Shading | None = None
 
 
 @dataclass
@@ -202,6 +234,7 @@ class SectionRecord:
     autofluorescent : {marker: (2, N_JOINT_DISTANCE, N_INTENSITY) int64}, pixels by intensity before autofluorescence was subtracted, minus
         pixels by intensity after
     cell_spots : {marker: (n, 3) int64}, spots of a tracer in cells: row in `cells`, coarse contrast bin, how many
+    local : {marker: (2, N_JOINT_DISTANCE, N_INTENSITY) int64}, pixels by intensity over their local background; see imaging.local
     """
 
     meta: dict[str, Any]
@@ -217,6 +250,7 @@ class SectionRecord:
     puncta: dict[str, IntArray] = field(default_factory=dict)
     autofluorescent: dict[str, IntArray] = field(default_factory=dict)
     cell_spots: dict[str, IntArray] = field(default_factory=dict)
+    local: dict[str, IntArray] = field(default_factory=dict)
 
     @property
     def px_um2(self) -> float:

@@ -15,7 +15,7 @@ import pandas as pd
 from sevhisto.compare.contrasts import estimates
 from sevhisto.compare.endpoints import rows_of
 from sevhisto.config import StudyConfig
-from sevhisto.schema import AS_ANALYSED, SPECIFICATIONS
+from sevhisto.schema import AS_ANALYSED, NOT_MADE, SPECIFICATIONS
 
 ROBUST, FRAGILE, REVERSES = "robust", "fragile", "reverses"
 
@@ -56,17 +56,21 @@ def specification_curve(
 
     Notes
     -----
-    A variant without an estimate (a group lost its animals) has no verdict and does not count.
+    A variant without an estimate (a group lost its animals) has no verdict and does not count; nor does one that has no form for the
+    endpoint, as cells have none over the local background: it says NOT_MADE.
     """
     parts, wanted = [], set(endpoints)
     for s in specifications:
         found = estimates(rows_of(s.animals, wanted), groups, config, {*(() if s.with_excluded else excluded), *s.left_out}, endpoints)
         parts.append(found.assign(choice=s.choice, variant=s.variant))
     table = pd.concat(parts, ignore_index=True)
-    base = table[table["choice"] == AS_ANALYSED].set_index(["endpoint", "contrast"])[["estimate", "ci_low", "ci_high"]]
-    there = base.reindex(pd.MultiIndex.from_frame(table[["endpoint", "contrast"]])).to_numpy(np.float64)
+    base = table[table["choice"] == AS_ANALYSED].set_index(["endpoint", "contrast"])
+    base = base.reindex(pd.MultiIndex.from_frame(table[["endpoint", "contrast"]]))
+    there = base[["estimate", "ci_low", "ci_high"]].to_numpy(np.float64)
     here = table[["estimate", "ci_low", "ci_high"]].to_numpy(np.float64)
     table["verdict"] = [verdict(tuple(a), tuple(b)) for a, b in zip(there, here, strict=True)]
+    gone = (table[["n_a", "n_b"]].sum(axis=1) == 0).to_numpy() & (base[["n_a", "n_b"]].sum(axis=1) > 0).to_numpy()
+    table.loc[gone, "verdict"] = NOT_MADE
     table.loc[table["choice"] == AS_ANALYSED, "verdict"] = ""
     return SPECIFICATIONS.conform(table[SPECIFICATIONS.names])
 
@@ -87,5 +91,5 @@ def verdict(base: tuple[float, ...], other: tuple[float, ...]) -> str:
 def robustness(curve: pd.DataFrame) -> pd.Series[str]:
     """Return one word per endpoint and contrast (index): the worst verdict of its variants; empty without any."""
     rank = {"": 0, ROBUST: 1, FRAGILE: 2, REVERSES: 3}
-    worst = curve["verdict"].map(rank).groupby([curve["endpoint"], curve["contrast"]]).max()
+    worst = curve["verdict"].map(lambda word: rank.get(word, 0)).groupby([curve["endpoint"], curve["contrast"]]).max()
     return worst.map({number: word for word, number in rank.items()})

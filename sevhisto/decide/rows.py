@@ -74,6 +74,7 @@ class SectionSummary:
     near_vessel : {marker: (n_zones, 64, 64) int64}, coarse bins of a matrix marker by those of the vessel marker within reach
     puncta : {marker: (n_zones, N_INTENSITY) int64}, spots by contrast
     autofluorescent : {marker: (n_zones, N_INTENSITY) int64}, pixels before autofluorescence was subtracted, minus after
+    local : {marker: (n_zones, N_INTENSITY) int64}, pixels by intensity over their local background
     focus : {marker: focus of the whole section}
     cell_spots : {marker: (n, 3) int64}, cell, coarse contrast bin, number of spots
     footprint_um2 : (n_cells,) float32, nucleus and ring; empty without a tracer
@@ -106,6 +107,7 @@ class SectionSummary:
     fibres: dict[str, IntArray] = field(default_factory=dict)
     puncta: dict[str, IntArray] = field(default_factory=dict)
     autofluorescent: dict[str, IntArray] = field(default_factory=dict)
+    local: dict[str, IntArray] = field(default_factory=dict)
     cell_spots: dict[str, IntArray] = field(default_factory=dict)
     footprint_um2: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
     focus: dict[str, float] = field(default_factory=dict)
@@ -171,7 +173,7 @@ def _summary(row: SectionRow, record: Tallies, zones: tuple[Zone, ...], panel: P
         cells=_cell_values(record, panel, where),
     )
     _add_joint(summary, record)
-    for kind in ("fibres", "puncta", "autofluorescent"):
+    for kind in ("fibres", "puncta", "autofluorescent", "local"):
         setattr(summary, kind, {m: _by_zone(t, zones)[:, 0] for m, t in record.named(kind).items()})
     summary.cell_spots = dict(record.cell_spots)
     summary.footprint_um2 = columns.get("footprint_um2", summary.footprint_um2)
@@ -190,7 +192,7 @@ def _summary(row: SectionRow, record: Tallies, zones: tuple[Zone, ...], panel: P
 
 
 _BY_ZONE = ("zones", "known", "counts", "signal", "cavity_px", "masked_px", "in_zone")
-_BY_MARKER_AND_ZONE = ("joint", "positive_part", "fibres", "puncta", "autofluorescent", "near_vessel")
+_BY_MARKER_AND_ZONE = ("joint", "positive_part", "fibres", "puncta", "autofluorescent", "local", "near_vessel")
 
 
 def _of_zones(summary: SectionSummary, chosen: slice) -> SectionSummary:

@@ -121,6 +121,7 @@ def _marker_rows(
         **_uptake(summary, marker, thresholds),
         "white_matter_um2": np.where([z.name == ALL for z in summary.zones], summary.white_um2, np.nan),
         "autofluorescent_um2": _autofluorescent(summary, marker, threshold),
+        "positive_local_um2": _local(summary, marker, threshold, pixels * area),
     }
     measures = {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}
     said = summary.flags | verdict.flags.get("", set()) | verdict.flags.get(marker, set()) | _beyond_controls(summary, thresholds, config)
@@ -137,6 +138,7 @@ def _marker_rows(
         "threshold": threshold.value,
         "threshold_source": threshold.source,
         "puncta_threshold": threshold.puncta,
+        "local_threshold": threshold.local,
         "cell_threshold": threshold.of_cells,
         "focus": summary.focus.get(marker, np.nan),
         "verdict": verdict.verdict,
@@ -262,6 +264,16 @@ def _autofluorescent(summary: SectionSummary, marker: str, threshold: Threshold)
     if marker not in summary.autofluorescent or np.isnan(threshold.value):
         return np.full(len(summary.zones), np.nan)
     return np.asarray(summary.autofluorescent[marker][:, threshold_bin(threshold.value) :].sum(axis=1) * summary.px_um2, np.float64)
+
+
+def _local(summary: SectionSummary, marker: str, threshold: Threshold, zone_um2: DoubleArray) -> DoubleArray:
+    """Return the area that is positive over its local background: its share of every fourth row times the exact area of the zone (um2)."""
+    if marker not in summary.local:
+        return np.full(len(summary.zones), np.nan)
+    counts = summary.local[marker]
+    pixels = counts.sum(axis=1)
+    share = counts[:, threshold_bin(threshold.local) :].sum(axis=1) / np.maximum(pixels, 1)
+    return np.asarray(np.where((pixels > 0) & np.isnan(threshold.local), np.nan, share * zone_um2), np.float64)
 
 
 def _fibres(summary: SectionSummary, marker: str, threshold: Threshold) -> dict[str, DoubleArray]:

@@ -44,6 +44,7 @@ class Threshold:
     cells : applied to a cell's median intensity in its compartment: half of the median positive pixel of the batch's samples, if that is
         more than `value`, so that the blurred edge of a neighbour makes no cell positive; NaN where `value` itself applies
     puncta : applied to the contrast of a tracer's spots, an edge of the intensity bins; NaN for other markers, and without controls
+    local : applied to intensity over the local background, from the same ladder; NaN where nothing can give one, or it is not tallied
     """
 
     value: float
@@ -53,6 +54,7 @@ class Threshold:
     flags: frozenset[str] = frozenset()
     puncta: float = np.nan
     cells: float = np.nan
+    local: float = np.nan
 
     @property
     def of_cells(self) -> float:
@@ -75,7 +77,7 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
     """
     found: dict[ThresholdKey, Threshold] = {}
     problems: list[Problem] = []
-    pooled, spots, areas, dyes = _pool(sections, config)
+    pooled, spots, local, areas, dyes = _pool(sections, config)
     for key, pools in sorted(pooled.items()):
         threshold = _climb(key, pools, config, key in dyes)
         if threshold is None:
@@ -85,7 +87,9 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
             problems.append(Problem(where, f"no threshold: no section of {', '.join(config.thresholds.ladder)} has tissue", remedy))
         else:
             spot = _puncta_threshold(spots.get(key, {}), areas.get(key, {}), config)
-            found[key] = replace(threshold, puncta=spot, cells=_cell_threshold(pools, threshold.value))
+            over = _climb(key, local[key], config, key in dyes) if key in local else None
+            cells = _cell_threshold(pools, threshold.value)
+            found[key] = replace(threshold, puncta=spot, cells=cells, local=np.nan if over is None else over.value)
     if problems:
         raise SevhistoError(problems)
     return found
@@ -135,10 +139,13 @@ def histogram_median_mad(counts: IntArray) -> tuple[float, float]:
     return median, float(reach[i - 1] + part * (reach[i] - reach[i - 1]))
 
 
-def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> tuple[_Pools, _Pools, _Areas, set[ThresholdKey]]:
-    """Return pixels of tissue by intensity, spots in it by contrast, the tissue searched for spots (mm2); and which markers are a dye."""
+def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> tuple[_Pools, _Pools, _Pools, _Areas, set[ThresholdKey]]:
+    """Return pixels of tissue by intensity, spots in it by contrast, pixels by intensity over their local background, the tissue that was
+    searched for spots (mm2); and which markers are a dye.
+    """
     pools: _Pools = {}
     spots: _Pools = {}
+    local: _Pools = {}
     areas: _Areas = {}
     dyes: set[ThresholdKey] = set()
     for section in sections:
@@ -150,13 +157,15 @@ def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) 
         for i, marker in enumerate(summary.markers):
             key = (row.panel, row.batch, marker)
             _add(pools.setdefault(key, {}), row.role, summary.counts[zone, i])
+            if marker in summary.local:
+                _add(local.setdefault(key, {}), row.role, summary.local[marker][zone])
             if marker in summary.puncta:
                 _add(spots.setdefault(key, {}), row.role, summary.puncta[marker][zone])
                 of_key = areas.setdefault(key, {})
                 of_key[row.role] = of_key.get(row.role, 0.0) + int(summary.counts[zone, i].sum()) * summary.px_um2 * 1e-6
             if marker in summary.dyes:
                 dyes.add(key)
-    return pools, spots, areas, dyes
+    return pools, spots, local, areas, dyes
 
 
 def _add(by_role: dict[str, tuple[IntArray, int]], role: str, counts: IntArray) -> None:

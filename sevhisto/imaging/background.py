@@ -66,8 +66,7 @@ def estimate_correction(samples: Sequence[BackgroundSample], panel: PanelSetting
         The shares declared or measured cannot be told apart: A has no usable inverse.
     """
     markers = panel.markers
-    found = [_offset(samples, row, channel.role == "nuclei") for row, channel in enumerate(panel.channels)]
-    offset = np.array([value for value, _ in found])
+    offset, source = offsets_of(samples, panel)
     mixing = np.eye(len(markers))
     declared = {(into, origin): share for into, of in batch.bleed_through.items() for origin, share in of.items()}
     declared = {pair: share for pair, share in declared.items() if set(pair) <= set(markers)}
@@ -90,7 +89,13 @@ def estimate_correction(samples: Sequence[BackgroundSample], panel: PanelSetting
         where = f"the channels {', '.join(markers)} cannot be told apart"
         raise SlideError(Problem("bleed-through", where, "look at batches.X.bleed_through, and at the control slides"))
     unmix = np.asarray(np.linalg.inv(mixing), np.float64)
-    return Correction(offset, unmix, tuple(source for _, source in found), shares, leaks, tuple(notes))
+    return Correction(offset, unmix, source, shares, leaks, tuple(notes))
+
+
+def offsets_of(samples: Sequence[BackgroundSample], panel: PanelSettings) -> tuple[DoubleArray, tuple[str, ...]]:
+    """Return the offset of every marker, (n_markers,), and where each is from; see `estimate_correction`."""
+    found = [_offset(samples, row, channel.role == "nuclei") for row, channel in enumerate(panel.channels)]
+    return np.array([value for value, _ in found]), tuple(source for _, source in found)
 
 
 def _offset(samples: Sequence[BackgroundSample], row: int, counterstain: bool) -> tuple[float, str]:

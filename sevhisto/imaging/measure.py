@@ -17,9 +17,12 @@ from sevhisto.imaging.blocks import Block, blocks, with_tissue
 from sevhisto.imaging.focus import ROW_STEP, focus_sums
 from sevhisto.imaging.geometry import Layout, border_turn, class_codes, neighbours, upsample_at
 from sevhisto.imaging.labels import Labelled
+from sevhisto.imaging.local import NO_BACKGROUND, LocalBackground, local_block
 from sevhisto.imaging.nuclear_size import reduction, typical_diameter
 from sevhisto.imaging.nuclei import REACH, cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells, segmenters
 from sevhisto.imaging.process import give_back_memory
+from sevhisto.imaging.reader import MarkerReader
+from sevhisto.imaging.shading import flattened
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, N_COARSE, intensity_bin, quantise
 from sevhisto.types import (
     FIBRE_COLUMNS,
@@ -40,25 +43,6 @@ SAMPLE_PX, N_SAMPLES = 512, 16  # windows that tell the contrast of nuclei
 SATURATED_SHARE = 0.001
 
 
-@dataclass(frozen=True)
-class MarkerReader:
-    """How raw pixels of a slide become marker intensities: which channels are read, and what is done with them.
-
-    Attributes
-    ----------
-    channels : channel numbers in the file, from 0
-    convert : raw (len(channels), h, w) -> uncorrected intensity (n_markers, h, w), any type
-    top, bottom : raw values at or beyond which a pixel is saturated
-    brightfield : raw is colour that the tissue absorbs
-    """
-
-    channels: tuple[int, ...]
-    convert: Callable[[AnyArray], AnyArray]
-    top: float
-    bottom: float
-    brightfield: bool = False
-
-
 @dataclass
 class Sums:
     """What the pass adds up; see SectionRecord for shapes.
@@ -74,6 +58,7 @@ class Sums:
     fibres: dict[str, IntArray]
     puncta: dict[str, IntArray]
     autofluorescent: dict[str, IntArray]
+    local: dict[str, IntArray]
     saturated_px: IntArray
     focus: AnyArray
     nucleus_diameter_um: float = 0.0
@@ -111,6 +96,7 @@ class _Pass:
     correction: Correction
     turn: FloatArray
     nuclei: Labelled | None
+    local: LocalBackground
     diameter_um: float = 0.0
 
     @property
@@ -148,11 +134,13 @@ class _Pass:
     def marker(self, block: Block, row: int) -> FloatArray:
         """Corrected intensity of one marker in a block with its halo; reads only the channels that it takes."""
         if self.reader.brightfield:
-            return corrected_marker(self.reader.convert(self.read(block)), self.correction, row)
+            return corrected_marker(self.reader.values(self.read(block), block.ry0, block.rx0), self.correction, row)
         shares = self.correction.unmix[row]
         used = [int(c) for c in np.flatnonzero(shares)]
         channels = [self.reader.channels[c] for c in used]
         raw = self.source.read(channels, block.ry0, block.ry1, block.rx0, block.rx1)
+        if self.reader.flat is not None:
+            raw = flattened(raw, self.reader.flat.of(used), block.ry0, block.rx0)
         return kernels.correct(raw, used.index(row), shares[used], np.float32(shares @ self.correction.offset))
 
     def places(self, block: Block) -> AnyArray:
@@ -184,6 +172,7 @@ def measure(
     correction: Correction,
     tick: Callable[[int], Any] = lambda px: None,
     nuclei: Labelled | None = None,
+    local: LocalBackground = NO_BACKGROUND,
 ) -> Sums:
     """Read one section once and return its sums.
 
@@ -193,14 +182,15 @@ def measure(
     layout : overview maps, ``layout.factor`` full-resolution pixels per overview pixel
     tick : called with the number of pixels of each block, when its turn comes
     nuclei : labels made elsewhere, which replace the segmenter; no cells are sought without them where it is "labels"
+    local : local background of the markers that are tallied over it too
 
     Memory is bounded by the block, whatever the size of the section.
     """
     give_back_memory()
     fibrous = any(c.role == "ecm" for c in panel.channels)
     turn = border_turn(layout.distance, layout.um) if fibrous else np.zeros((2, 0, 0), np.float32)
-    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, turn, nuclei)
-    totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um), correction)
+    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, turn, nuclei, local)
+    totals = _empty(job)
     threshold = float("inf")
     if panel.marker_of_role("nuclei") and (nuclei is not None or settings.segmenter != LABELS):
         found = nuclei.diameter_um if nuclei else 0.0 if settings.nucleus_diameter_um else _nuclear_diameter(job)
@@ -218,14 +208,16 @@ def measure(
             raw = job.read(block)
             for i, plane in enumerate(raw):
                 totals.saturated_px[i] += _saturated(plane[block.inner], place, reader)
-            small, spots = _tally_block(totals, job, reader.convert(raw), block, place, np.isfinite(threshold))
+            values = reader.values(raw, block.ry0, block.rx0)
+            small, spots = _tally_block(totals, job, values, block, place, np.isfinite(threshold))
             if small is not None:
                 _cells_block(totals, job, small, spots, block, place, threshold)
     return totals
 
 
-def _empty(panel: PanelSettings, n_channels: int, spots: bool, correction: Correction) -> Sums:
-    n = len(panel.markers)
+def _empty(job: _Pass) -> Sums:
+    panel, n = job.panel, len(job.panel.markers)
+    spots = puncta.is_resolved(job.um, job.settings.puncta_diameter_um)
     places = np.zeros((2, N_DISTANCE), np.int64)
     # no tissue is a measurement: zeros
     return Sums(
@@ -235,8 +227,9 @@ def _empty(panel: PanelSettings, n_channels: int, spots: bool, correction: Corre
         joint={pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in joint_pairs(panel)},
         fibres={c.marker: np.zeros((2, N_DISTANCE, N_COARSE, len(FIBRE_COLUMNS)), np.int64) for c in panel.channels if c.role == "ecm"},
         puncta={c.marker: np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64) for c in panel.channels if c.role == "tracer" and spots},
-        autofluorescent={m: np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64) for m in correction.autofluorescence},
-        saturated_px=np.zeros(n_channels, np.int64),
+        autofluorescent={m: np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64) for m in job.correction.autofluorescence},
+        local={m: np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64) for m in job.local.levels},
+        saturated_px=np.zeros(len(job.reader.channels), np.int64),
         focus=np.zeros((n, 4), object),  # Python's own numbers: squares over a large section can pass 2**63
     )
 
@@ -265,6 +258,8 @@ def _tally_block(
         soft = _blurred_inner(corrected, block, job.settings.blur_um / job.um, 0)[0]
         here = bins.get(channel.marker, spare)
         kernels.tally_into(soft, place, BIN_OF_QUANTUM, totals.tally[i], here)
+        if channel.marker in totals.local:
+            local_block(totals.local[channel.marker], soft, job.local.levels[channel.marker], job.local.factor, block, place)
         if channel.role == "autofluorescence":
             blank = soft
         elif blank is not None and channel.marker in totals.autofluorescent:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sevhisto.config import ImagingSettings, PanelSettings
-from sevhisto.imaging.measure import MarkerReader
+from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.stains import optical_density, stains, unmix_stains
 from sevhisto.imaging.tissue import Piece, find_pieces
 from sevhisto.types import BoolArray, DoubleArray, FloatArray, Problem, SlideError
@@ -58,14 +58,16 @@ def marker_reader(panel: PanelSettings, channels: Sequence[int], bit_max: float,
     return MarkerReader((0, 1, 2), lambda raw: unmix_stains(raw, stain, tuple(wanted), excess=True), np.inf, 0, True)
 
 
-def slide_overview(raw: FloatArray, factor: int, um: float, reader: MarkerReader, settings: ImagingSettings) -> SlideOverview:
-    """Return the overview of a slide with its pieces of tissue.
+def slide_overview(
+    raw: FloatArray, factor: int, um: float, reader: MarkerReader, settings: ImagingSettings, corner: tuple[int, int] = (0, 0)
+) -> SlideOverview:
+    """Return the overview of a slide, or of its part from pixel `corner` on, with its pieces of tissue.
 
     `raw` : (n_file_channels, h, w) float32; `um` : size of an overview pixel.
     """
     in_order = reader.channels == tuple(range(len(raw)))  # then no copy of what may be the largest array of all
     chosen = np.ascontiguousarray(raw if in_order else raw[list(reader.channels)], np.float32)
-    values = reader.convert(chosen)
+    values = reader.values(chosen, *corner, factor)
     # in brightfield tissue is what absorbs any colour, whichever of its stains are measured
     shown = optical_density(chosen).max(axis=0, keepdims=True) if reader.brightfield else values
     pieces, mask = find_pieces(shown, um, settings)

@@ -15,9 +15,11 @@ from sevhisto.imaging.focus import focus
 from sevhisto.imaging.geometry import Layout, long_axis_deg, side_map, signed_distance
 from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.lesion import Core, Cues, cue_markers, find_core
-from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
+from sevhisto.imaging.local import NO_BACKGROUND, LocalBackground, local_backgrounds
+from sevhisto.imaging.measure import SATURATED_SHARE, Sums, measure
 from sevhisto.imaging.overview import SlideOverview, outline_of
 from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, faults_in
+from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.registration import Neighbour, carry_core
 from sevhisto.imaging.seams import shows_nothing
 from sevhisto.imaging.stains import dye_markers
@@ -184,6 +186,7 @@ class Plan:
     masks : as in SectionRecord
     faults : shares and numbers of its faults, for the record
     white_um2 : white matter that a person drew, outside core, cavity and masked area; None where nobody drew any
+    local : background of the markers that are tallied over it too
     """
 
     layout: Layout
@@ -194,6 +197,7 @@ class Plan:
     masks: dict[str, AnyArray]
     faults: dict[str, Any]
     white_um2: float | None = None
+    local: LocalBackground = NO_BACKGROUND
 
 
 def plan_section(
@@ -232,7 +236,8 @@ def plan_section(
         "markers": list(core.markers),
     }
     masks = _masks(overview, layout, box, correction, panel)
-    return Plan(layout, (y0, x0), shape, tuple(flags), told | core.facts, masks, found.facts(), _white_um2(drawn, box, layout))
+    local = local_backgrounds(overview.values[:, box[0] : box[1], box[2] : box[3]], layout, correction, panel, settings.local_background_um)
+    return Plan(layout, (y0, x0), shape, tuple(flags), told | core.facts, masks, found.facts(), _white_um2(drawn, box, layout), local)
 
 
 def _white_um2(drawn: Drawn, box: tuple[int, int, int, int], layout: Layout) -> float | None:
@@ -260,7 +265,8 @@ def measure_section(
     `nuclei` are those labelled elsewhere; where imaging.segmenter is "labels" and there are none, cells are not counted.
     """
     layout = plan.layout
-    sums = measure(Crop(slide, *plan.corner, plan.shape), reader, layout, panel, settings, correction, tick, nuclei)
+    section = Crop(slide, *plan.corner, plan.shape)
+    sums = measure(section, reader.seen_from(*plan.corner), layout, panel, settings, correction, tick, nuclei, plan.local)
     counts = sums.counts
     flags = [*plan.flags, *_quality_flags(sums, counts, panel, correction)]
     if settings.segmenter == LABELS and nuclei is None and "no_cells" in flags:
@@ -286,6 +292,7 @@ def measure_section(
         "offsets": {m: float(o) for m, o in zip(panel.markers, correction.offset, strict=True)},
         "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
         "autofluorescence": dict(correction.autofluorescence),
+        "shading": {} if correction.shading is None else dict(zip(panel.markers, correction.shading.source, strict=True)),
         "saturated_px": [int(v) for v in sums.saturated_px],
         "nucleus_diameter_um": round(sums.nucleus_diameter_um, 3) or None,
         "nucleus_diameter_source": "set" if settings.nucleus_diameter_um else "labels" if nuclei else "estimated",
@@ -313,6 +320,7 @@ def measure_section(
         sums.puncta,
         sums.autofluorescent,
         spots,
+        sums.local,
     )
 
 
@@ -330,6 +338,7 @@ def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correctio
         flags.append("constant_channel")
     if "sample_glass" in correction.source:
         flags.append("offset_from_samples")
+    flags += () if correction.shading is None else correction.shading.flags
     if "assumed_zero" in correction.source:
         flags.append("offset_assumed_zero")
     if panel.marker_of_role("autofluorescence") and not correction.autofluorescence:

@@ -65,7 +65,23 @@ def inspect_files(study: Study) -> tuple[list[Problem], list[str]]:
     folder = study.root / study.config.study.labels_dir
     if study.config.imaging.segmenter != LABELS and folder.is_dir():
         notes.append(f"{folder.name}/ is not used: imaging.segmenter is {study.config.imaging.segmenter!r}, not {LABELS!r}")
-    return problems + found, notes + told
+    return problems + found + _flats(study), notes + told
+
+
+def _flats(study: Study) -> list[Problem]:
+    """Images of an even field that cannot be read."""
+    problems = []
+    for name, batch in study.config.batches.items():
+        for file in () if batch.shading is None else dict.fromkeys(batch.shading.flat.values()):
+            try:
+                n = len(slide_info(study.root / file)[0].channels)
+            except SlideError as error:
+                problems += [Problem(f"study.toml: batches.{name}.shading.flat", f"{p.where}: {p.what}", p.remedy) for p in error.problems]
+                continue
+            if n != 1:
+                where = f"study.toml: batches.{name}.shading.flat"
+                problems.append(Problem(where, f"{file} has {n} channels", "give an image of one channel for each marker"))
+    return problems
 
 
 def _labels(study: Study, info: SceneInfo, rows: pd.DataFrame, where: str) -> list[Problem]:

@@ -18,7 +18,7 @@ from sevhisto.io.tallies import read_tallies, save_tallies
 from sevhisto.tallies import Tallies, smallest
 from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SevhistoError
 
-RECORD_FORMAT = 3
+RECORD_FORMAT = 4
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.npz")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -108,6 +108,7 @@ def _record_bytes(record: SectionRecord) -> bytes:
         "fibres": list(record.fibres),
         "puncta": list(record.puncta),
         "autofluorescent": list(record.autofluorescent),
+        "local": list(record.local),
         "cell_spots": list(record.cell_spots),
         "cells": list(record.cells),
         "masks": list(record.masks),
@@ -116,11 +117,8 @@ def _record_bytes(record: SectionRecord) -> bytes:
     arrays: dict[str, AnyArray] = {"head": np.frombuffer(text.encode(), np.uint8)}
     sparse = {"counts": record.counts, "sums": record.sums - _expected_sums(record.counts)}
     sparse |= {"cavity_px": record.cavity_px, "masked_px": record.masked_px}
-    sparse |= {f"joint{i}": a for i, a in enumerate(record.joint.values())}
-    sparse |= {f"fibres{i}": a for i, a in enumerate(record.fibres.values())}
-    sparse |= {f"puncta{i}": a for i, a in enumerate(record.puncta.values())}
-    sparse |= {f"autofluorescent{i}": a for i, a in enumerate(record.autofluorescent.values())}
-    sparse |= {f"cell_spots{i}": a for i, a in enumerate(record.cell_spots.values())}
+    for kind in ("joint", "fibres", "puncta", "autofluorescent", "local", "cell_spots"):
+        sparse |= {f"{kind}{i}": a for i, a in enumerate(getattr(record, kind).values())}
     for name, array in sparse.items():
         arrays |= _pack(name, array)
     arrays |= {f"cells{i}": a for i, a in enumerate(record.cells.values())}
@@ -194,4 +192,5 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
         puncta={name: dense(f"puncta{i}") for i, name in enumerate(head["puncta"])},
         cell_spots={name: dense(f"cell_spots{i}") for i, name in enumerate(head["cell_spots"])},
         autofluorescent={name: dense(f"autofluorescent{i}") for i, name in enumerate(head["autofluorescent"])},
+        local={name: dense(f"local{i}") for i, name in enumerate(head["local"])},
     )

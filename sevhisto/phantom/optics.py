@@ -96,6 +96,8 @@ def camera(spec: SectionSpec, light: FloatArray, marker: str, seed: int) -> npt.
     rng = stream(seed, "camera", marker)
     field_px = spec.camera_field_um / spec.um_per_px
     phase = rng.uniform(0, 1, 2)
+    if spec.field_origin_um is not None:
+        phase = -np.array(spec.field_origin_um) / spec.camera_field_um % 1
     place_y, place_x = np.arange(height) / field_px + phase[0], np.arange(width) / field_px + phase[1]
     gain = (1 + spec.seam * rng.normal(size=(int(place_y[-1]) + 1, int(place_x[-1]) + 1))).astype(np.float32)
     bow_y, bow_x = (((p % 1 - 0.5) ** 2 * 4 * spec.shading).astype(np.float32) for p in (place_y, place_x))

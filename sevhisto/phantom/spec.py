@@ -68,6 +68,7 @@ class SectionSpec:
     af_tissue, af_cell : autofluorescence of tissue and of CD68+ cells, times each marker's own share
     bleed_through : {into: {from: share}}, of the stain
     shading, seam : half range of the vignette of a camera field; sd of the gain between fields
+    field_origin_um : (y, x) on the canvas where a camera field starts, for all channels; None draws a place for each channel
     electrons_per_grey, read_noise : shot noise has variance grey / electrons_per_grey
     psf_um : sigma of the blur; saturation : highest grey level; texture : unevenness within structure
     uptake : mean number of sEV puncta on a CD68+ CD206+ cell, and on any other; loose_per_mm2 : puncta elsewhere, in the core and outside
@@ -96,6 +97,7 @@ class SectionSpec:
     shading: float = 0.04
     seam: float = 0.01
     camera_field_um: float = 650.0
+    field_origin_um: tuple[float, float] | None = None
     electrons_per_grey: float = 1.0
     read_noise: float = 4.0
     psf_um: float = 0.8

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from sevhisto.config import WITHOUT_LESION, PanelSettings
-from sevhisto.imaging.background import BackgroundSample, estimate_correction, glass_mask
+from sevhisto.imaging.background import BackgroundSample, estimate_correction, glass_mask, offsets_of
 from sevhisto.imaging.overview import SlideOverview, marker_reader
+from sevhisto.imaging.shading import flat_of, flattened
 from sevhisto.imaging.stains import fit_stain, optical_density, sample_density, stains
 from sevhisto.io.slides import Slide, open_slide
 from sevhisto.pipeline.measuring import SlideTask, prepare_slide, reason_of
-from sevhisto.types import BoolArray, Correction, FloatArray
+from sevhisto.pipeline.shading import ShadingView, batch_shading, shading_facts, view_shading
+from sevhisto.types import BoolArray, Correction, FloatArray, Shading
 
 MAX_BACKGROUND_SLIDES = 3
 MAX_STAIN_SLIDES = 8
@@ -25,23 +27,61 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
 
     `tasks` : see `background_tasks`
     """
-    samples: list[BackgroundSample] = []
-    colours: list[_Colours] = []
+    seen = _Seen([], [], [], [])
     notes: list[str] = []
     panel = tasks[0].panel
+    telling = _telling(tasks)
     for task in tasks:
         try:
             with open_slide(task.path, task.scene, task.um_per_px) as slide:
-                _, overview = prepare_slide(slide, task)
-                found = _background_samples(task, overview)
-                if panel.kind == "brightfield":
-                    colours.append(_colours(slide, task, overview, found))
-            samples += found
+                _look(seen, slide, task, any(task is t for t in telling))
         except Exception as error:
             notes.append(reason_of(error))
+    called = f"panel {tasks[0].panel_name}, batch {tasks[0].batch_name}"
     if panel.kind == "fluorescence":
-        correction = estimate_correction(samples, panel, tasks[0].batch)
-        return correction, notes + [f"panel {tasks[0].panel_name}, batch {tasks[0].batch_name}: {n}" for n in correction.notes]
+        shading: Shading | None = None
+        told: list[str] = []
+        if tasks[0].batch.shading is not None:
+            shading, told = batch_shading(tasks[0], seen.views, offsets_of(seen.samples, panel)[0])
+            for values, flat, factor in seen.planes:  # in place: the samples share them
+                values[:] = flattened(values, flat_of(shading, *flat), 0, 0, factor)
+        correction = replace(estimate_correction(seen.samples, panel, tasks[0].batch), shading=shading)
+        return correction, notes + [f"{called}: {n}" for n in (*told, *correction.notes)]
+    if tasks[0].batch.shading is not None:
+        notes.append(f"{called}: shading is corrected in fluorescence only; nothing was divided out")
+    return _brightfield(seen, tasks[0]), notes
+
+
+@dataclass
+class _Seen:
+    """What the slides of a batch show: samples of background, in brightfield colours; where shading is asked for, views, and each
+    overview that the samples share with pixel size, shape of its slide, and factor.
+    """
+
+    samples: list[BackgroundSample]
+    colours: list[_Colours]
+    views: list[ShadingView]
+    planes: list[tuple[FloatArray, tuple[float, tuple[int, int]], int]]
+
+
+def _look(seen: _Seen, slide: Slide, task: SlideTask, tells: bool) -> None:
+    """Add a slide; one that does not tell the background is there for its shading."""
+    _, overview = prepare_slide(slide, task)
+    found = _background_samples(task, overview)
+    shading = task.batch.shading
+    if task.panel.kind == "brightfield":
+        seen.colours.append(_colours(slide, task, overview, found))
+    elif shading is not None and found:
+        tissue = np.logical_or.reduce([s.tissue for s in found])
+        seen.views.append(view_shading(slide, overview, tissue, found[0].glass, shading))
+        if tells:
+            seen.planes.append((overview.values, (slide.um_per_px, slide.shape), overview.factor))
+    if tells:
+        seen.samples += found
+
+
+def _brightfield(seen: _Seen, task: SlideTask) -> Correction:
+    panel, colours = task.panel, seen.colours
     glass = np.concatenate([c.glass for c in colours]) if colours else np.zeros((0, 3), np.float32)
     white = np.median(glass, axis=0).astype(np.float64) if len(glass) else np.zeros(3)
     stain, source = fit_stain(stains[panel.stain], [c.tissue for c in colours], white, panel.stain_vectors)
@@ -49,7 +89,7 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
     for c in colours:
         for sample in c.samples:
             sample.values = reader.convert(c.raw)
-    return replace(estimate_correction(samples, panel, tasks[0].batch), stain_vectors=stain.vectors, stain_source=source), notes
+    return replace(estimate_correction(seen.samples, panel, task.batch), stain_vectors=stain.vectors, stain_source=source)
 
 
 @dataclass
@@ -90,20 +130,25 @@ def _background_samples(task: SlideTask, overview: SlideOverview) -> list[Backgr
 def background_tasks(tasks: Sequence[SlideTask]) -> dict[tuple[str, str], list[SlideTask]]:
     """Return, per panel and batch, the slides that tell its background: all with controls, else the first few with samples.
 
-    In brightfield a few with samples always: they show the colours of all stains.
+    In brightfield a few with samples always: they show the colours of all stains. All slides where shading is estimated.
     """
     groups: dict[tuple[str, str], list[SlideTask]] = {}
     for task in tasks:
         groups.setdefault((task.panel_name, task.batch_name), []).append(task)
-    chosen: dict[tuple[str, str], list[SlideTask]] = {}
-    for key, members in groups.items():
-        controls = [t for t in members if any(p.role in (*WITHOUT_LESION, "uninjured") for p in t.pieces)]
-        if members[0].panel.kind == "brightfield":
-            others = [t for t in members if not any(t is c for c in controls)]
-            chosen[key] = controls + others[:MAX_STAIN_SLIDES]
-        else:
-            chosen[key] = controls or members[:MAX_BACKGROUND_SLIDES]
-    return chosen
+    return {key: members if _estimates_shading(members[0]) else _telling(members) for key, members in groups.items()}
+
+
+def _estimates_shading(task: SlideTask) -> bool:
+    return task.panel.kind == "fluorescence" and task.batch.shading is not None and task.batch.shading.estimate
+
+
+def _telling(members: Sequence[SlideTask]) -> list[SlideTask]:
+    """Return those of a batch's slides that tell its background; of these, and of all, the same."""
+    controls = [t for t in members if any(p.role in (*WITHOUT_LESION, "uninjured") for p in t.pieces)]
+    if members[0].panel.kind == "brightfield":
+        others = [t for t in members if not any(t is c for c in controls)]
+        return controls + others[:MAX_STAIN_SLIDES]
+    return controls or list(members[:MAX_BACKGROUND_SLIDES])
 
 
 def correction_facts(correction: Correction, panel: PanelSettings) -> dict[str, Any]:
@@ -120,4 +165,5 @@ def correction_facts(correction: Correction, panel: PanelSettings) -> dict[str, 
         ],
         "stain_vectors": {name: [round(float(v), 4) for v in vector] for name, vector in colours.items()},
         "stain_source": dict(zip(colours, correction.stain_source, strict=True)),
+        "shading": shading_facts(correction.shading, panel),
     }

@@ -16,11 +16,12 @@ import numpy as np
 from sevhisto import __version__
 from sevhisto.config import LABELS, WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, settings_hash
 from sevhisto.imaging.labels import Labelled, survey
-from sevhisto.imaging.measure import MarkerReader
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
 from sevhisto.imaging.quality import CLIPPED_SHARE, clipped_share
+from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.registration import Neighbour
 from sevhisto.imaging.section import Crop, Drawn, Plan, measure_section, plan_section
+from sevhisto.imaging.shading import flat_of
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
 from sevhisto.io.channel_set import slide_files
 from sevhisto.io.channels import match_channels
@@ -29,7 +30,7 @@ from sevhisto.io.labels import LabelFile
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, folder_files, open_slide
-from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, SlideError, decode_thumbnail
+from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, Shading, SlideError, decode_thumbnail
 
 MAX_OVERVIEW_PX = 3_200_000
 """A section of 8 x 6 mm at 4 um; its overview of five channels takes 64 MB."""
@@ -63,7 +64,7 @@ class PieceTask:
 
 @dataclass(frozen=True)
 class SlideTask:
-    """One scene of one file and the sections on it. Carries no animal, no group."""
+    """One scene of one file and the sections on it. Carries no animal, no group. `study` : the folder of study.toml."""
 
     path: Path
     scene: int
@@ -79,6 +80,7 @@ class SlideTask:
     records: Path
     correction: Correction | None = None
     labels: Path | None = None
+    study: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,12 @@ def correction_key(correction: Correction) -> list[Any]:
     return [
         [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
         None if vectors is None else [vectors.tolist(), correction.stain_source],
+        *([] if correction.shading is None else [_shading_parts(correction.shading)]),
     ]
+
+
+def _shading_parts(shading: Shading) -> list[Any]:
+    return [shading.gain.tolist(), shading.dark.tolist(), shading.field_um, shading.origin_um, shading.source, shading.flags]
 
 
 def labels_sha256(path: Path) -> str:
@@ -199,6 +206,9 @@ def prepare_slide(slide: Slide, task: SlideTask, sha256: str | None = None) -> t
     channels = match_channels(task.panel, slide.channels, task.path.name)
     vectors = None if task.correction is None else task.correction.stain_vectors
     reader = marker_reader(task.panel, channels, slide.bit_max, vectors)
+    shading = None if task.correction is None else task.correction.shading
+    if shading is not None:
+        reader = replace(reader, flat=flat_of(shading, slide.um_per_px, slide.shape))
     return reader, _seen(slide, task, sha256, reader, (0, slide.shape[0], 0, slide.shape[1]))
 
 
@@ -216,7 +226,7 @@ def _seen(slide: Slide, task: SlideTask, sha256: str | None, reader: MarkerReade
         )
         raw, factor = kept_overview(task.records.parent / "overviews", key, lambda: slide.overview(um, reader.channels, box))
     reader = replace(reader, channels=tuple(range(len(raw))))
-    return slide_overview(raw, factor, slide.um_per_px * factor, reader, task.imaging)
+    return slide_overview(raw, factor, slide.um_per_px * factor, reader, task.imaging, (box[0], box[2]))
 
 
 def allowed_um(box: tuple[int, int, int, int], um_per_px: float, wanted_um: float) -> float:

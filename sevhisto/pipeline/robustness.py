@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sevhisto.compare.specifications import Specification
@@ -29,6 +30,9 @@ SHIFTS = {
     ("zone edges", "x 0.8"): ZoneShift(ring_scale=0.8),
     ("zone edges", "x 1.2"): ZoneShift(ring_scale=1.2),
 }
+LOCAL = ("background", "local")
+_OVER_GLOBAL = ("signal_", "cd68_joint", "n_cells_cd68", "fibre_", "positive_free", "autofluorescent", "cd206_")
+"""Starts of columns that rest on intensity over the background of the batch, and have no form over the local one."""
 Variant = tuple[str, str]
 
 
@@ -76,8 +80,8 @@ def specifications(
     tick: Callable[[int, int], None] = lambda done, total: None,
     excluded_motor: pd.DataFrame | None = None,
 ) -> Iterator[Specification]:
-    """Yield the study as analysed and its variants: thresholds, lesion border, zone edges, flagged sections, each batch, each animal;
-    and with what was excluded.
+    """Yield the study as analysed and its variants: thresholds, lesion border, zone edges, background, flagged sections, each batch, each
+    animal; and with what was excluded.
 
     Motor scores are the same in every variant but those that leave animals out.
 
@@ -114,6 +118,7 @@ def specifications(
             parts.setdefault(made, []).append(rows)
     for (choice, variant), blocks in parts.items():
         yield Specification(choice, variant, decided(joined(blocks), shown))
+    yield Specification(*LOCAL, decided(over_local_background(sections, config), shown))
     key = ["animal", "section", "panel"]
     for choice, variant, gone in _left_out(shown, listed):
         dropped = pd.MultiIndex.from_frame(shown.loc[gone, key])
@@ -125,6 +130,18 @@ def specifications(
         yield Specification("with excluded", "", table, with_excluded=True)
     for animal in sorted(set(listed.loc[(listed["role"].isin(STUDIED_ROLES) & (shown["status"] != "excluded")).to_numpy(), "animal"])):
         yield Specification("without animal", animal, animals, frozenset({animal}))
+
+
+def over_local_background(sections: pd.DataFrame, config: StudyConfig) -> pd.DataFrame:
+    """Return the section table with what is positive over the local background; what has no such form is NaN.
+
+    Nuclei are found by their contrast, and puncta by theirs: their numbers stay.
+    """
+    nuclei = {(name, p.marker_of_role("nuclei")) for name, p in config.panels.items()}
+    counterstain = np.array([key in nuclei for key in zip(sections["panel"], sections["marker"], strict=True)], bool)
+    changed: dict[str, Any] = {c: np.nan for c in sections.columns if c.startswith(_OVER_GLOBAL)}
+    changed["n_cells"] = sections["n_cells"].where(counterstain)
+    return sections.assign(positive_um2=sections.get("positive_local_um2", np.nan), **changed)
 
 
 def _left_out(shown: pd.DataFrame, listed: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series[bool]]]:
@@ -148,6 +165,13 @@ def _thresholds(table: pd.DataFrame) -> dict[ThresholdKey, Threshold]:
         key = (str(t["panel"]), str(t["batch"]), str(t["marker"]))
         flags = frozenset(split_flags(t["flags"]))
         found[key] = Threshold(
-            t["threshold"], t["source"], t["raw"], int(t["n_controls"]), flags, t["puncta_threshold"], t["cell_threshold"]
+            t["threshold"],
+            t["source"],
+            t["raw"],
+            int(t["n_controls"]),
+            flags,
+            t["puncta_threshold"],
+            t["cell_threshold"],
+            t.get("local_threshold", np.nan),
         )
     return found

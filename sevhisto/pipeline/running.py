@@ -213,6 +213,7 @@ def slide_tasks(study: Study) -> list[SlideTask]:
                 study.corrections(str(file), int(str(scene))),
                 study.results_dir / "records",
                 labels=study.labels(str(file), int(str(scene)), str(panel)),
+                study=study.root,
             )
         )
     return tasks

@@ -286,7 +286,7 @@ def motor_rows(study: Study, names: Names) -> pd.DataFrame:
 
 def _threshold_rows(thresholds: Mapping[ThresholdKey, Threshold]) -> pd.DataFrame:
     rows = [
-        (*key, t.value, t.source, t.raw, t.n_controls, join_flags(set(t.flags)), t.puncta, t.of_cells)
+        (*key, t.value, t.source, t.raw, t.n_controls, join_flags(set(t.flags)), t.puncta, t.of_cells, t.local)
         for key, t in sorted(thresholds.items())
     ]
     return THRESHOLDS.conform(pd.DataFrame(rows, columns=THRESHOLDS.names))

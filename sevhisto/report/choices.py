@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sevhisto.report.canvas import FAINT, INK, SOFT, pad_limits, shorten, styled, to_svg
 from sevhisto.report.figures import WIDTH_IN
 from sevhisto.report.words import endpoint_words, finite
-from sevhisto.schema import AS_ANALYSED
+from sevhisto.schema import AS_ANALYSED, NOT_MADE
 
 MARKS = {"": ("D", INK), "robust": ("o", INK), "fragile": ("s", "#b35806"), "reverses": ("X", "#b2182b")}
 """Marker and colour of each verdict: told apart without colour, too."""
@@ -19,7 +19,7 @@ MARKS = {"": ("D", INK), "robust": ("o", INK), "fragile": ("s", "#b35806"), "rev
 
 @styled
 def choices_figure(curve: pd.DataFrame, endpoint: str, ident: str) -> str:
-    """Return one column per contrast and one line per variant, with estimates and 95 % intervals; SVG.
+    """Return one column per contrast and one line per variant, with estimates and 95 % intervals, or that it cannot be made; SVG.
 
     Parameters
     ----------
@@ -52,14 +52,16 @@ def _column(ax: Axes, rows: pd.DataFrame, lines: list[str]) -> None:
     ax.axvline(0, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)))
     seen = [0.0]
     for row in rows.to_dict("records"):
-        y, (marker, colour) = lines.index(_line(row)), MARKS[row["verdict"]]
+        y, (marker, colour) = lines.index(_line(row)), MARKS.get(row["verdict"], MARKS[""])
         if finite(row["ci_low"]) and finite(row["ci_high"]):
             if row["choice"] == AS_ANALYSED:
                 ax.axvspan(row["ci_low"], row["ci_high"], color=FAINT, linewidth=0)
             thin = row["choice"] == "without animal"
             ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, linewidth=0.7 if thin else 1.3, alpha=0.5 if thin else 1)
             seen += [row["ci_low"], row["ci_high"]]
-        if finite(row["estimate"]):
+        if row["verdict"] == NOT_MADE:
+            ax.text(0.5, y, NOT_MADE, transform=ax.get_yaxis_transform(), ha="center", va="center", fontsize=7, color=SOFT)
+        elif finite(row["estimate"]):
             ax.plot([row["estimate"]], [y], marker, color=colour, markersize=4)
             seen.append(row["estimate"])
     pad_limits(ax, seen, "x")

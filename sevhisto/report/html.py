@@ -114,6 +114,7 @@ def _render(inputs: ReportInputs) -> str:
         profiles=_profiles(inputs),
         per_animal=tables.animal_table(inputs.animals, wide, inputs.groups, shown),
         thresholds=tables.threshold_table(inputs.thresholds),
+        explained=tables.autofluorescence_table(inputs.animals),
         failed=tables.section_table(inputs.status, "failed"),
         excluded=tables.section_table(inputs.status, "excluded") if inputs.excluded is None else exclusion_rows(inputs.excluded),
         arrive=_arrive(inputs),

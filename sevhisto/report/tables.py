@@ -163,6 +163,18 @@ def threshold_table(thresholds: pd.DataFrame | None) -> TextTable | None:
     return text_table(columns, rows)
 
 
+def autofluorescence_table(animals: pd.DataFrame) -> TextTable | None:
+    """Return how much of the area that would be positive autofluorescence explains: median and range over animals, by marker and zone."""
+    own = animals[(animals["metric"] == "autofluorescent_pct") & animals["value"].notna() & animals["zone"].isin(["core", "all"])]
+    columns = [("panel", False), ("marker", False), ("zone", False), ("explained by autofluorescence (%)", True)]
+    columns += [("lowest to highest animal", True), ("animals", True)]
+    rows = []
+    for (panel, marker, zone), part in own.groupby(["panel", "marker", "zone"], sort=False):
+        low, high = (fixed(float(v), 1) for v in (part["value"].min(), part["value"].max()))
+        rows.append([str(panel), str(marker), str(zone), fixed(float(part["value"].median()), 1), f"{low} to {high}", str(len(part))])
+    return _table(columns, rows)
+
+
 def section_table(status: pd.DataFrame, which: str) -> TextTable | None:
     """Return the sections of one status with the reason."""
     own = status[status["status"] == which]

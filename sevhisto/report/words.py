@@ -269,7 +269,7 @@ def _cautions(row: Mapping[str, Any]) -> list[str]:
         said.append(f"Too few animals to reach p < 0.05{least}: a large p is no evidence of equality.")
     if row.get("robustness") in ("fragile", "reverses"):
         more = "its sign changes" if row["robustness"] == "reverses" else "its interval moves on or off zero"
-        said.append(f"Depends on a choice: with another threshold, border or zone, or without some of the data, {more}.")
+        said.append(f"Depends on a choice: with another threshold, background, border or zone, or without some of the data, {more}.")
     hidden = {"cannot_reach_0.05", "not_unblinded"}
     said += [sentence(FLAGS[f].meaning) for f in FLAGS if f in flags - hidden]
     return said

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sevhisto.compare import compare
 from sevhisto.compare.contrasts import estimates
 from sevhisto.compare.specifications import Specification, robustness, specification_curve, verdict
-from sevhisto.schema import AS_ANALYSED, SPECIFICATIONS
+from sevhisto.schema import AS_ANALYSED, NOT_MADE, SPECIFICATIONS
 
 ARMS = ("V", "D3", "P3", "P6")
 GROUPS = pd.Series({f"{g}{i}": g for g in ARMS for i in range(5)})
@@ -99,3 +99,13 @@ def test_a_variant_that_empties_a_group_has_no_verdict(make_rows, config):
     curve = specification_curve(variants, GROUPS, config, [FN])
     row = curve[(curve["choice"] == "without batch") & (curve["contrast"] == "P6-P3")]
     assert row.empty or (math.isnan(row["estimate"].item()) and row["verdict"].item() == "")
+
+
+def test_a_variant_that_has_no_form_for_an_endpoint_says_so_and_does_not_count(make_rows, config):
+    base = make_rows(numbers(-9))
+    none = base.assign(value=np.nan)
+    variants = [Specification(AS_ANALYSED, "", base), Specification("background", "local", none), Specification("threshold", "x 0.7", base)]
+    curve = specification_curve(variants, GROUPS, config, [FN])
+    assert set(curve.loc[curve["choice"] == "background", "verdict"]) == {NOT_MADE}
+    assert set(robustness(curve)) == {"robust"}
+    assert set(robustness(curve[curve["choice"] != "threshold"])) == {""}

@@ -241,6 +241,25 @@ def test_the_area_that_autofluorescence_explains_is_counted_at_any_threshold(con
     assert section_rows(row_of(record), at(FN=20), config_of(("FN",)))["autofluorescent_um2"].isna().all()
 
 
+def test_area_over_the_local_background_is_a_share_of_the_exact_zone(config_of, record_of, row_of):
+    record = record_of({"FN": [0] * 10 + [90] * 6}, [-10] * 10 + [100] * 6, um_per_px=0.5)
+    record.local = {"FN": np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64)}
+    for distance, value, n in ((-10, 5, 8), (-10, 60, 4), (120, 30, 8)):
+        place = np.searchsorted(JOINT_DISTANCE_EDGES_UM, distance, side="right")
+        record.local["FN"][1, place, np.searchsorted(INTENSITY_EDGES, value, side="right")] += n
+    edge = snap_threshold(20)
+    threshold = {("A", "b1", "FN"): Threshold(snap_threshold(50), "no_primary", 50, 1, local=edge)}
+    table = section_rows(row_of(record), threshold, config_of(("FN",)))
+    found = [pick(table, z)["positive_local_um2"] for z in ("core", "0-250", "250-500")]
+    assert found == pytest.approx([10 * 0.25 * 4 / 12, 6 * 0.25, 0])
+    assert set(table["local_threshold"]) == {edge}
+    unknown = section_rows(row_of(record), at(FN=20), config_of(("FN",)))
+    assert np.isnan(pick(unknown, "core")["positive_local_um2"])
+    assert pick(unknown, "250-500")["positive_local_um2"] == 0  # no tissue, no area
+    record.local = {}
+    assert section_rows(row_of(record), threshold, config_of(("FN",)))["positive_local_um2"].isna().all()
+
+
 def test_uptake_is_told_beside_what_random_placement_would_give(config_of, record_of, row_of):
     """Four cells: CD68+ CD206+ and CD68+ CD206- in the core, CD206+ outside, and one that is no macrophage."""
     names = ("DAPI", "CD68", "CD206", "FN")

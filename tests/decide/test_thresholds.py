@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sevhisto.decide.thresholds import find_thresholds, histogram_median_mad, histogram_quantile, scale_thresholds
-from sevhisto.types import INTENSITY_EDGES, N_DISTANCE, N_INTENSITY, NO_DISTANCE, SevhistoError, snap_threshold
+from sevhisto.types import INTENSITY_EDGES, N_DISTANCE, N_INTENSITY, N_JOINT_DISTANCE, NO_DISTANCE, SevhistoError, snap_threshold
 
 
 def histogram(values):
@@ -191,3 +191,16 @@ def test_where_half_of_the_positive_is_below_the_threshold_cells_have_the_thresh
         found = find_thresholds(rows, config_of(("FN",)))["A", "b1", "FN"]
         assert found.of_cells >= found.value
     assert np.isnan(find_thresholds(study("no_primary"), config_of(("FN",)))["A", "b1", "FN"].cells)
+
+
+def test_the_threshold_over_the_local_background_stands_on_the_same_rung(study, config_of):
+    rows = study("sample", "no_primary")
+    assert np.isnan(find_thresholds(rows, config_of(("FN",)))["A", "b1", "FN"].local)
+    for row, values in zip(rows, ([20.0] * 50, [1.0] * 990 + [4.0] * 10), strict=True):
+        row.record.local = {"FN": np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64)}
+        row.record.local["FN"][0, -1] = histogram(values)
+    found = find_thresholds(rows, config_of(("FN",)))["A", "b1", "FN"]
+    assert found.source == "no_primary"
+    assert found.local == pytest.approx(4, abs=0.3)
+    fixed = config_of(("FN",), channels={"FN": {"threshold": 50}})
+    assert find_thresholds(rows, fixed)["A", "b1", "FN"].local == snap_threshold(50)

@@ -8,7 +8,8 @@ import pytest
 from sevhisto.config import ChannelSettings, ImagingSettings, PanelSettings
 from sevhisto.decide.fibres import coherency, fibre_angle, level_set
 from sevhisto.imaging.geometry import Layout, border_turn, long_axis_deg, signed_distance
-from sevhisto.imaging.measure import MarkerReader, measure
+from sevhisto.imaging.measure import measure
+from sevhisto.imaging.reader import MarkerReader
 from sevhisto.types import JOINT_EDGES, Correction
 
 PANEL = PanelSettings(channels=[ChannelSettings(channel=1, marker="FN", role="ecm")])

@@ -11,14 +11,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
+from sevhisto.mistakes import problem_of
 from sevhisto.registry import did_you_mean
-from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
+from sevhisto.types import DISTANCE_STEP_UM, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]
 SlideRole = Literal["sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge"]
 SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge")
 WITHOUT_LESION = ("unstained", "no_primary", "single_stain")
 """Roles of tissue in which no lesion is sought, since its landmark need not be stained."""
+CLASS_ROLES = ("other", "ecm", "macrophage", "myelin", "vessel")
+"""Roles that a class of a classifier can have: the others are needed before any pixel is classified."""
 MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "myelin", "tracer", "autofluorescence", "other"]
 
 
@@ -53,9 +56,10 @@ class StudySettings(Settings):
 class ChannelSettings(Settings):
     """[[panels.X.channels]]: which channel of the file shows which marker."""
 
-    channel: str | int = Field(description="channel name in the file, or its number from 1; for brightfield, the stain")
+    channel: str | int = Field(description="name in the file, or number from 1; in brightfield the stain; of a classifier the class")
     marker: str = Field(description="marker, as in the tables", min_length=1)
     role: MarkerRole = Field(description="what the marker is for")
+    source: Literal["file", "classifier"] = _s("file", "`classifier`: a class of the panel's classifier, its probability in per mille")
     aliases: list[str] = _s([], "other names of this channel in the files")
     antibody: str = _s("", "antibody")
     clone: str = _s("", "clone")
@@ -73,6 +77,7 @@ class PanelSettings(Settings):
         {},
         "optical density of a stain in red, green and blue, where it was measured: {collagen = [0.80, 0.59, 0.11]}; else it is estimated",
     )
+    classifier: str = _s("", "trained pixel classifier, as `sevhisto train` named it: classifiers/<name>.npz beside study.toml")
     pairs: list[tuple[str, str]] = _s([], "marker pairs that get a joint tally, for colocalisation")
     channels: list[ChannelSettings] = Field(description="channel to marker, in the order of the tables", min_length=1)
 
@@ -97,6 +102,31 @@ class PanelSettings(Settings):
             if min(vector) < 0 or max(vector) <= 0 or not all(map(math.isfinite, vector)):
                 raise ValueError(f"stain_vectors.{name} must be three optical densities, none negative and not all 0")
         return self
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> PanelSettings:
+        last = self.channels[len(self.stained.channels) :]
+        if bool(self.classifier) != any(c.source == "classifier" for c in self.channels):
+            raise ValueError('`classifier` and channels with source = "classifier", one for each class to measure, need each other')
+        if len(last) == len(self.channels) or any(c.source == "file" for c in last):
+            raise ValueError('channels with source = "classifier" come after those of the file, of which one at least is needed')
+        for channel in last:
+            if channel.role not in CLASS_ROLES:
+                raise ValueError(f"class {channel.channel!r} cannot have role {channel.role!r}; it can have {', '.join(CLASS_ROLES)}")
+        if any(c in self.classifier for c in "/\\:") or self.classifier.startswith("."):
+            raise ValueError("classifier is the name of a file in classifiers/, without folder and ending")
+        return self
+
+    @property
+    def stained(self) -> PanelSettings:
+        """The panel without what a classifier adds: what is in the files."""
+        kept = [c for c in self.channels if c.source == "file"]
+        return self if len(kept) == len(self.channels) else self.model_copy(update={"channels": kept, "classifier": ""})
+
+    @property
+    def classes(self) -> dict[str, str]:
+        """Class of the classifier that each marker which is one shows."""
+        return {c.marker: str(c.channel) for c in self.channels if c.source == "classifier"}
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -305,7 +335,7 @@ class StudyConfig(Settings):
                 if name not in self.protocols:
                     raise ValueError(f"contrast {contrast.name!r} names protocol {name!r}; {did_you_mean(name, list(self.protocols))}")
         for name, batch in self.batches.items():
-            markers = [m for p in self.panels.values() for m in p.markers]
+            markers = [m for p in self.panels.values() for m in p.stained.markers]
             for into, sources in batch.bleed_through.items():
                 for marker in (into, *sources):
                     if marker not in markers:
@@ -314,7 +344,7 @@ class StudyConfig(Settings):
 
     @model_validator(mode="after")
     def _cues_known(self) -> StudyConfig:
-        roles = {c.marker: c.role for p in self.panels.values() for c in p.channels}
+        roles = {c.marker: c.role for p in self.panels.values() for c in p.stained.channels}
         named = [c for c in self.imaging.lesion_cues if c not in LESION_CUES]
         for cue in named:
             if cue not in roles:
@@ -357,39 +387,7 @@ def parse_config(data: dict[str, Any], where: str = "study.toml") -> StudyConfig
     try:
         return StudyConfig.model_validate(data)
     except ValidationError as error:
-        raise StudyError([_problem(e, where) for e in error.errors()]) from None
-
-
-def _problem(error: Any, where: str) -> Problem:
-    place = ".".join(str(part + 1 if isinstance(part, int) else part) for part in error["loc"]) or "(whole file)"  # lists count from 1
-    if error["type"] == "extra_forbidden":
-        known = _known_keys(error["loc"][:-1])
-        return Problem(f"{where}: {place}", "unknown setting", did_you_mean(str(error["loc"][-1]), known))
-    if error["type"] == "missing":
-        return Problem(f"{where}: {place}", "is missing", "add it")
-    message = str(error["msg"]).removeprefix("Value error, ")
-    given = "" if isinstance(error.get("input"), (dict, list, BaseModel)) else f" (given: {error.get('input')!r})"
-    return Problem(f"{where}: {place}", f"{message}{given}", "correct this value")
-
-
-def _known_keys(path: tuple[Any, ...]) -> list[str]:
-    model: Any = StudyConfig
-    for part in path:
-        if part in model.model_fields:  # else a name or number inside a dict or list of the same model
-            model = _inner_model(model.model_fields[part].annotation)
-            if model is None:
-                return []
-    return list(model.model_fields)
-
-
-def _inner_model(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for arg in getattr(annotation, "__args__", ()):
-        found = _inner_model(arg)
-        if found is not None:
-            return found
-    return None
+        raise StudyError([problem_of(e, where, StudyConfig) for e in error.errors()]) from None
 
 
 def settings_hash(*parts: Any) -> str:

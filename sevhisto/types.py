@@ -213,9 +213,16 @@ class PixelModel:
     facts: dict[str, Any]
 
     @property
-    def coarsest_um(self) -> float:
-        """Largest pixel that can show its finest scale."""
-        return self.scales_um[0]
+    def n_features(self) -> int:
+        """Features that it looks at: five of each input and scale, but four of the finest."""
+        return len(self.inputs) * (5 * len(self.scales_um) - 1)
+
+    def too_coarse(self, um: float) -> list[Problem]:
+        """Return a problem where pixels of this size cannot show its finest scale."""
+        if um <= 1.001 * self.scales_um[0]:
+            return []
+        what = f"pixels of {um:.3g} um are too coarse for it: its finest scale is {self.scales_um[0]:g} um"
+        return [Problem("", what, "learn it again with a coarser finest scale: sevhisto train --finest-um")]
 
 
 PER_MILLE = 1000.0

@@ -20,7 +20,7 @@ from sevhisto.imaging.forest import vote
 from sevhisto.imaging.geometry import neighbours
 from sevhisto.imaging.stains import optical_density, stains
 from sevhisto.registry import did_you_mean
-from sevhisto.types import PER_MILLE, AnyArray, Correction, FloatArray, PixelModel, Problem, SlideError
+from sevhisto.types import PER_MILLE, AnyArray, Correction, FloatArray, IntArray, PixelModel, Problem, SlideError
 
 Box = tuple[int, int, int, int]
 """Rows y0 to before y1 and columns x0 to before x1, as (y0, y1, x0, x1)."""
@@ -168,6 +168,14 @@ class Classifier:
         rows = plane[:, left - cells[2]] + (plane[:, right - cells[2]] - plane[:, left - cells[2]]) * across
         upper = rows[top - cells[0]]
         return np.asarray(upper + (rows[bottom - cells[0]] - upper) * down[:, None], np.float32)
+
+
+@kernels.compiled
+def add_up(total: IntArray, plane: FloatArray, columns: IntArray, rows: IntArray) -> None:
+    """Add the per mille of each pixel (h, w) to its overview pixel of `total`; `columns`, `rows` : which one, (w,) and (h,)."""
+    for y in range(plane.shape[0]):
+        for x in range(plane.shape[1]):
+            total[rows[y], columns[x]] += np.int64(np.rint(plane[y, x]))
 
 
 def misfits(model: PixelModel, panel: PanelSettings) -> list[Problem]:

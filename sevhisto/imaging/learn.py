@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from sevhisto.imaging.classify import SIDE, Box, Inputs
 from sevhisto.imaging.forest import grow, vote
-from sevhisto.types import EVEN_CHANCE, PER_MILLE, AnyArray, FloatArray, IntArray
+from sevhisto.types import EVEN_CHANCE, PER_MILLE, AnyArray, BoolArray, FloatArray, IntArray
 
 MAX_FOLDS = 10
+MAX_PIXELS = 1500  # of one outline: neighbours are alike, and a large outline should not outweigh many small ones
 FEW_GROUPS = 3
 UNITS = ("animal", "slide", "outline")
 """What is left out together, best first: sections of one animal are alike, and pixels of one outline are more so."""
@@ -76,6 +78,56 @@ class OutOfSample:
 
 def _ratio(part: AnyArray, whole: AnyArray) -> FloatArray:
     return np.divide(part, whole, out=np.full(len(part), np.nan, np.float32), where=whole > 0, casting="unsafe")
+
+
+Mark = tuple[int, tuple[int, int], BoolArray]
+"""Class of an outline, corner (y, x) on the grid of features, and which pixels from there on (h, w) it marks."""
+
+
+def sample_pixels(
+    inputs: Inputs, read: Callable[[Box], AnyArray], marks: Sequence[Mark], seed: Sequence[int]
+) -> tuple[FloatArray, IntArray, IntArray]:
+    """Return features (n_features, n), classes (n,) and outlines (n,) of the marked pixels of one slide.
+
+    An outline of more than MAX_PIXELS gives a random choice of them; pixels that outlines of two classes cover are left out.
+
+    Parameters
+    ----------
+    read : raw pixels of a part of the slide (y0, y1, x0, x1)
+    seed : of the choice
+    """
+    places, labels, outline = [], [], []
+    for number, (name, (y0, x0), mask) in enumerate(marks):
+        own = mask.copy()
+        for other, corner, theirs in marks:
+            if other != name:
+                _take_away(own, (y0, x0), theirs, corner)
+        y, x = np.nonzero(own)
+        if len(y) > MAX_PIXELS:
+            chosen = np.sort(np.random.default_rng([*seed, number]).choice(len(y), MAX_PIXELS, replace=False))
+            y, x = y[chosen], x[chosen]
+        places.append(np.stack([y + y0, x + x0]))
+        labels.append(np.full(len(y), name))
+        outline.append(np.full(len(y), number))
+    y, x = np.concatenate(places, axis=1)
+    n_features = len(inputs.names) * (5 * len(inputs.scales_um) - 1)
+    values = np.empty((n_features, len(y)), np.float32)
+    tile = (y // SIDE) * (inputs.grid[1] // SIDE + 1) + x // SIDE
+    for t in np.unique(tile):
+        on = np.flatnonzero(tile == t)
+        box = int(y[on].min()), int(y[on].max()) + 1, int(x[on].min()), int(x[on].max()) + 1
+        found = inputs.features(box, read(inputs.on_slide(inputs.around(box))))
+        values[:, on] = found[:, y[on] - box[0], x[on] - box[2]]
+    return values, np.concatenate(labels), np.concatenate(outline)
+
+
+def _take_away(mask: BoolArray, corner: tuple[int, int], other: BoolArray, there: tuple[int, int]) -> None:
+    """Clear the pixels of a mask that another marks too; both lie at their corners on one grid."""
+    low = [max(a, b) for a, b in zip(corner, there, strict=True)]
+    high = [min(a + n, b + m) for a, n, b, m in zip(corner, mask.shape, there, other.shape, strict=True)]
+    if low[0] < high[0] and low[1] < high[1]:
+        mine, theirs = (tuple(slice(a - c, b - c) for a, b, c in zip(low, high, at, strict=True)) for at in (corner, there))
+        mask[mine] &= ~other[theirs]
 
 
 def unit_to_leave_out(labels: IntArray, places: Mapping[str, IntArray]) -> str:

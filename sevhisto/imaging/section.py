@@ -11,13 +11,15 @@ import numpy as np
 
 from sevhisto.config import LABELS, ImagingSettings, PanelSettings
 from sevhisto.imaging.background import corrected_marker
+from sevhisto.imaging.classify import Classifier
 from sevhisto.imaging.focus import focus
 from sevhisto.imaging.geometry import Layout, long_axis_deg, side_map, signed_distance
 from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.lesion import Core, Cues, cue_markers, find_core
-from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
+from sevhisto.imaging.measure import SATURATED_SHARE, Sums, measure
 from sevhisto.imaging.overview import SlideOverview, outline_of
 from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, faults_in
+from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.registration import Neighbour, carry_core
 from sevhisto.imaging.seams import shows_nothing
 from sevhisto.imaging.stains import dye_markers
@@ -218,6 +220,7 @@ def plan_section(
     piece : from 1; None takes all tissue of the slide as one section
     find_lesion : False for controls, which are measured over all their tissue
     """
+    panel = panel.stained
     whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_cue(c) for c in panel.channels]})
     asked = settings if find_lesion else settings.model_copy(update={"lesion_cues": []})
     layout, box, flags, core, found = lay_out(overview, piece, whole, correction, drawn, asked, longitudinal, flipped)
@@ -254,13 +257,16 @@ def measure_section(
     longitudinal: bool = False,
     tick: Callable[[int], Any] = lambda px: None,
     nuclei: Labelled | None = None,
+    classifier: Classifier | None = None,
 ) -> SectionRecord:
     """Return the record of one planned section of a slide, reading each of its full-resolution pixels once.
 
-    `nuclei` are those labelled elsewhere; where imaging.segmenter is "labels" and there are none, cells are not counted.
+    `nuclei` are those labelled elsewhere; where imaging.segmenter is "labels" and there are none, cells are not counted. `classifier`
+    shows the markers that are classes of one.
     """
-    layout = plan.layout
-    sums = measure(Crop(slide, *plan.corner, plan.shape), reader, layout, panel, settings, correction, tick, nuclei)
+    layout, stained = plan.layout, panel.stained.markers
+    classifier = None if classifier is None else classifier.of(plan.shape)
+    sums = measure(Crop(slide, *plan.corner, plan.shape), reader, layout, panel, settings, correction, tick, nuclei, classifier)
     counts = sums.counts
     flags = [*plan.flags, *_quality_flags(sums, counts, panel, correction)]
     if settings.segmenter == LABELS and nuclei is None and "no_cells" in flags:
@@ -283,8 +289,8 @@ def measure_section(
         "core_markers": plan.core["markers"],
         "contour": {name: value for name, value in plan.core.items() if name not in ("contrast", "confidence", "markers")},
         "side_axis": "rostral_caudal" if longitudinal else "left_right",
-        "offsets": {m: float(o) for m, o in zip(panel.markers, correction.offset, strict=True)},
-        "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
+        "offsets": {m: float(o) for m, o in zip(stained, correction.offset, strict=True)},
+        "offset_source": dict(zip(stained, correction.source, strict=True)),
         "autofluorescence": dict(correction.autofluorescence),
         "saturated_px": [int(v) for v in sums.saturated_px],
         "nucleus_diameter_um": round(sums.nucleus_diameter_um, 3) or None,
@@ -292,7 +298,7 @@ def measure_section(
         "segmenter": settings.segmenter,
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "nuclear_marker": panel.marker_of_role("nuclei"),
-        "dyes": dye_markers(panel),
+        "dyes": dye_markers(panel.stained),
         "axis_deg": None if np.isnan(axis) else round(axis, 2),
         "faults": plan.faults,
         "white_matter_um2": plan.white_um2,
@@ -309,11 +315,19 @@ def measure_section(
         sums.joint,
         sums.fibres,
         cells,
-        plan.masks,
+        plan.masks | _class_thumbnails(plan, sums),
         sums.puncta,
         sums.autofluorescent,
         spots,
     )
+
+
+def _class_thumbnails(plan: Plan, sums: Sums) -> dict[str, AnyArray]:
+    """Return the thumbnail with the classes of a classifier after the markers of the file."""
+    if not sums.seen:
+        return {}
+    means = [encode_thumbnail((total / plan.layout.factor**2).astype(np.float32)) for total in sums.seen.values()]
+    return {"thumbnail": np.concatenate([plan.masks["thumbnail"], np.stack(means, axis=-1)], axis=-1)}
 
 
 def _no_cue(channel: Any) -> Any:

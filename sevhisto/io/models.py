@@ -52,15 +52,21 @@ def load_model(path: Path) -> PixelModel:
     """Read a model; SevhistoError where there is none, or the file is damaged or not a classifier of this program."""
     where = f"{FOLDER}/{path.name}"
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"larger than {MAX_BYTES // 1_000_000} MB")
-        return _model(path.read_bytes())
+        found = path.stat()
+        return _loaded(path, found.st_size, found.st_mtime_ns)
     except OSError as error:
         remedy = f"learn it: sevhisto train STUDY {path.stem}; or correct `classifier` in study.toml"
         raise SevhistoError(Problem(where, f"cannot be read: {error.strerror}", remedy)) from error
     except _DAMAGE as error:
         what = f"is damaged, or no classifier of this program: {error}"
         raise SevhistoError(Problem(where, what, f"learn it again: sevhisto train STUDY {path.stem}")) from error
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, size: int, changed_ns: int) -> PixelModel:
+    if size > MAX_BYTES:
+        raise ValueError(f"larger than {MAX_BYTES // 1_000_000} MB")
+    return _model(path.read_bytes())
 
 
 def model_sha256(path: Path) -> str:
@@ -85,7 +91,9 @@ def _model(data: bytes) -> PixelModel:
         raise ValueError("scales_um are not lengths")
     if any(b <= a for a, b in itertools.pairwise(scales)):
         raise ValueError("scales_um do not grow")
-    model = PixelModel(*names, tuple(map(float, scales)), **arrays, facts=_facts(head["facts"], len(names[0])))
+    feature, threshold, child, share, roots = (arrays[name] for name in ("feature", "threshold", "child", "share", "roots"))
+    facts = _facts(head["facts"], len(names[0]))
+    model = PixelModel(*names, tuple(map(float, scales)), feature, threshold, child, share, roots, facts)
     _check_trees(model)
     return model
 

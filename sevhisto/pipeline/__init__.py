@@ -8,13 +8,16 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.demonstrating import DemoSummary, demo
     from sevhisto.pipeline.excluding import exclude
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
+    from sevhisto.pipeline.training import TrainSummary, train
 
-__all__ = ["CompareSummary", "DemoSummary", "Progress", "RunSummary", "check", "compare", "demo", "exclude", "quiet", "report", "run"]
+__all__ = ["CompareSummary", "DemoSummary", "Progress", "RunSummary", "TrainSummary", "check", "compare", "demo", "exclude"]
+__all__ += ["quiet", "report", "run", "train"]
 
 _HOMES = {
     **dict.fromkeys(("CompareSummary", "compare", "report"), "answering"),
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
     "exclude": "excluding",
+    **dict.fromkeys(("TrainSummary", "train"), "training"),
 }
 
 

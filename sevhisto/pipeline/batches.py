@@ -28,7 +28,7 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
     samples: list[BackgroundSample] = []
     colours: list[_Colours] = []
     notes: list[str] = []
-    panel = tasks[0].panel
+    panel = tasks[0].panel.stained
     for task in tasks:
         try:
             with open_slide(task.path, task.scene, task.um_per_px) as slide:
@@ -49,7 +49,8 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
     for c in colours:
         for sample in c.samples:
             sample.values = reader.convert(c.raw)
-    return replace(estimate_correction(samples, panel, tasks[0].batch), stain_vectors=stain.vectors, stain_source=source), notes
+    correction = estimate_correction(samples, panel, tasks[0].batch)
+    return replace(correction, stain_vectors=stain.vectors, stain_source=source, glass=white), notes
 
 
 @dataclass
@@ -110,8 +111,8 @@ def correction_facts(correction: Correction, panel: PanelSettings) -> dict[str, 
     """Return a correction for run.json."""
     colours = {} if correction.stain_vectors is None else dict(zip(stains[panel.stain].components, correction.stain_vectors, strict=False))
     return {
-        "offset": {m: round(float(o), 4) for m, o in zip(panel.markers, correction.offset, strict=True)},
-        "source": dict(zip(panel.markers, correction.source, strict=True)),
+        "offset": {m: round(float(o), 4) for m, o in zip(panel.stained.markers, correction.offset, strict=True)},
+        "source": dict(zip(panel.stained.markers, correction.source, strict=True)),
         "unmix": [[round(float(v), 6) for v in row] for row in correction.unmix],
         "autofluorescence": {m: round(v, 6) for m, v in correction.autofluorescence.items()},
         "bleed_through": [

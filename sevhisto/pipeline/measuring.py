@@ -15,10 +15,11 @@ import numpy as np
 
 from sevhisto import __version__
 from sevhisto.config import LABELS, WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, settings_hash
+from sevhisto.imaging.classify import classifier_for
 from sevhisto.imaging.labels import Labelled, survey
-from sevhisto.imaging.measure import MarkerReader
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
 from sevhisto.imaging.quality import CLIPPED_SHARE, clipped_share
+from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.registration import Neighbour
 from sevhisto.imaging.section import Crop, Drawn, Plan, measure_section, plan_section
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
@@ -26,10 +27,11 @@ from sevhisto.io.channel_set import slide_files
 from sevhisto.io.channels import match_channels
 from sevhisto.io.comparable import imaged
 from sevhisto.io.labels import LabelFile
+from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, folder_files, open_slide
-from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, SlideError, decode_thumbnail
+from sevhisto.types import BoolArray, Correction, PixelModel, Problem, SectionRecord, SevhistoError, SlideError, decode_thumbnail
 
 MAX_OVERVIEW_PX = 3_200_000
 """A section of 8 x 6 mm at 4 um; its overview of five channels takes 64 MB."""
@@ -79,6 +81,7 @@ class SlideTask:
     records: Path
     correction: Correction | None = None
     labels: Path | None = None
+    classifier: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,16 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         None if piece.contour is None else [piece.contour.record.name, piece.contour.mirrored, piece.contour.gap_um],
         None if task.drawn is None else file_sha256(task.drawn),
         *([] if task.labels is None else [labels_sha256(task.labels)]),
+        *([] if task.classifier is None else [model_sha256(task.classifier), _glass(correction)]),
         None
         if correction is None
         else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
         None if correction is None or correction.stain_vectors is None else [correction.stain_vectors.tolist(), correction.stain_source],
     )
+
+
+def _glass(correction: Correction | None) -> list[float] | None:
+    return None if correction is None or correction.glass is None else [float(v) for v in correction.glass]
 
 
 def labels_sha256(path: Path) -> str:
@@ -266,7 +274,10 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
     correction = task.correction
     if correction is None:
         raise SlideError(Problem(task.path.name, "the background of its batch could not be measured", "see the batch's control slides"))
+    model = None if task.classifier is None else load_model(task.classifier)
     reader, plans = _plans(slide, task, pieces, correction, sha256)
+    of_slide = slide.um_per_px, slide.shape
+    classifier = None if model is None else classifier_for(model, task.panel, reader.convert, correction, *of_slide)
     outcomes = []
     with nullcontext() if task.labels is None else LabelFile(task.labels, slide.shape) as labels:
         for piece, plan in plans:
@@ -275,9 +286,11 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 continue
             try:
                 nuclei = _labelled(labels, task, piece, plan, slide.um_per_px)
+                of_panel = reader, task.panel, correction, task.imaging
                 along = task.longitudinal
-                record = measure_section(slide, plan, reader, task.panel, correction, task.imaging, longitudinal=along, nuclei=nuclei)
+                record = measure_section(slide, plan, *of_panel, longitudinal=along, nuclei=nuclei, classifier=classifier)
                 _describe(record, slide, sha256, task)
+                record.meta["classified"] = dict.fromkeys(task.panel.classes, [] if model is None else _class_flags(model, sha256))
                 _find_clipped(record, slide, reader)
                 outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
             except Exception as error:
@@ -305,6 +318,11 @@ def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask)
     record.meta["labels_sha256"] = None if task.labels is None else labels_sha256(task.labels)
     channels = imaged(slide.info, task.panel, task.panel_name, task.batch_name, task.path.name)
     record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
+
+
+def _class_flags(model: PixelModel, sha256: str) -> list[str]:
+    flags = ["trained_on"] if sha256 in model.facts["slides"] else []
+    return flags + (["classifier_untested"] if model.facts["out_of_sample"]["left_out"] == "outline" else [])
 
 
 def _find_clipped(record: SectionRecord, slide: Slide, reader: MarkerReader) -> None:

@@ -15,11 +15,13 @@ from sevhisto import __version__
 from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import LABELS, BatchSettings, settings_hash
 from sevhisto.engine import default_jobs, run_tasks
+from sevhisto.imaging.classify import misfits
 from sevhisto.imaging.nuclei import segmenters
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
 from sevhisto.io.files import write_json
 from sevhisto.io.key import Key, codes, unblinded, write_key
+from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.batches import background_tasks, batch_correction, correction_facts
 from sevhisto.pipeline.contours import contour_notes, takes_contours, with_contours
@@ -27,7 +29,7 @@ from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.measuring import PieceOutcome, PieceTask, SlideTask, measure_slide, reason_of
 from sevhisto.pipeline.tables import Names, Results, decide, write_results
 from sevhisto.registry import did_you_mean
-from sevhisto.types import Correction, Problem, StudyError
+from sevhisto.types import Correction, Problem, SevhistoError, StudyError
 
 _PACKAGES = ("numpy", "scipy", "pandas", "scikit-image", "opencv-python-headless", "tifffile", "imagecodecs", "statsmodels")
 
@@ -64,7 +66,7 @@ def check(root: Path) -> tuple[list[Problem], list[str]]:
     """
     study = load_study(root)
     problems, notes = inspect_files(study)
-    problems = registry_problems(study) + problems
+    problems = registry_problems(study) + classifier_problems(study) + problems
     return problems, [
         *notes,
         *contour_notes(study),
@@ -87,10 +89,23 @@ def registry_problems(study: Study) -> list[Problem]:
             found.append(Problem(f"{where}.stain", f"unknown {settings.stain!r}", did_you_mean(settings.stain, list(stains))))
             continue
         known = list(stains[settings.stain].components)
-        wanted = [("channels", str(c.channel)) for c in settings.channels] + [("stain_vectors", n) for n in settings.stain_vectors]
+        wanted = [("channels", str(c.channel)) for c in settings.stained.channels] + [("stain_vectors", n) for n in settings.stain_vectors]
         for setting, component in wanted:
             if component not in known:
                 found.append(Problem(f"{where}.{setting}", f"stain has no component {component!r}", did_you_mean(component, known)))
+    return found
+
+
+def classifier_problems(study: Study) -> list[Problem]:
+    """Return a problem for every classifier that study.toml names and that is not there, is damaged or does not fit its panel."""
+    found = []
+    for name, panel in study.config.panels.items():
+        path = study.classifier(name)
+        if path is not None and (panel.kind == "fluorescence" or panel.stain in stains):
+            try:
+                found += [replace(p, where=f"panel {name}: classifier {panel.classifier}") for p in misfits(load_model(path), panel)]
+            except SevhistoError as error:
+                found += [replace(p, where=f"panel {name}: {p.where}") for p in error.problems]
     return found
 
 
@@ -110,7 +125,7 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     """
     started = time.monotonic()
     study = load_study(root)
-    unknown = registry_problems(study)
+    unknown = registry_problems(study) + classifier_problems(study)
     if unknown:
         raise StudyError(unknown)
     key = codes(study)
@@ -118,7 +133,7 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     write_key(results, key)
     tasks = slide_tasks(study)
     jobs = jobs or default_jobs()
-    corrections, notes = _corrections(tasks, jobs, scheduler, progress)
+    corrections, notes = batch_corrections(tasks, jobs, scheduler, progress)
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
     outcomes = _measure(study, tasks, jobs, scheduler, progress)
     progress("tables", 0, 1)
@@ -146,8 +161,10 @@ def is_open(study: Study) -> bool:
 
 
 def frozen_state(study: Study, tables: Results) -> dict[str, str]:
-    """Return hashes of what must not change after unblinding: contours, thresholds, exclusions."""
-    return {**tables.frozen, "exclusions": exclusions_hash(study)}
+    """Return hashes of what must not change after unblinding: contours, thresholds, exclusions, trained classifiers."""
+    used = {name: path for name in study.config.panels if (path := study.classifier(name)) is not None}
+    classifiers = {"classifiers": settings_hash({name: model_sha256(path) for name, path in used.items()})} if used else {}
+    return {**tables.frozen, "exclusions": exclusions_hash(study), **classifiers}
 
 
 def exclusions_hash(study: Study) -> str:
@@ -193,14 +210,16 @@ def slide_tasks(study: Study) -> list[SlideTask]:
                 study.corrections(str(file), int(str(scene))),
                 study.results_dir / "records",
                 labels=study.labels(str(file), int(str(scene)), str(panel)),
+                classifier=study.classifier(str(panel)),
             )
         )
     return tasks
 
 
-def _corrections(
+def batch_corrections(
     tasks: list[SlideTask], jobs: int, scheduler: str | None, progress: Progress
 ) -> tuple[dict[tuple[str, str], Correction], list[str]]:
+    """Return the correction of each panel and batch of these slides, and a line for each slide or batch that gave none."""
     chosen = background_tasks(tasks)
     keys = list(chosen)
     found: dict[tuple[str, str], Correction] = {}
@@ -274,10 +293,25 @@ def _facts(
         "settings_sha256": settings_hash(config),
         "inputs_sha256": dict(sorted(hashes.items())),
         "background": dict(sorted(corrections.items())),
+        "classifiers": {name: _classifier_facts(path) for name in study.config.panels if (path := study.classifier(name)) is not None},
         "notes": [names.clean(n) for n in notes],
         "frozen": frozen_state(study, tables),
         "blind": study.config.study.blind,
         "thresholds_missing": sorted(_missing(tables)),
+    }
+
+
+def _classifier_facts(path: Path) -> dict[str, Any]:
+    model = load_model(path)
+    told = {name: value for name, value in model.facts.items() if name != "slides"}
+    return {
+        "name": path.stem,
+        "sha256": model_sha256(path),
+        "classes": list(model.classes),
+        "inputs": list(model.inputs),
+        "scales_um": list(model.scales_um),
+        "n_slides": len(model.facts["slides"]),
+        **told,
     }
 
 

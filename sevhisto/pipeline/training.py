@@ -26,20 +26,21 @@ from sevhisto.io.training import FOLDER, Example, class_problems, read_examples
 from sevhisto.pipeline.measuring import SlideTask, file_sha256, reason_of
 from sevhisto.pipeline.running import Progress, batch_corrections, quiet, registry_problems, slide_tasks
 from sevhisto.registry import did_you_mean
+from sevhisto.report.classifiers import classifier_lines
 from sevhisto.types import AnyArray, BoolArray, FloatArray, IntArray, PixelModel, Problem, SevhistoError, StudyError
 
 FINEST_UM = 1.5
 N_SCALES = 4
 STROKE_UM = 5.0
-MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What was learned: the model, where it is, and the panel's lines for study.toml."""
+    """What was learned: the model, where it is, what it learned from and its error in words, and the panel's lines for study.toml."""
 
     path: Path
     model: PixelModel
+    lines: tuple[str, ...]
     setting: str
 
 
@@ -116,7 +117,8 @@ def train(
     model = _model(learned, animals, tasks[0], classes, scales, who, seed)
     path = study.root / "classifiers" / f"{name}.npz"
     save_model(path, model)
-    return TrainSummary(path, model, _setting(panel, name, model))
+    lines = classifier_lines(model.classes, model.inputs, len(model.facts["slides"]), model.facts)
+    return TrainSummary(path, model, tuple(lines), _setting(panel, name, model))
 
 
 def _drawn(study: Study, task: SlideTask) -> Path | None:
@@ -239,9 +241,9 @@ def _model(
 ) -> PixelModel:
     values = np.concatenate([s.values for s in learned], axis=1)
     labels = np.concatenate([s.labels for s in learned])
-    slide = np.repeat(np.arange(len(learned)), [len(s.labels) for s in learned])
-    animal = np.unique(animals, return_inverse=True)[1][slide]
-    outline = np.unique(np.stack([slide, np.concatenate([s.outline for s in learned])]), axis=1, return_inverse=True)[1].ravel()
+    scene = np.repeat(np.arange(len(learned)), [len(s.labels) for s in learned])
+    slide, animal = (np.unique(names, return_inverse=True)[1][scene] for names in ([s.sha256 for s in learned], animals))
+    outline = np.unique(np.stack([scene, np.concatenate([s.outline for s in learned])]), axis=1, return_inverse=True)[1].ravel()
     pixels = np.bincount(labels, minlength=len(classes))
     if not pixels.all():
         empty = [c for c, n in zip(classes, pixels, strict=True) if not n]
@@ -268,11 +270,7 @@ def _model(
 
 
 def _setting(panel: str, name: str, model: PixelModel) -> str:
-    lines = [
-        f"[panels.{panel}]",
-        f'classifier = "{name}"',
-        "",
-        f"[[panels.{panel}.channels]]   # after those of the file, one for each class to measure",
-    ]
+    lines = [f"[panels.{panel}]", f'classifier = "{name}"', ""]
+    lines += ["# after the channels of the file, one for each class to measure", f"[[panels.{panel}.channels]]"]
     lines += [f'channel = "{model.classes[0]}"', f'marker = "{model.classes[0]}"', 'role = "other"', 'source = "classifier"']
     return "\n".join(lines)

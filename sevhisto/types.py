@@ -214,8 +214,8 @@ class PixelModel:
 
     @property
     def n_features(self) -> int:
-        """Features that it looks at: five of each input and scale, but four of the finest."""
-        return len(self.inputs) * (5 * len(self.scales_um) - 1)
+        """Features that it looks at: six of each input and scale, but four of the finest."""
+        return len(self.inputs) * (6 * len(self.scales_um) - 2)
 
     def too_coarse(self, um: float) -> list[Problem]:
         """Return a problem where pixels of this size cannot show its finest scale."""

@@ -1,21 +1,23 @@
 """Features of pixels at several scales in micrometres: what a trained classifier sees of each image.
 
-Every scale gives the smoothed image, its slope, the two curvatures of its Hessian, and from the second on the spread of finer detail
-around the pixel (texture). All are in the image's own unit: slope and curvature are multiplied by the scale and its square [Lindeberg
-1998], so that a structure gives the same value whatever the pixel size.
+Every scale gives the smoothed image, its slope and the two curvatures of its Hessian; and from the second on the texture around the pixel:
+the square roots of the eigenvalues of the structure tensor, slopes of the next finer scale summed over this one. All are in the image's own
+unit: slope and curvature are multiplied by the scale and its square [Lindeberg 1998], so that a structure gives the same value whatever
+the pixel size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 
 import numpy as np
 
 from sevhisto.imaging.kernels import compiled
 from sevhisto.types import DoubleArray, FloatArray
 
-OF_A_SCALE = ("smooth", "slope", "valley", "ridge", "spread")
-"""The finest scale has no spread."""
+OF_A_SCALE = ("smooth", "slope", "valley", "ridge", "across", "along")
+"""Steepest and flattest direction of the texture, last; the finest scale has none."""
 CUT = 3.0
 """Sigmas at which a Gaussian is cut off."""
 STENCIL = 2
@@ -24,7 +26,7 @@ STENCIL = 2
 
 def feature_names(inputs: Sequence[str], scales_um: Sequence[float]) -> list[str]:
     """Return the name of every feature, in order."""
-    return [f"{what} of {name}, {s:g} um" for name in inputs for i, s in enumerate(scales_um) for what in OF_A_SCALE[: 4 + (i > 0)]]
+    return [f"{what} of {name}, {s:g} um" for name in inputs for i, s in enumerate(scales_um) for what in OF_A_SCALE[: 4 + 2 * (i > 0)]]
 
 
 def grid_step(um: float, scales_um: Sequence[float]) -> int:
@@ -34,7 +36,7 @@ def grid_step(um: float, scales_um: Sequence[float]) -> int:
 
 def reach_px(px_um: float, scales_um: Sequence[float]) -> int:
     """Return how far around a pixel its features look, in pixels of the grid."""
-    return 2 * (len(_weights(scales_um[-1], px_um)) - 1) + STENCIL
+    return sum(len(_weights(s, px_um)) - 1 for s in scales_um[-2:]) + STENCIL
 
 
 def features(images: Sequence[FloatArray], px_um: float, scales_um: Sequence[float], inner: tuple[slice, slice]) -> FloatArray:
@@ -48,24 +50,30 @@ def features(images: Sequence[FloatArray], px_um: float, scales_um: Sequence[flo
     inner : rows and columns; with `reach_px` of image around them, their features do not depend on where the image was cut
     """
     shape = images[0][inner].shape
-    out = np.empty((len(images) * (5 * len(scales_um) - 1), *shape), np.float32)
+    out = np.empty((len(images) * (6 * len(scales_um) - 2), *shape), np.float32)
     k = 0
     for image in images:
-        finest: FloatArray | None = None
+        finer: tuple[FloatArray, FloatArray] | None = None
         for s in scales_um:
             weights = _weights(s, px_um)
             soft = smoothed(image, weights)
-            slope, valley, ridge = derivatives(np.pad(soft, STENCIL, mode="symmetric"), np.float32(s / px_um))
-            for plane in (soft, slope, valley, ridge):
+            fx, fy, slope, valley, ridge = derivatives(np.pad(soft, STENCIL, mode="symmetric"), np.float32(s / px_um))
+            planes = [soft, slope, valley, ridge]
+            if finer is not None:
+                planes += _texture(*(smoothed(a * b, weights)[inner] for a, b in combinations_with_replacement(finer, 2)))
+            for plane in planes[:4]:
                 out[k] = plane[inner]
                 k += 1
-            if finest is None:
-                finest = soft
-                continue
-            detail = finest - soft
-            out[k] = np.sqrt(smoothed(detail * detail, weights)[inner])
-            k += 1
+            for plane in planes[4:]:
+                out[k] = plane
+                k += 1
+            finer = fx, fy
     return out
+
+
+def _texture(xx: FloatArray, xy: FloatArray, yy: FloatArray) -> tuple[FloatArray, FloatArray]:
+    mean, apart = (xx + yy) / 2, np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    return np.sqrt(mean + apart), np.sqrt(np.maximum(mean - apart, 0))
 
 
 def _weights(scale_um: float, px_um: float) -> FloatArray:
@@ -116,13 +124,16 @@ def smoothed(image: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 @compiled
-def derivatives(padded: FloatArray, scale_px: np.float32) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the slope and both eigenvalues of the Hessian, the larger first, of an image that is padded by STENCIL; (h, w) float32.
+def derivatives(padded: FloatArray, scale_px: np.float32) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return derivatives along x and y, slope, and both eigenvalues of the Hessian, the larger first; (h, w) float32 each.
+
+    `padded` : image with STENCIL more pixels around it; `scale_px` : what a derivative is multiplied by
 
     Differences of fourth order: (8 (f1 - f-1) - (f2 - f-2)) / 12, and (16 (f1 + f-1) - (f2 + f-2) - 30 f0) / 12.
     """
     h, w = padded.shape[0] - 4, padded.shape[1] - 4
     slope, valley, ridge = np.empty((h, w), np.float32), np.empty((h, w), np.float32), np.empty((h, w), np.float32)
+    down = np.empty((h, w), np.float32)
     across = np.empty((h + 4, w), np.float32)
     eight, sixteen, thirty, half = np.float32(8), np.float32(16), np.float32(30), np.float32(0.5)
     once, twice = scale_px / np.float32(12), scale_px * scale_px / np.float32(12)
@@ -141,7 +152,8 @@ def derivatives(padded: FloatArray, scale_px: np.float32) -> tuple[FloatArray, F
             xy = once * (eight * (td[x] - tb[x]) - (te[x] - ta[x]))
             mean, apart = half * (xx + yy), half * (xx - yy)
             turn = np.sqrt(apart * apart + xy * xy)
+            down[y, x] = fy
             slope[y, x] = np.sqrt(fx * fx + fy * fy)
             valley[y, x] = mean + turn
             ridge[y, x] = mean - turn
-    return slope, valley, ridge
+    return across[2 : h + 2].copy(), down, slope, valley, ridge

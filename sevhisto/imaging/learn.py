@@ -110,7 +110,7 @@ def sample_pixels(
         labels.append(np.full(len(y), name))
         outline.append(np.full(len(y), number))
     y, x = np.concatenate(places, axis=1)
-    n_features = len(inputs.names) * (5 * len(inputs.scales_um) - 1)
+    n_features = len(inputs.names) * (6 * len(inputs.scales_um) - 2)
     values = np.empty((n_features, len(y)), np.float32)
     tile = (y // SIDE) * (inputs.grid[1] // SIDE + 1) + x // SIDE
     for t in np.unique(tile):

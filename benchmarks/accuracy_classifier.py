@@ -5,12 +5,12 @@ from sections.csv. The mask for Dice is made by the same classifier, and must ha
 
 texture      synthetic: fibres and clumps of the same grey levels, to the last pixel of the histogram; asked for are the fibres
 colour       synthetic: two stains as bright as each other in the channel that is thresholded; a second channel is needed to tell them apart
-trichrome    Masson tiles (shared/data): learned from what annotator A painted on one or two tiles, compared with all people on another
+trichrome    Masson tiles (shared/data): learned from what annotator A painted on two, compared with all people on the third
 picrosirius  learned on the left half of the tile, compared with the other program's mask on the right half
 
-Synthetic slides are learned from rectangles, strokes and points inside the regions, as a person would draw; trichrome from the painted masks
-in squares of 64 pixels. Otsu is that of each image alone: of the thresholded channel (synthetic, also smoothed as far as suits it best on
-the training slides), or of scikit-image's collagen channel.
+Synthetic slides are learned from rectangles, strokes and points inside the regions, as a person would draw; real tiles from the painted
+masks in squares of 64 pixels, with a pixel as finest scale, since they are small crops of unknown pixel size. Otsu is that of each image
+alone: of the first channel, smoothed as far as suits it best on the training slides (synthetic), or of scikit-image's collagen channel.
 
     .venv/bin/python benchmarks/accuracy_classifier.py [--data ../shared/data]     # three minutes of CPU
 """
@@ -47,7 +47,7 @@ from sevhisto.types import AnyArray, BoolArray, FloatArray
 OUT = Path(__file__).parent / "out"
 LEARNED, UNSEEN = (7101, 7102, 7103), (9701, 9702, 9703, 9704)
 UM, REAL_UM = 0.65, 0.5
-SHAPE = (1000, 1200)
+SHAPE, MARGIN = (1000, 1200), 90
 STUDY = """
 [study]
 name = "{name}"
@@ -80,6 +80,11 @@ class Picture:
     masks: list[BoolArray]
     batch: str = "b"
     lessons: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    tissue: BoolArray | None = None
+
+    def share(self, mask: BoolArray) -> float:
+        """Return how much of the tissue a mask covers."""
+        return float(mask.mean() if self.tissue is None else mask[self.tissue].mean())
 
 
 @dataclass
@@ -117,10 +122,9 @@ def same_histogram(image: FloatArray, like: FloatArray, inside: BoolArray) -> Fl
 
 def regions(rng: np.random.Generator) -> AnyArray:
     """Return (h, w): 0 tissue, 1 what is asked for, 2 what looks alike; patches of 60 to 300 um."""
-    a, b = blurred(rng.normal(size=SHAPE).astype(np.float32), 45 / UM), blurred(rng.normal(size=SHAPE).astype(np.float32), 45 / UM)
-    here = a > np.quantile(a, 1 - rng.uniform(0.12, 0.3))
-    there = (b > np.quantile(b, 1 - rng.uniform(0.12, 0.3))) & ~cv2.dilate(here.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(bool)
-    return here + 2 * there
+    a = blurred(rng.normal(size=SHAPE).astype(np.float32), 45 / UM)
+    low, high = np.quantile(a, [rng.uniform(0.1, 0.3), 1 - rng.uniform(0.1, 0.3)])
+    return 1 * (a > high) + 2 * (a < low)
 
 
 def synthetic(task: str, seed: int) -> Picture:
@@ -139,27 +143,29 @@ def synthetic(task: str, seed: int) -> Picture:
         second = np.where(place == 2, levels[::-1] * 0.6, faint)  # the other stain shows in a second channel too, which alone tells little
         second += np.where(noise(rng, 4.0, 4.0) > 1.0, 500, 0)
     clean = np.stack([first, second]) + 150
+    clean = np.pad(clean, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), constant_values=110)
+    place = np.pad(place, MARGIN, constant_values=-1)
     image = rng.poisson(clean / 4) * 4 + rng.normal(0, 6, clean.shape)
-    picture = Picture(f"{task}{seed}", np.clip(np.rint(image), 0, 65535).astype(np.uint16), [place == 1])
+    picture = Picture(f"{task}{seed}", np.clip(np.rint(image), 0, 65535).astype(np.uint16), [place == 1], tissue=place >= 0)
     picture.lessons = scribbles(rng, place)
     return picture
 
 
 def scribbles(rng: np.random.Generator, place: AnyArray) -> list[tuple[str, dict[str, Any]]]:
-    """Return rectangles, strokes and points well inside the regions: eight to a class, about 2 % of the slide."""
+    """Return rectangles, strokes and points inside the regions, 6 um and more from their borders: twelve to a region."""
     drawn = []
     for name, here in (("asked", place == 1), ("other", place == 2), ("other", place == 0)):
-        inside = cv2.erode(here.astype(np.uint8), np.ones((41, 41), np.uint8))
+        inside = cv2.erode(here.astype(np.uint8), np.ones((19, 19), np.uint8))
         y, x = np.nonzero(inside)
-        for k, at in enumerate(rng.choice(len(y), 8)):
+        for k, at in enumerate(rng.choice(len(y), 12)):
             a, b = float(x[at]), float(y[at])
-            if k < 4:
-                ring = [[a - 18, b - 18], [a + 18, b - 18], [a + 18, b + 18], [a - 18, b + 18], [a - 18, b - 18]]
+            if k < 6:
+                ring = [[a - 9, b - 9], [a + 9, b - 9], [a + 9, b + 9], [a - 9, b + 9], [a - 9, b - 9]]
                 drawn.append((name, {"type": "Polygon", "coordinates": [ring]}))
-            elif k < 7:
-                drawn.append((name, {"type": "LineString", "coordinates": [[a - 15, b - 10], [a, b + 8], [a + 15, b]]}))
+            elif k < 10:
+                drawn.append((name, {"type": "LineString", "coordinates": [[a - 7, b - 5], [a, b + 5], [a + 7, b]]}))
             else:
-                drawn.append((name, {"type": "MultiPoint", "coordinates": [[a, b], [a + 9, b - 9]]}))
+                drawn.append((name, {"type": "MultiPoint", "coordinates": [[a, b], [a + 5, b - 5]]}))
     return drawn
 
 
@@ -239,7 +245,7 @@ def study_of(root: Path, task: str, pictures: Sequence[Picture], learned: Sequen
     (root / "slides.csv").write_text("\n".join([*rows, ""]), "utf-8")
     (root / "animals.csv").write_text("animal,protocol\n" + "".join(f"{p.name},none\n" for p in pictures), "utf-8")
     (root / "study.toml").write_text(STUDY.format(**said, classifier="", channels=", ".join(files)), "utf-8")
-    done = train(root, "trained", who="benchmark", jobs=1)
+    done = train(root, "trained", who="benchmark", finest_um=REAL_UM if real else None, jobs=1)
     print(f"\n{task}, learned from {', '.join(learned)}\n" + "\n".join(done.lines))
     (root / "study.toml").write_text(
         STUDY.format(**said, classifier='classifier = "trained"', channels=", ".join([*files, wanted])), "utf-8"
@@ -261,7 +267,7 @@ def measured(task: str, pictures: Sequence[Picture], learned: Sequence[str], pla
                 row = table.loc[p.name]
                 share = float(row["positive_um2"] / row["zone_um2"])
                 ours = mask_of(root, p, float(row["threshold"]))
-                assert abs(ours.mean() - share) < 2e-3, (p.name, ours.mean(), share)  # the picture shows what the table says
+                assert abs(p.share(ours) - share) < 0.01, (p.name, p.share(ours), share)  # the picture shows what the table says
                 found.append(Result(task, p, share, ours, plain(p)))
         shutil.rmtree(root)
     return found
@@ -308,7 +314,7 @@ def otsu_collagen(p: Picture) -> BoolArray:
 def row(result: Result) -> dict[str, str]:
     """Return what is asked, ours and Otsu's, as text."""
     masks = result.picture.masks
-    shares = sorted(100 * float(m.mean()) for m in masks)
+    shares = sorted(100 * result.picture.share(m) for m in masks)
     between = [dice(a, b) for i, a in enumerate(masks) for b in masks[:i]]
     return {
         "task": result.task,
@@ -317,7 +323,7 @@ def row(result: Result) -> dict[str, str]:
         "ours %": f"{100 * result.share:.1f}",
         "Dice": f"{np.mean([dice(result.ours, m) for m in masks]):.3f}",
         "between people": f"{np.mean(between):.3f}" if between else "",
-        "Otsu %": f"{100 * result.plain.mean():.1f}",
+        "Otsu %": f"{100 * result.picture.share(result.plain):.1f}",
         "Otsu Dice": f"{np.mean([dice(result.plain, m) for m in masks]):.3f}",
     }
 
@@ -351,9 +357,8 @@ def main() -> None:
             results += measured(task, [*learned, *unseen], [p.name for p in learned], otsu_of(learned))
     tiles = trichrome(given.data) if given.only in ("", "trichrome") else []
     for test in tiles:
-        alike = [p.name for p in tiles if p.batch == test.batch and p is not test]
-        others = alike or [p.name for p in tiles if p is not test]
-        results += [r for r in measured("trichrome", [p for p in tiles if p is test or p.name in others], others, otsu_collagen)]
+        others = [p.name for p in tiles if p is not test]
+        results += measured("trichrome", tiles, others, otsu_collagen)
     halves = picrosirius(given.data) if given.only in ("", "picrosirius") else []
     if halves:
         results += measured("picrosirius", halves, ["left"], otsu_collagen)

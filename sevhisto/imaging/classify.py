@@ -25,15 +25,16 @@ from sevhisto.types import PER_MILLE, AnyArray, Correction, FloatArray, IntArray
 Box = tuple[int, int, int, int]
 """Rows y0 to before y1 and columns x0 to before x1, as (y0, y1, x0, x1)."""
 SIDE = 384  # pixels of the grid whose features are in memory at once: 56 MB with five images
-RESIDUAL = "residual"
+RESIDUAL, EXCESS = "residual", "excess"
+"""Of a stain of two components: the colour that neither explains, and by how much the first exceeds the second."""
 
 
 def input_names(panel: PanelSettings) -> tuple[str, ...]:
-    """Return the images that a classifier of this panel sees: its markers, or the components of its brightfield stain and what is left."""
+    """Return the images that a classifier of this panel sees: its markers, or in brightfield the components of its stain and more."""
     if panel.kind == "fluorescence":
         return panel.stained.markers
     components = stains[panel.stain].components
-    return components if len(components) == 3 else (*components, RESIDUAL)
+    return components if len(components) == 3 else (*components, RESIDUAL, EXCESS)
 
 
 def corrected_inputs(
@@ -56,10 +57,11 @@ def corrected_inputs(
     density = optical_density(raw)
     if correction.glass is not None:
         density = density - correction.glass.astype(np.float32)[:, None, None]
-    shares = np.linalg.inv(vectors).T.astype(np.float32)
+    rows = np.linalg.inv(vectors).T
+    shares = np.vstack([rows, rows[0] - rows[1]]).astype(np.float32)
     for name in names:
-        first, second, third = shares[input_names(panel).index(name)]
-        yield first * density[0] + second * density[1] + third * density[2]
+        red, green, blue = shares[input_names(panel).index(name)]
+        yield red * density[0] + green * density[1] + blue * density[2]
 
 
 @dataclass(frozen=True)

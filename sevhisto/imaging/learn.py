@@ -13,7 +13,8 @@ from sevhisto.imaging.forest import grow, vote
 from sevhisto.types import EVEN_CHANCE, PER_MILLE, AnyArray, BoolArray, FloatArray, IntArray
 
 MAX_FOLDS = 10
-MAX_PIXELS = 1500  # of one outline: neighbours are alike, and a large outline should not outweigh many small ones
+MAX_PIXELS, MIN_PIXELS = 1500, 20  # of one outline: neighbours are alike, and a large outline should not outweigh many small ones
+PIXELS_A_CLASS = 30_000
 FEW_GROUPS = 3
 UNITS = ("animal", "slide", "outline")
 """What is left out together, best first: sections of one animal are alike, and pixels of one outline are more so."""
@@ -85,11 +86,11 @@ Mark = tuple[int, tuple[int, int], BoolArray]
 
 
 def sample_pixels(
-    inputs: Inputs, read: Callable[[Box], AnyArray], marks: Sequence[Mark], seed: Sequence[int]
+    inputs: Inputs, read: Callable[[Box], AnyArray], marks: Sequence[Mark], seed: Sequence[int], most: int = MAX_PIXELS
 ) -> tuple[FloatArray, IntArray, IntArray]:
     """Return features (n_features, n), classes (n,) and outlines (n,) of the marked pixels of one slide.
 
-    An outline of more than MAX_PIXELS gives a random choice of them; pixels that outlines of two classes cover are left out.
+    An outline with more than `most` pixels gives a random choice of them; pixels that outlines of two classes cover are left out.
 
     Parameters
     ----------
@@ -97,14 +98,16 @@ def sample_pixels(
     seed : of the choice
     """
     places, labels, outline = [], [], []
+    names = np.array([name for name, _, _ in marks])
+    low = np.array([corner for _, corner, _ in marks])
+    high = low + [mask.shape for _, _, mask in marks]
     for number, (name, (y0, x0), mask) in enumerate(marks):
         own = mask.copy()
-        for other, corner, theirs in marks:
-            if other != name:
-                _take_away(own, (y0, x0), theirs, corner)
+        for other in np.flatnonzero((names != name) & (low < high[number]).all(axis=1) & (low[number] < high).all(axis=1)).tolist():
+            _take_away(own, (y0, x0), marks[other][2], marks[other][1])
         y, x = np.nonzero(own)
-        if len(y) > MAX_PIXELS:
-            chosen = np.sort(np.random.default_rng([*seed, number]).choice(len(y), MAX_PIXELS, replace=False))
+        if len(y) > most:
+            chosen = np.sort(np.random.default_rng([*seed, number]).choice(len(y), most, replace=False))
             y, x = y[chosen], x[chosen]
         places.append(np.stack([y + y0, x + x0]))
         labels.append(np.full(len(y), name))
@@ -122,12 +125,16 @@ def sample_pixels(
 
 
 def _take_away(mask: BoolArray, corner: tuple[int, int], other: BoolArray, there: tuple[int, int]) -> None:
-    """Clear the pixels of a mask that another marks too; both lie at their corners on one grid."""
+    """Clear the pixels of a mask that another marks too; both lie at their corners on one grid, and meet."""
     low = [max(a, b) for a, b in zip(corner, there, strict=True)]
     high = [min(a + n, b + m) for a, n, b, m in zip(corner, mask.shape, there, other.shape, strict=True)]
-    if low[0] < high[0] and low[1] < high[1]:
-        mine, theirs = (tuple(slice(a - c, b - c) for a, b, c in zip(low, high, at, strict=True)) for at in (corner, there))
-        mask[mine] &= ~other[theirs]
+    mine, theirs = (tuple(slice(a - c, b - c) for a, b, c in zip(low, high, at, strict=True)) for at in (corner, there))
+    mask[mine] &= ~other[theirs]
+
+
+def pixels_of_an_outline(outlines: Sequence[int]) -> int:
+    """Return how many pixels an outline may give, from the number of outlines of each class: about PIXELS_A_CLASS in all."""
+    return int(np.clip(PIXELS_A_CLASS // max(*outlines, 1), MIN_PIXELS, MAX_PIXELS))
 
 
 def unit_to_leave_out(labels: IntArray, places: Mapping[str, IntArray]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +16,7 @@ from sevhisto import __version__
 from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.imaging.classify import Inputs, corrected_inputs, input_names
 from sevhisto.imaging.forest import grow
-from sevhisto.imaging.learn import cautions, cross_validate, sample_pixels
+from sevhisto.imaging.learn import cautions, cross_validate, pixels_of_an_outline, sample_pixels
 from sevhisto.imaging.overview import marker_reader
 from sevhisto.io.annotations import outline_mask
 from sevhisto.io.channels import match_channels
@@ -54,6 +55,7 @@ class _Lesson:
     scales_um: tuple[float, ...]
     stroke_um: float
     seed: int
+    most: int
 
 
 @dataclass(frozen=True)
@@ -103,15 +105,16 @@ def train(
     everything = slide_tasks(study)
     panel = _panel(study, everything, panel)
     tasks = [t for t in everything if t.panel_name == panel and _drawn(study, t) is not None]
-    shapes, classes = _classes(study, tasks, panel)
-    coarsest = max(um for _, um in shapes)
+    coarsest, outlines = _surveyed(study, tasks, panel)
+    classes = tuple(sorted(outlines))
     finest = finest_um or max(FINEST_UM, coarsest)
     if finest < coarsest / 1.001:
         what = f"{finest:g} um is finer than the largest pixel of these slides, {coarsest:.3g} um"
         raise StudyError(Problem("--finest-um", what, "give that or more, or leave it out"))
     scales = tuple(finest * 2.0**i for i in range(N_SCALES))
     tasks = _corrected(everything, tasks, jobs or default_jobs(), progress)
-    lessons = [_Lesson(t, _sure(_drawn(study, t)), classes, scales, stroke_um, seed) for t in tasks]
+    most = pixels_of_an_outline(list(outlines.values()))
+    lessons = [_Lesson(t, _sure(_drawn(study, t)), classes, scales, stroke_um, seed, most) for t in tasks]
     learned = _learned(lessons, jobs or default_jobs(), progress)
     animals = [_animal(study, t) for t in tasks]
     model = _model(learned, animals, tasks[0], classes, scales, who, seed)
@@ -149,24 +152,24 @@ def _panel(study: Study, tasks: Sequence[SlideTask], asked: str) -> str:
     raise StudyError(Problem("--panel", f"there are outlines on slides of panels {', '.join(drawn)}", "name one of them"))
 
 
-def _classes(study: Study, tasks: Sequence[SlideTask], panel: str) -> tuple[list[tuple[tuple[int, int], float]], tuple[str, ...]]:
-    """Return shape and pixel size of each slide, and all classes, in order of their names; StudyError with everything that is wrong."""
+def _surveyed(study: Study, tasks: Sequence[SlideTask], panel: str) -> tuple[float, Counter[str]]:
+    """Return the largest pixel of the slides (um), and the number of outlines of each class; StudyError with everything that is wrong."""
     problems: list[Problem] = []
-    names: set[str] = set()
-    found = []
+    outlines: Counter[str] = Counter()
+    sizes = []
     for task in tasks:
         try:
             with open_slide(task.path, task.scene, task.um_per_px) as slide:
-                found.append((slide.shape, slide.um_per_px))
-            examples, wrong = read_examples(_sure(_drawn(study, task)), found[-1][0])
-            names |= {e.name for e in examples}
+                sizes.append(slide.um_per_px)
+                examples, wrong = read_examples(_sure(_drawn(study, task)), slide.shape)
+            outlines.update(e.name for e in examples)
             problems += wrong
         except SevhistoError as error:
             problems += error.problems
-    problems += [] if problems else class_problems(names, panel)
+    problems += [] if problems else class_problems(outlines, panel)
     if problems:
         raise StudyError(problems)
-    return found, tuple(sorted(names))
+    return max(sizes), outlines
 
 
 def _corrected(everything: Sequence[SlideTask], tasks: Sequence[SlideTask], jobs: int, progress: Progress) -> list[SlideTask]:
@@ -208,7 +211,7 @@ def learn_slide(lesson: _Lesson) -> _Learned:
         marks = [_mark(e, inputs, lesson) for e in examples]
         seed = [lesson.seed, int(sha256[:8], 16), task.scene]
         read = partial(_read, slide, reader.channels)
-        values, labels, outline = sample_pixels(inputs, read, marks, seed)
+        values, labels, outline = sample_pixels(inputs, read, marks, seed, lesson.most)
     counts = tuple(sum(e.name == name for e in examples) for name in lesson.classes)
     return _Learned(values, labels, outline, counts, sha256)
 

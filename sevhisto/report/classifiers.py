@@ -37,3 +37,11 @@ def share(value: float | None) -> str:
 
 def _many(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n != 1)}"
+
+
+def classifier_texts(used: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return a heading and the lines of each classifier that run.json tells of; `used` : by panel."""
+    return [
+        (f"Classifier {c['name']}, panel {panel}", "\n".join(classifier_lines(c["classes"], c["inputs"], c["n_slides"], c)))
+        for panel, c in sorted(used.items())
+    ]

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from sevhisto.report import tables
 from sevhisto.report.choices import choices_figure
+from sevhisto.report.classifiers import classifier_texts
 from sevhisto.report.figures import border_lines, curves, estimation_plot, group_order, relation_plot
 from sevhisto.report.words import MODELS, Finding, comparison_finding, endpoint_words, pair_words, relation_finding
 
@@ -97,6 +98,7 @@ def render_report(inputs: ReportInputs) -> str:
         profiles=_profiles(inputs),
         per_animal=tables.animal_table(inputs.animals, wide, inputs.groups, shown),
         thresholds=tables.threshold_table(inputs.thresholds),
+        classifiers=classifier_texts(inputs.run.get("classifiers", {})),
         failed=tables.section_table(inputs.status, "failed"),
         excluded=tables.section_table(inputs.status, "excluded"),
         counts=tables.count_table(inputs.status),

@@ -20,6 +20,8 @@ SlideRole = Literal["sample", "unstained", "no_primary", "single_stain", "uninju
 SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge")
 WITHOUT_LESION = ("unstained", "no_primary", "single_stain")
 """Roles of tissue in which no lesion is sought, since its landmark need not be stained."""
+CLASS_ROLES = ("other", "ecm", "macrophage", "myelin", "vessel")
+"""Roles that a class of a classifier can have: the others are needed before any pixel is classified."""
 MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "myelin", "tracer", "autofluorescence", "other"]
 
 
@@ -54,9 +56,10 @@ class StudySettings(Settings):
 class ChannelSettings(Settings):
     """[[panels.X.channels]]: which channel of the file shows which marker."""
 
-    channel: str | int = Field(description="channel name in the file, or its number from 1; for brightfield, the stain")
+    channel: str | int = Field(description="name in the file, or number from 1; in brightfield the stain; of a classifier the class")
     marker: str = Field(description="marker, as in the tables", min_length=1)
     role: MarkerRole = Field(description="what the marker is for")
+    source: Literal["file", "classifier"] = _s("file", "`classifier`: a class of the panel's classifier, its probability in per mille")
     aliases: list[str] = _s([], "other names of this channel in the files")
     antibody: str = _s("", "antibody")
     clone: str = _s("", "clone")
@@ -74,6 +77,7 @@ class PanelSettings(Settings):
         {},
         "optical density of a stain in red, green and blue, where it was measured: {collagen = [0.80, 0.59, 0.11]}; else it is estimated",
     )
+    classifier: str = _s("", "trained pixel classifier, as `sevhisto train` named it: classifiers/<name>.npz beside study.toml")
     pairs: list[tuple[str, str]] = _s([], "marker pairs that get a joint tally, for colocalisation")
     channels: list[ChannelSettings] = Field(description="channel to marker, in the order of the tables", min_length=1)
 
@@ -98,6 +102,31 @@ class PanelSettings(Settings):
             if min(vector) < 0 or max(vector) <= 0 or not all(map(math.isfinite, vector)):
                 raise ValueError(f"stain_vectors.{name} must be three optical densities, none negative and not all 0")
         return self
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> PanelSettings:
+        last = self.channels[len(self.stained.channels) :]
+        if bool(self.classifier) != any(c.source == "classifier" for c in self.channels):
+            raise ValueError('`classifier` and channels with source = "classifier", one for each class to measure, need each other')
+        if len(last) == len(self.channels) or any(c.source == "file" for c in last):
+            raise ValueError('channels with source = "classifier" come after those of the file, of which one at least is needed')
+        for channel in last:
+            if channel.role not in CLASS_ROLES:
+                raise ValueError(f"class {channel.channel!r} cannot have role {channel.role!r}; it can have {', '.join(CLASS_ROLES)}")
+        if any(c in self.classifier for c in "/\\:") or self.classifier.startswith("."):
+            raise ValueError("classifier is the name of a file in classifiers/, without folder and ending")
+        return self
+
+    @property
+    def stained(self) -> PanelSettings:
+        """The panel without what a classifier adds: what is in the files."""
+        kept = [c for c in self.channels if c.source == "file"]
+        return self if len(kept) == len(self.channels) else self.model_copy(update={"channels": kept, "classifier": ""})
+
+    @property
+    def classes(self) -> dict[str, str]:
+        """Class of the classifier that each marker which is one shows."""
+        return {c.marker: str(c.channel) for c in self.channels if c.source == "classifier"}
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -333,7 +362,7 @@ class StudyConfig(Settings):
             for name in (*contrast.a, *contrast.b):
                 if name not in self.protocols:
                     raise ValueError(f"contrast {contrast.name!r} names protocol {name!r}; {did_you_mean(name, list(self.protocols))}")
-        markers = [m for p in self.panels.values() for m in p.markers]
+        markers = [m for p in self.panels.values() for m in p.stained.markers]
         for name, batch in self.batches.items():
             leaks, shading = batch.bleed_through, batch.shading
             named = [("bleed_through", m) for into, sources in leaks.items() for m in (into, *sources)]
@@ -345,7 +374,7 @@ class StudyConfig(Settings):
 
     @model_validator(mode="after")
     def _cues_known(self) -> StudyConfig:
-        roles = {c.marker: c.role for p in self.panels.values() for c in p.channels}
+        roles = {c.marker: c.role for p in self.panels.values() for c in p.stained.channels}
         named = [c for c in self.imaging.lesion_cues if c not in LESION_CUES]
         for cue in named:
             if cue not in roles:

@@ -80,6 +80,12 @@ _FLAGS = [
         "section",
         "the marker had a part in drawing the lesion outline (imaging.lesion_cues): what it shows there follows from that",
     ),
+    Flag("trained_on", "section", "the classifier learned from outlines on this very slide: its error here is smaller than elsewhere"),
+    Flag(
+        "classifier_untested",
+        "section",
+        "not every class of the classifier was drawn on two slides: its error on a slide that it has not seen is not known",
+    ),
     Flag("coarse_masks", "section", "the section is too large to be outlined at imaging.overview_um: its outlines are coarser"),
     Flag("touches_edge", "section", "the tissue touches the edge of the image: part of the section may be missing"),
     Flag(

@@ -114,7 +114,7 @@ SECTIONS = Table(
         _n("signal_sum", "corrected intensity summed over the examined area", "grey um2", True),
         _n("background", "offset subtracted for the batch", "grey"),
         _n("threshold", "threshold applied to corrected intensity", "grey"),
-        _t("threshold_source", "rung of the ladder that gave the threshold; fixed, dye or none where none did"),
+        _t("threshold_source", "rung of the ladder that gave the threshold; fixed, classifier, dye or none where none did"),
         _n("n_cells", "nucleated cells positive for the marker; all nuclei for the nuclear marker", "", True),
         _t("flags", "flags, joined by ;"),
         _n("n_cells_cd68", "of these, cells that are CD68-positive too", "", True, required=False),

@@ -200,6 +200,7 @@ class Correction:
     stain_vectors : (3, 3) float64, the brightfield stain's colours (imaging.stains.Stain); None where published, and in fluorescence
     stain_source : where the vector of each of its components is from: ``given``, ``estimated`` or ``published``
     shading : what is divided out first; None where nothing is
+    glass : (3,) float64, milli optical density of the batch's clear slide in red, green and blue; None in fluorescence
     """
 
     offset: DoubleArray
@@ -211,6 +212,55 @@ class Correction:
     stain_vectors: DoubleArray | None = None
     stain_source: tuple[str, ...] = ()
     shading: Shading | None = None
+    glass: DoubleArray | None = None
+
+
+@dataclass(frozen=True)
+class PixelModel:
+    """A pixel classifier that was learned from outlines: decision trees on features of a panel's corrected images.
+
+    A node without `child` is a leaf. Else a pixel whose feature is below the threshold goes on to `child`, any other to the node after it.
+
+    Attributes
+    ----------
+    classes : names, in the order of the probabilities
+    inputs : images that features are made of: markers of a fluorescence panel, or components of a brightfield stain
+    scales_um : sigmas of the features, finest first
+    feature : (n_nodes,) int16, number of the feature that decides
+    threshold : (n_nodes,) float32
+    child : (n_nodes,) int32; always after the node itself, 0 in a leaf
+    share : (n_nodes, n_classes) float32, share of each class among the training pixels of the node
+    roots : (n_trees,) int32, first node of each tree
+    facts : JSON-able: panel, kind, stain, who, seed, slides by sha256, outlines and pixels of each class, out-of-sample error
+    """
+
+    classes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    scales_um: tuple[float, ...]
+    feature: AnyArray
+    threshold: FloatArray
+    child: AnyArray
+    share: FloatArray
+    roots: AnyArray
+    facts: dict[str, Any]
+
+    @property
+    def n_features(self) -> int:
+        """Features that it looks at: six of each input and scale, but four of the finest."""
+        return len(self.inputs) * (6 * len(self.scales_um) - 2)
+
+    def too_coarse(self, um: float) -> list[Problem]:
+        """Return a problem where pixels of this size cannot show its finest scale."""
+        if um <= 1.001 * self.scales_um[0]:
+            return []
+        what = f"pixels of {um:.3g} um are too coarse for it: its finest scale is {self.scales_um[0]:g} um"
+        return [Problem("", what, "learn it again with a coarser finest scale: sevhisto train --finest-um")]
+
+
+PER_MILLE = 1000.0
+"""Intensity of a pixel that certainly is of a class: probabilities are tallied in per mille."""
+EVEN_CHANCE = PER_MILLE / 2
+"""Intensity from which a pixel counts as one of the class."""
 
 
 @dataclass

@@ -85,6 +85,7 @@ class SectionSummary:
     white_um2 : spared white matter as drawn; NaN where not drawn
     core_confidence : how sure the program's lesion outline is; NaN without one
     core_markers : markers that had a part in that outline
+    classified : {marker that a classifier shows: flags of it}
     in_zone : (n_zones, n_cells) bool
     cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
     """
@@ -119,6 +120,7 @@ class SectionSummary:
     white_um2: float = np.nan
     core_confidence: float = np.nan
     core_markers: frozenset[str] = frozenset()
+    classified: dict[str, list[str]] = field(default_factory=dict)
 
 
 def panel_settings(config: StudyConfig, panel: str) -> PanelSettings:
@@ -188,6 +190,7 @@ def _summary(row: SectionRow, record: Tallies, zones: tuple[Zone, ...], panel: P
     sure = record.meta.get("core_confidence")
     summary.core_confidence = np.nan if sure is None else float(sure)
     summary.core_markers = frozenset(record.meta.get("core_markers", []))
+    summary.classified = record.meta.get("classified", {})
     return summary
 
 

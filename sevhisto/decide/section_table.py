@@ -125,6 +125,7 @@ def _marker_rows(
     }
     measures = {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}
     said = summary.flags | verdict.flags.get("", set()) | verdict.flags.get(marker, set()) | _beyond_controls(summary, thresholds, config)
+    said = said | set(summary.classified.get(marker, []))
     if marker in summary.core_markers or (marker == SUBSET and REFERENCE in summary.core_markers):
         said = said | {"circular"}
     words = {

@@ -2,7 +2,8 @@
 
 Every rung works on the pooled histogram of corrected intensity over tissue, so no pixel is read. Inside a bin the intensity is taken as
 uniformly spread. The counterstain (role ``nuclei``) is on the no_primary slides too, so it skips that rung. A brightfield dye of matrix has
-no control without it and stands on no rung: it is positive where it exceeds its counterstain by `thresholds.dye_excess`.
+no control without it and stands on no rung: it is positive where it exceeds its counterstain by `thresholds.dye_excess`. A class of a
+trained classifier is positive from an even chance.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from sevhisto.config import StudyConfig
 from sevhisto.decide.rows import STUDIED_ROLES, SectionRow, SectionSummary, panel_settings, summarise
 from sevhisto.types import (
+    EVEN_CHANCE,
     INTENSITY_EDGES,
     N_INTENSITY,
     DoubleArray,
@@ -37,7 +39,7 @@ class Threshold:
     Attributes
     ----------
     value : applied to corrected intensity, an edge of the intensity bins; NaN where nothing can give one and no animal's tissue needs one
-    source : ``fixed``, ``dye``, a rung of the ladder (``batch`` pools samples and bridge sections), or ``none``
+    source : ``fixed``, ``classifier``, ``dye``, a rung of the ladder (``batch`` pools samples and bridge sections), or ``none``
     raw : before snapping to an edge
     n_controls : sections pooled
     flags : ``threshold_fixed``, ``threshold_fallback`` or ``no_threshold``
@@ -200,6 +202,8 @@ def _climb(key: ThresholdKey, pools: dict[str, tuple[IntArray, int]], config: St
     channel = next(c for c in panel_settings(config, panel).channels if c.marker == marker)
     if channel.threshold is not None:
         return Threshold(snap_threshold(channel.threshold), "fixed", channel.threshold, 0, frozenset({"threshold_fixed"}))
+    if channel.source == "classifier":
+        return Threshold(snap_threshold(EVEN_CHANCE), "classifier", EVEN_CHANCE, 0)
     if dye:
         return Threshold(snap_threshold(config.thresholds.dye_excess), "dye", config.thresholds.dye_excess, 0)
     for rung in config.thresholds.ladder:

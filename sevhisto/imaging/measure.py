@@ -14,6 +14,7 @@ from sevhisto.imaging import kernels, puncta, uptake
 from sevhisto.imaging.autofluorescence import audit_block
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.blocks import Block, blocks, with_tissue
+from sevhisto.imaging.classify import Classifier, add_up
 from sevhisto.imaging.focus import ROW_STEP, focus_sums
 from sevhisto.imaging.geometry import Layout, border_turn, class_codes, neighbours, upsample_at
 from sevhisto.imaging.labels import Labelled
@@ -49,6 +50,7 @@ class Sums:
 
     `tally` : (n_markers, 2 * N_DISTANCE, N_INTENSITY, 2) int64, counts and sums side by side, since each pixel adds to both.
     `nucleus_diameter_um` : the typical nucleus, set or estimated; 0 where none was sought or nothing stands out.
+    `seen` : {marker: (h, w) int64}, per mille of a classifier's class, summed over the pixels of each overview pixel.
     """
 
     tally: IntArray
@@ -62,6 +64,7 @@ class Sums:
     saturated_px: IntArray
     focus: AnyArray
     nucleus_diameter_um: float = 0.0
+    seen: dict[str, IntArray] = field(default_factory=dict)
     cells: list[dict[str, FloatArray]] = field(default_factory=list)
     cell_spots: dict[str, list[IntArray]] = field(default_factory=dict)
 
@@ -97,6 +100,7 @@ class _Pass:
     turn: FloatArray
     nuclei: Labelled | None
     local: LocalBackground
+    classifier: Classifier | None = None
     diameter_um: float = 0.0
 
     @property
@@ -130,6 +134,16 @@ class _Pass:
     def read(self, block: Block) -> AnyArray:
         """Raw pixels of a block with its halo."""
         return self.source.read(self.reader.channels, block.ry0, block.ry1, block.rx0, block.rx1)
+
+    def read_classified(self, block: Block) -> tuple[AnyArray, dict[str, FloatArray]]:
+        """Raw pixels of a block with its halo, and the probability of each class there; what a classifier needs is read with them."""
+        if self.classifier is None:
+            return self.read(block), {}
+        box = block.ry0, block.ry1, block.rx0, block.rx1
+        y0, y1, x0, x1 = self.classifier.needs(box)
+        raw = self.source.read(self.reader.channels, y0, y1, x0, x1)
+        inner = np.ascontiguousarray(raw[:, block.ry0 - y0 : block.ry1 - y0, block.rx0 - x0 : block.rx1 - x0])
+        return inner, self.classifier.planes(box, raw, (y0, x0))
 
     def marker(self, block: Block, row: int) -> FloatArray:
         """Corrected intensity of one marker in a block with its halo; reads only the channels that it takes."""
@@ -173,6 +187,7 @@ def measure(
     tick: Callable[[int], Any] = lambda px: None,
     nuclei: Labelled | None = None,
     local: LocalBackground = NO_BACKGROUND,
+    classifier: Classifier | None = None,
 ) -> Sums:
     """Read one section once and return its sums.
 
@@ -183,14 +198,16 @@ def measure(
     tick : called with the number of pixels of each block, when its turn comes
     nuclei : labels made elsewhere, which replace the segmenter; no cells are sought without them where it is "labels"
     local : local background of the markers that are tallied over it too
+    classifier : for the section's shape, where the panel has markers that are classes of one
 
     Memory is bounded by the block, whatever the size of the section.
     """
     give_back_memory()
     fibrous = any(c.role == "ecm" for c in panel.channels)
     turn = border_turn(layout.distance, layout.um) if fibrous else np.zeros((2, 0, 0), np.float32)
-    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, turn, nuclei, local)
+    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, turn, nuclei, local, classifier)
     totals = _empty(job)
+    totals.seen = {marker: np.zeros(layout.tissue.shape, np.int64) for marker in panel.classes}
     threshold = float("inf")
     if panel.marker_of_role("nuclei") and (nuclei is not None or settings.segmenter != LABELS):
         found = nuclei.diameter_um if nuclei else 0.0 if settings.nucleus_diameter_um else _nuclear_diameter(job)
@@ -205,11 +222,11 @@ def measure(
         place = job.places(block)
         if kernels.count_unexamined(place, totals.cavity_px.reshape(-1), totals.masked_px.reshape(-1)):
             block, place = with_tissue(block, place, source.shape, halo, job.step)
-            raw = job.read(block)
+            raw, seen = job.read_classified(block)
             for i, plane in enumerate(raw):
-                totals.saturated_px[i] += _saturated(plane[block.inner], place, reader)
+                totals.saturated_px[i] += reader.saturated(plane[block.inner], place)
             values = reader.values(raw, block.ry0, block.rx0)
-            small, spots = _tally_block(totals, job, values, block, place, np.isfinite(threshold))
+            small, spots = _tally_block(totals, job, values, seen, block, place, np.isfinite(threshold))
             if small is not None:
                 _cells_block(totals, job, small, spots, block, place, threshold)
     return totals
@@ -234,15 +251,8 @@ def _empty(job: _Pass) -> Sums:
     )
 
 
-def _saturated(plane: AnyArray, place: AnyArray, reader: MarkerReader) -> int:
-    # most blocks: quicker than asking pixel by pixel
-    if plane.max() < reader.top and (reader.bottom == -np.inf or plane.min() > reader.bottom):
-        return 0
-    return kernels.saturated(plane, place, np.float32(reader.top), np.float32(reader.bottom))
-
-
 def _tally_block(
-    totals: Sums, job: _Pass, values: AnyArray, block: Block, place: AnyArray, cells: bool
+    totals: Sums, job: _Pass, values: AnyArray, seen: dict[str, FloatArray], block: Block, place: AnyArray, cells: bool
 ) -> tuple[FloatArray | None, dict[str, uptake.Contrast]]:
     """Add a block to the tallies; return every marker on the grid of the cells, None where none are sought, and each tracer's contrast."""
     pairs = joint_pairs(job.panel)
@@ -254,7 +264,7 @@ def _tally_block(
     blank: FloatArray | None = None
     for i in job.order:
         channel = job.panel.channels[i]
-        corrected = corrected_marker(values, job.correction, i)
+        corrected = seen[channel.marker] if channel.marker in seen else corrected_marker(values, job.correction, i)
         soft = _blurred_inner(corrected, block, job.settings.blur_um / job.um, 0)[0]
         here = bins.get(channel.marker, spare)
         kernels.tally_into(soft, place, BIN_OF_QUANTUM, totals.tally[i], here)
@@ -275,7 +285,10 @@ def _tally_block(
             counts = totals.puncta[channel.marker].reshape(2 * N_DISTANCE, N_INTENSITY)
             spots[channel.marker] = _spots_block(counts, corrected, block, place, job)
         y, x = block.y0 - block.ry0, block.x0 - block.rx0
-        totals.focus[i] += focus_sums(corrected, y, x, place, -block.y0 % ROW_STEP).astype(object)
+        if channel.marker in seen:
+            add_up(totals.seen[channel.marker], corrected[block.inner], *job.cells_of(block))
+        else:
+            totals.focus[i] += focus_sums(corrected, y, x, place, -block.y0 % ROW_STEP).astype(object)
         if cells:
             reduced = kernels.reduced(corrected, job.step)
             small = np.empty((len(job.panel.channels), *reduced.shape), np.float32) if small is None else small

@@ -50,7 +50,7 @@ def marker_reader(panel: PanelSettings, channels: Sequence[int], bit_max: float,
         return MarkerReader(tuple(channels), lambda raw: raw, bit_max, -np.inf)
     stain = stains[panel.stain] if vectors is None else replace(stains[panel.stain], vectors=vectors)
     wanted = []
-    for channel in panel.channels:
+    for channel in panel.stained.channels:
         if channel.channel not in stain.components:
             known = ", ".join(stain.components)
             raise SlideError(Problem(f"panel stain {panel.stain}", f"has no component {channel.channel!r}", f"known: {known}"))

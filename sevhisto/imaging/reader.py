@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from sevhisto.imaging import kernels
 from sevhisto.imaging.shading import Flat, flattened
 from sevhisto.types import AnyArray
 
@@ -36,3 +39,10 @@ class MarkerReader:
     def seen_from(self, y0: int, x0: int) -> MarkerReader:
         """Return the reader of a part of the slide that starts at pixel (y0, x0)."""
         return self if self.flat is None else replace(self, flat=self.flat.seen_from(y0, x0))
+
+    def saturated(self, plane: AnyArray, place: AnyArray) -> int:
+        """Return how many examined pixels of one channel are saturated; `place` : (h, w), below zero where not examined."""
+        # most blocks: quicker than asking pixel by pixel
+        if plane.max() < self.top and (self.bottom == -np.inf or plane.min() > self.bottom):
+            return 0
+        return kernels.saturated(plane, place, np.float32(self.top), np.float32(self.bottom))

@@ -11,6 +11,7 @@ import numpy as np
 
 from sevhisto.config import LABELS, ImagingSettings, PanelSettings
 from sevhisto.imaging.background import corrected_marker
+from sevhisto.imaging.classify import Classifier
 from sevhisto.imaging.focus import focus
 from sevhisto.imaging.geometry import Layout, long_axis_deg, side_map, signed_distance
 from sevhisto.imaging.labels import Labelled
@@ -222,6 +223,7 @@ def plan_section(
     piece : from 1; None takes all tissue of the slide as one section
     find_lesion : False for controls, which are measured over all their tissue
     """
+    panel = panel.stained
     whole = panel if find_lesion else panel.model_copy(update={"channels": [_no_cue(c) for c in panel.channels]})
     asked = settings if find_lesion else settings.model_copy(update={"lesion_cues": []})
     layout, box, flags, core, found = lay_out(overview, piece, whole, correction, drawn, asked, longitudinal, flipped)
@@ -259,14 +261,17 @@ def measure_section(
     longitudinal: bool = False,
     tick: Callable[[int], Any] = lambda px: None,
     nuclei: Labelled | None = None,
+    classifier: Classifier | None = None,
 ) -> SectionRecord:
     """Return the record of one planned section of a slide, reading each of its full-resolution pixels once.
 
-    `nuclei` are those labelled elsewhere; where imaging.segmenter is "labels" and there are none, cells are not counted.
+    `nuclei` are those labelled elsewhere; where imaging.segmenter is "labels" and there are none, cells are not counted. `classifier`
+    shows the markers that are classes of one.
     """
-    layout = plan.layout
-    section = Crop(slide, *plan.corner, plan.shape)
-    sums = measure(section, reader.seen_from(*plan.corner), layout, panel, settings, correction, tick, nuclei, plan.local)
+    layout, stained = plan.layout, panel.stained.markers
+    section, here = Crop(slide, *plan.corner, plan.shape), reader.seen_from(*plan.corner)
+    classifier = None if classifier is None else classifier.of(plan.shape, here)
+    sums = measure(section, here, layout, panel, settings, correction, tick, nuclei, plan.local, classifier)
     counts = sums.counts
     flags = [*plan.flags, *_quality_flags(sums, counts, panel, correction)]
     if settings.segmenter == LABELS and nuclei is None and "no_cells" in flags:
@@ -289,17 +294,17 @@ def measure_section(
         "core_markers": plan.core["markers"],
         "contour": {name: value for name, value in plan.core.items() if name not in ("contrast", "confidence", "markers")},
         "side_axis": "rostral_caudal" if longitudinal else "left_right",
-        "offsets": {m: float(o) for m, o in zip(panel.markers, correction.offset, strict=True)},
-        "offset_source": dict(zip(panel.markers, correction.source, strict=True)),
+        "offsets": {m: float(o) for m, o in zip(stained, correction.offset, strict=True)},
+        "offset_source": dict(zip(stained, correction.source, strict=True)),
         "autofluorescence": dict(correction.autofluorescence),
-        "shading": {} if correction.shading is None else dict(zip(panel.markers, correction.shading.source, strict=True)),
+        "shading": {} if correction.shading is None else dict(zip(stained, correction.shading.source, strict=True)),
         "saturated_px": [int(v) for v in sums.saturated_px],
         "nucleus_diameter_um": round(sums.nucleus_diameter_um, 3) or None,
         "nucleus_diameter_source": "set" if settings.nucleus_diameter_um else "labels" if nuclei else "estimated",
         "segmenter": settings.segmenter,
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "nuclear_marker": panel.marker_of_role("nuclei"),
-        "dyes": dye_markers(panel),
+        "dyes": dye_markers(panel.stained),
         "axis_deg": None if np.isnan(axis) else round(axis, 2),
         "faults": plan.faults,
         "white_matter_um2": plan.white_um2,
@@ -316,12 +321,20 @@ def measure_section(
         sums.joint,
         sums.fibres,
         cells,
-        plan.masks,
+        plan.masks | _class_thumbnails(plan, sums),
         sums.puncta,
         sums.autofluorescent,
         spots,
         sums.local,
     )
+
+
+def _class_thumbnails(plan: Plan, sums: Sums) -> dict[str, AnyArray]:
+    """Return the thumbnail with the classes of a classifier after the markers of the file."""
+    if not sums.seen:
+        return {}
+    means = [encode_thumbnail((total / plan.layout.factor**2).astype(np.float32)) for total in sums.seen.values()]
+    return {"thumbnail": np.concatenate([plan.masks["thumbnail"], np.stack(means, axis=-1)], axis=-1)}
 
 
 def _no_cue(channel: Any) -> Any:

@@ -1,13 +1,14 @@
-"""Lesion outlines, white matter and excluded areas that a person drew, in QuPath (GeoJSON) or ImageJ (.roi, .zip)."""
+"""What a person drew in QuPath (GeoJSON) or ImageJ (.roi, .zip): lesion, white matter, excluded areas, and classes to learn from."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,17 @@ class Outline:
     name : as drawn: QuPath class (or name, where the class says nothing), ImageJ ROI name
     polygons : outer rings, each (n, 2) float64: y, x in full-resolution pixels of the slide, 0 at the corner of the first pixel
     holes : rings that are cut out, likewise
+    strokes : lines, likewise; a point is a line of one point
+    width_px : of its lines, as drawn; 0 where the file does not say
+    drawn_as : what the file calls the shape
     """
 
     name: str
     polygons: list[DoubleArray]
     holes: list[DoubleArray]
+    strokes: list[DoubleArray] = field(default_factory=list)
+    width_px: float = 0.0
+    drawn_as: str = ""
 
     @property
     def kind(self) -> str:
@@ -108,6 +115,27 @@ def read_annotations(path: Path) -> tuple[list[Outline], list[str]]:
     ------
     SevhistoError : no such file, damaged, too large, or a lesion or excluded area drawn as a line or point
     """
+    outlines, notes = [], []
+    for shape in read_shapes(path):
+        if shape.polygons:
+            outlines.append(shape)
+        elif shape.kind:
+            what = f"{shape.name!r} was drawn as a {shape.drawn_as}, which has no area"
+            raise SevhistoError(Problem(f"corrections/{path.name}", what, "draw a closed outline"))
+        else:
+            notes.append(f"{path.name}: {shape.drawn_as} {shape.name!r} was left out: it has no area")
+    return outlines, notes
+
+
+def read_shapes(path: Path, folder: str = "corrections") -> list[Outline]:
+    """Read everything drawn on one slide, lines and points too; SevhistoError, which names the folder, where that is not possible."""
+    try:
+        return _read(path)
+    except SevhistoError as error:
+        raise SevhistoError([replace(p, where=f"{folder}/{p.where}") for p in error.problems]) from error
+
+
+def _read(path: Path) -> list[Outline]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise _error(path, f"{suffix or 'this kind of file'} is not read", f"give one of {', '.join(SUFFIXES)}")
@@ -117,28 +145,17 @@ def read_annotations(path: Path) -> tuple[list[Outline], list[str]]:
         data = path.read_bytes()
     except OSError as error:
         raise _error(path, f"cannot be read: {error.strerror}", "check the file and its permissions") from error
-    shapes = _geojson(path, data) if suffix in (".geojson", ".json") else _imagej(path, data)
-    outlines, notes = [], []
-    for name, polygons, holes, what in shapes:
-        if polygons:
-            outlines.append(Outline(name, polygons, holes))
-        elif kind_of(name):
-            raise _error(path, f"{name!r} was drawn as a {what}, which has no area", "draw a closed outline")
-        else:
-            notes.append(f"{path.name}: {what} {name!r} was left out: it has no area")
-    return outlines, notes
+    return _geojson(path, data) if suffix in (".geojson", ".json") else _imagej(path, data)
 
 
 def _error(path: Path, what: str, remedy: str) -> SevhistoError:
-    return SevhistoError(Problem(f"corrections/{path.name}", what, remedy))
+    return SevhistoError(Problem(path.name, what, remedy))
 
-
-Shape = tuple[str, list[DoubleArray], list[DoubleArray], str]
 
 # ---------------------------------------------------------------- QuPath
 
 
-def _geojson(path: Path, data: bytes) -> list[Shape]:
+def _geojson(path: Path, data: bytes) -> list[Outline]:
     try:
         root = json.loads(data.decode("utf-8-sig"))
         return list(_features(root))
@@ -146,7 +163,7 @@ def _geojson(path: Path, data: bytes) -> list[Shape]:
         raise _error(path, f"is not valid GeoJSON: {error}", "export it from QuPath again: File, Export objects as GeoJSON") from error
 
 
-def _features(item: Any) -> Iterator[Shape]:
+def _features(item: Any) -> Iterator[Outline]:
     """Walk a feature collection, a list of features, one feature or a bare geometry."""
     if isinstance(item, list):
         for one in item:
@@ -168,7 +185,7 @@ def _qupath_name(properties: dict[str, Any]) -> str:
     return next((name for name in given if kind_of(name)), given[0] if given else "")
 
 
-def _shapes(geometry: dict[str, Any], name: str) -> Iterator[Shape]:
+def _shapes(geometry: dict[str, Any], name: str) -> Iterator[Outline]:
     kind = geometry["type"]
     if kind == "GeometryCollection":
         for part in geometry["geometries"]:
@@ -176,29 +193,42 @@ def _shapes(geometry: dict[str, Any], name: str) -> Iterator[Shape]:
         return
     if kind not in ("Polygon", "MultiPolygon", "Point", "MultiPoint", "LineString", "MultiLineString"):
         raise ValueError(f"unknown geometry {kind!r}")
-    polygons: list[DoubleArray] = []
-    holes: list[DoubleArray] = []
     if kind.endswith("Polygon"):
+        polygons: list[DoubleArray] = []
+        holes: list[DoubleArray] = []
         for rings in [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]:
             polygons.append(_ring(rings[0]))
             holes.extend(_ring(ring) for ring in rings[1:])
-    yield name, polygons, holes, kind
+        yield Outline(name, polygons, holes, drawn_as=kind)
+        return
+    yield Outline(name, [], [], [_points(line) for line in _lines(kind, geometry["coordinates"])], drawn_as=kind)
+
+
+def _lines(kind: str, coordinates: Any) -> list[Any]:
+    if kind.startswith("Multi"):
+        return list(coordinates) if kind == "MultiLineString" else [[p] for p in coordinates]
+    return [coordinates] if kind == "LineString" else [[coordinates]]
 
 
 def _ring(points: Any) -> DoubleArray:
-    """Return (n, 2) y, x of a ring that GeoJSON gives as x, y."""
-    ring = np.array([(p[1], p[0]) for p in points], np.float64).reshape(-1, 2)
+    ring = _points(points)
     if len(ring) < 3:
         raise ValueError(f"an outline of {len(ring)} points has no area")
-    if not np.isfinite(ring).all():
-        raise ValueError("a coordinate is not a finite number")
     return ring
+
+
+def _points(points: Any) -> DoubleArray:
+    """Return (n, 2) y, x of points that GeoJSON gives as x, y."""
+    found = np.array([(p[1], p[0]) for p in points], np.float64).reshape(-1, 2)
+    if not np.isfinite(found).all():
+        raise ValueError("a coordinate is not a finite number")
+    return found
 
 
 # ---------------------------------------------------------------- ImageJ
 
 
-def _imagej(path: Path, data: bytes) -> list[Shape]:
+def _imagej(path: Path, data: bytes) -> list[Outline]:
     members = [(path.stem, data)] if path.suffix.lower() == ".roi" else _members(path, data)
     return [_roi(path, name, member) for name, member in members]
 
@@ -220,16 +250,17 @@ def _members(path: Path, data: bytes) -> list[tuple[str, bytes]]:
         raise _error(path, f"is not a readable zip file: {error}", "save it from ImageJ again") from error
 
 
-def _roi(path: Path, stem: str, data: bytes) -> Shape:
+def _roi(path: Path, stem: str, data: bytes) -> Outline:
     import roifile
 
     try:
         roi = roifile.ImagejRoi.frombytes(data)
-        rings = _roi_rings(roi)
+        rings, strokes = _roi_rings(roi), _roi_strokes(roi)
+        width = float(roi.float_stroke_width or roi.stroke_width or 0)
     except Exception as error:  # roifile raises struct.error, IndexError, ValueError and more on damage
         raise _error(path, f"{stem}.roi is damaged or of an unknown kind: {error}", "save it from ImageJ again") from error
     outer, holes = split_holes(rings) if len(rings) > 1 else (rings, [])
-    return (roi.name or stem).strip(), outer, holes, roi.roitype.name.lower()
+    return Outline((roi.name or stem).strip(), outer, holes, strokes, width, roi.roitype.name.lower())
 
 
 def _roi_rings(roi: Any) -> list[DoubleArray]:
@@ -244,6 +275,15 @@ def _roi_rings(roi: Any) -> list[DoubleArray]:
         x = (roi.left + roi.right) / 2 + (roi.right - roi.left) / 2 * np.cos(angle)
         return [np.column_stack([y, x])]
     return []
+
+
+def _roi_strokes(roi: Any) -> list[DoubleArray]:
+    if roi.roitype.name not in ("LINE", "POLYLINE", "FREELINE", "POINT"):
+        return []
+    points = np.asarray(roi.coordinates(), np.float64)[:, ::-1]
+    if not len(points) or not np.isfinite(points).all():
+        raise ValueError("its points are not finite numbers")
+    return [p[None] for p in points] if roi.roitype.name == "POINT" else [points]
 
 
 def split_holes(rings: Sequence[DoubleArray]) -> tuple[list[DoubleArray], list[DoubleArray]]:
@@ -267,8 +307,10 @@ def _contains(ring: DoubleArray, point: DoubleArray) -> bool:
 # ---------------------------------------------------------------- to a mask
 
 
-def outline_mask(outlines: Sequence[Outline], shape: tuple[int, int], scale: float, origin: tuple[float, float] = (0.0, 0.0)) -> BoolArray:
-    """Return the pixels whose centre lies in any outline.
+def outline_mask(
+    outlines: Sequence[Outline], shape: tuple[int, int], scale: float, origin: tuple[float, float] = (0.0, 0.0), stroke_px: float = 0.0
+) -> BoolArray:
+    """Return the pixels whose centre lies in any outline, or on a line or point of a width.
 
     Parameters
     ----------
@@ -276,6 +318,7 @@ def outline_mask(outlines: Sequence[Outline], shape: tuple[int, int], scale: flo
     shape : (h, w) of the mask
     scale : full-resolution pixels per mask pixel
     origin : y, x of the mask's corner, in full-resolution pixels
+    stroke_px : width of lines that have none of their own; they are not drawn where it is 0 too
 
     Returns
     -------
@@ -287,7 +330,22 @@ def outline_mask(outlines: Sequence[Outline], shape: tuple[int, int], scale: flo
         for ring in (*outline.polygons, *outline.holes):
             _add_crossings(parity, (ring - np.asarray(origin)) / scale)
         mask |= (np.cumsum(parity, axis=1) % 2 == 1)[:, :-1]
+        radius = (outline.width_px if outline.width_px > 1 else stroke_px) / 2 / scale  # 1 is ImageJ's line without a width
+        for stroke in outline.strokes if radius else []:
+            _draw(mask, (stroke - np.asarray(origin)) / scale - 0.5, radius)
     return mask
+
+
+def _draw(mask: BoolArray, line: DoubleArray, radius: float) -> None:
+    """Set the pixels whose centre (a whole number) is at most `radius` from a line of one point or more."""
+    for a, b in itertools.pairwise(line) if len(line) > 1 else [(line[0], line[0])]:
+        low = np.clip(np.ceil(np.minimum(a, b) - radius), 0, mask.shape).astype(int)
+        high = np.clip(np.floor(np.maximum(a, b) + radius) + 1, low, mask.shape).astype(int)
+        y, x = np.ogrid[low[0] : high[0], low[1] : high[1]]
+        along, length = b - a, float(((b - a) ** 2).sum())
+        share = np.clip(((y - a[0]) * along[0] + (x - a[1]) * along[1]) / length, 0, 1) if length else 0.0
+        near = (y - a[0] - share * along[0]) ** 2 + (x - a[1] - share * along[1]) ** 2 <= radius**2
+        mask[low[0] : high[0], low[1] : high[1]] |= near
 
 
 def _add_crossings(parity: IntArray, ring: DoubleArray) -> None:

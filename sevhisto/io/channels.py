@@ -34,7 +34,7 @@ def match_channels(panel: PanelSettings, names: tuple[str, ...], where: str = "s
         raise SlideError(Problem(where, "the panel is fluorescence, but the file is a colour (RGB) image", remedy))
     problems: list[Problem] = []
     places: list[int] = []
-    for channel in panel.channels:
+    for channel in panel.stained.channels:
         found = _find(channel, names)
         if len(found) == 1:
             places.append(found[0])

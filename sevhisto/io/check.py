@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -11,10 +12,12 @@ from sevhisto.io.annotations import name_problems, read_annotations
 from sevhisto.io.channels import match_channels
 from sevhisto.io.comparable import Imaged, differences, imaged
 from sevhisto.io.labels import label_problems
+from sevhisto.io.models import load_model
 from sevhisto.io.pixelsize import reconcile
 from sevhisto.io.scene import SceneInfo
 from sevhisto.io.slides import slide_info
 from sevhisto.io.study import Study, label_name
+from sevhisto.io.training import class_problems, read_examples
 from sevhisto.types import Problem, SevhistoError, SlideError, StudyError
 
 
@@ -29,7 +32,8 @@ def inspect_files(study: Study) -> tuple[list[Problem], list[str]]:
     Returns
     -------
     problems : files that cannot be read; no such scene; no pixel size, or two that disagree; channels that are not there; colour where
-        fluorescence is expected, and the reverse; time series; outlines that cannot be read or whose name means nothing
+        fluorescence is expected, and the reverse; time series; outlines that cannot be read or whose name means nothing; outlines to
+        learn from that have no class or lie outside; pixels that are too coarse for a classifier
     notes : what is no fault, but should be known: Z stacks, pixel sizes that differ within a panel, exposure, gain, light, objective or bit
         depth that differ within a batch, lines and points among outlines
     """
@@ -37,6 +41,7 @@ def inspect_files(study: Study) -> tuple[list[Problem], list[str]]:
     notes: list[str] = []
     sizes: dict[str, dict[str, str]] = {}
     alike: list[Imaged] = []
+    drawn: dict[str, set[str]] = {}
     listed = study.slides[study.slides["file"] != ""]
     for file, rows in listed.groupby("file", sort=False):
         where = f"slides.csv, row {rows.index[0]}, file {file}"
@@ -52,15 +57,18 @@ def inspect_files(study: Study) -> tuple[list[Problem], list[str]]:
             notes += told
             if int(str(scene)) <= len(scenes):
                 problems += _labels(study, scenes[int(str(scene)) - 1], same, where)
+                problems += _training(study, scenes[int(str(scene)) - 1], same, drawn)
             if not found:
                 alike += _imaged(study, scenes[int(str(scene)) - 1], same)
             if um is not None:
                 sizes.setdefault(str(same["panel"].iloc[0]), {}).setdefault(f"{um:.3g}", str(file))
+                problems += [replace(p, where=where) for panel in dict.fromkeys(same["panel"]) for p in _too_coarse(study, panel, um)]
     for panel, by_size in sizes.items():
         if len(by_size) > 1:
             said = ", ".join(f"{um} um ({file})" for um, file in by_size.items())
             notes.append(f"panel {panel}: pixel sizes differ between files: {said}")
     notes += differences(alike)
+    problems += [p for panel, names in drawn.items() for p in class_problems(names, panel)]
     found, told = _outlines(study, listed)
     folder = study.root / study.config.study.labels_dir
     if study.config.imaging.segmenter != LABELS and folder.is_dir():
@@ -100,6 +108,28 @@ def _labels(study: Study, info: SceneInfo, rows: pd.DataFrame, where: str) -> li
                 Problem(where, "has no label image", f"put it at {study.config.study.labels_dir}/{label_name(file, info.scene)}")
             )
     return problems
+
+
+def _training(study: Study, info: SceneInfo, rows: pd.DataFrame, drawn: dict[str, set[str]]) -> list[Problem]:
+    """What is wrong with the outlines to learn from; their classes are added to `drawn` by panel."""
+    try:
+        path = study.training(str(rows["file"].iloc[0]), info.scene)
+    except StudyError as error:
+        return error.problems
+    if path is None:
+        return []
+    examples, problems = read_examples(path, info.shape)
+    for panel in dict.fromkeys(rows["panel"]):
+        drawn.setdefault(panel, set()).update(e.name for e in examples)
+    return problems
+
+
+def _too_coarse(study: Study, panel: str, um: float) -> list[Problem]:
+    path = study.classifier(panel)
+    try:
+        return [] if path is None else load_model(path).too_coarse(um)
+    except SevhistoError:
+        return []  # told once for the panel
 
 
 def _scene(

@@ -35,7 +35,7 @@ class Imaged:
 def imaged(info: SceneInfo, panel: PanelSettings, name: str, batch: str, file: str) -> list[Imaged]:
     """Return one `Imaged` per marker of a file; SlideError where the panel's channels are not in it."""
     places = match_channels(panel, info.channels)
-    markers = panel.markers if panel.kind == "fluorescence" else [""]
+    markers = panel.stained.markers if panel.kind == "fluorescence" else [""]
     stated = info.acquisition or (Acquisition(),) * len(info.channels)
     return [Imaged(batch, name, marker, file, stated[place], info.bit_max) for marker, place in zip(markers, places, strict=False)]
 

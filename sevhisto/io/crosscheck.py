@@ -101,7 +101,7 @@ def _single_stains(slides: pd.DataFrame, config: StudyConfig | None) -> list[Pro
             found.append(Problem(where, "is empty", "name the one marker that is stained on this slide"))
         elif config is not None and panel in config.panels and marker != PENDING:
             settings = config.panels[panel]
-            known = [c.marker for c in settings.channels if c.role != "autofluorescence"]
+            known = [c.marker for c in settings.stained.channels if c.role != "autofluorescence"]
             if settings.kind == "brightfield":
                 found.append(
                     Problem(where, "single stains tell the leaks of fluorescence", f"panel {panel!r} is brightfield: take the slide out")

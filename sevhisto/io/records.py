@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from sevhisto.io.files import write_bytes_atomic
+from sevhisto.io.npz import npz_bytes
 from sevhisto.io.tallies import read_tallies, save_tallies
 from sevhisto.tallies import Tallies, smallest
 from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SevhistoError
 
 RECORD_FORMAT = 4
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.npz")
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def save_record(folder: Path, key: str, record: SectionRecord) -> Path:
@@ -62,7 +61,7 @@ def kept_overview(folder: Path, key: str, make: Callable[[], tuple[AnyArray, int
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return arrays["image"], int(arrays["step"][0])
     image, step = make()
-    _save(folder, key, _npz({"image": image, "step": np.array([step])}))
+    _save(folder, key, npz_bytes({"image": image, "step": np.array([step])}))
     return image, step
 
 
@@ -123,7 +122,7 @@ def _record_bytes(record: SectionRecord) -> bytes:
         arrays |= _pack(name, array)
     arrays |= {f"cells{i}": a for i, a in enumerate(record.cells.values())}
     arrays |= {f"masks{i}": _differences(a) for i, a in enumerate(record.masks.values())}
-    return _npz(arrays)
+    return npz_bytes(arrays)
 
 
 def _expected_sums(counts: AnyArray) -> Any:
@@ -148,19 +147,6 @@ def _pack(name: str, array: AnyArray) -> dict[str, AnyArray]:
         f"{name}.steps": smallest(steps),
         f"{name}.values": smallest(flat[place]),
     }
-
-
-def _npz(arrays: dict[str, AnyArray]) -> bytes:
-    """Return an .npz whose bytes depend on the arrays only: numpy's own holds the time of writing."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(arrays):
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
-            info.compress_type, info.create_system, info.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
-            archive.writestr(info, member.getvalue(), compresslevel=2)
-    return buffer.getvalue()
 
 
 def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:

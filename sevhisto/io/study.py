@@ -17,7 +17,9 @@ from sevhisto.config import StudyConfig, parse_config
 from sevhisto.io import crosscheck
 from sevhisto.io import labels as label_images
 from sevhisto.io.annotations import SUFFIXES
+from sevhisto.io.models import FOLDER as CLASSIFIERS
 from sevhisto.io.sheets import ID_COLUMNS, PENDING, numbers, pending, read_sheet
+from sevhisto.io.training import FOLDER as TRAINING
 from sevhisto.registry import did_you_mean
 from sevhisto.schema import ANIMALS_SHEET, MOTOR, SLIDES
 from sevhisto.types import Problem, StudyError
@@ -64,11 +66,23 @@ class Study:
 
     def corrections(self, file: str, scene: int = 1) -> Path | None:
         """Return the outlines that a person drew for one scene of an image, or None; StudyError where several files could be meant."""
-        found = [path for path in _correction_paths(self.root, file, scene) if path.is_file()]
+        return self._drawn("corrections", file, scene)
+
+    def training(self, file: str, scene: int = 1) -> Path | None:
+        """Return the outlines with classes from which a classifier learns, as `corrections` returns those that are measured by."""
+        return self._drawn(TRAINING, file, scene)
+
+    def _drawn(self, folder: str, file: str, scene: int) -> Path | None:
+        found = [path for path in paths_for(self.root / folder, file, scene, SUFFIXES) if path.is_file()]
         if len(found) > 1:
             names = " and ".join(p.name for p in found)
-            raise StudyError(Problem("corrections/", f"{names} are both for {file}", "keep one of them"))
+            raise StudyError(Problem(f"{folder}/", f"{names} are both for {file}", "keep one of them"))
         return found[0] if found else None
+
+    def classifier(self, panel: str) -> Path | None:
+        """Return the file of the trained classifier that a panel names, whether it is there or not; None where it names none."""
+        name = self.config.panels[panel].classifier
+        return self.root / CLASSIFIERS / f"{name}.npz" if name else None
 
     def labels(self, file: str, scene: int, panel: str) -> Path | None:
         """Return the label image of nuclei of one scene of an image; None where there is none, or none is used.
@@ -104,10 +118,6 @@ def label_name(file: str, scene: int) -> str:
 def image_stem(file: str) -> str:
     """Return the relative path of an image without its ending; ``.ome.tif`` is one ending."""
     return re.sub(r"(\.ome)?\.[^./]+$", "", file, flags=re.IGNORECASE)
-
-
-def _correction_paths(root: Path, file: str, scene: int) -> Iterator[Path]:
-    return paths_for(root / "corrections", file, scene, SUFFIXES)
 
 
 def paths_for(folder: Path, file: str, scene: int, suffixes: tuple[str, ...]) -> Iterator[Path]:
@@ -214,28 +224,27 @@ def _cross(root: Path, config: StudyConfig | None, sheets: dict[str, tuple[pd.Da
         else:
             remedy = "put the images there, or set slides_dir in [study] of study.toml"
             found.append(Problem(str(folder), "there is no such folder", remedy))
-    return found + _stray_corrections(root, slides)
+    return found + [p for folder in ("corrections", TRAINING) for p in _stray_outlines(root / folder, slides)]
 
 
-def _stray_corrections(root: Path, slides: pd.DataFrame) -> list[Problem]:
+def _stray_outlines(folder: Path, slides: pd.DataFrame) -> list[Problem]:
     """Outlines that belong to no slide would be left out, and nobody would notice."""
-    folder = root / "corrections"
     present = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     scenes = slides["scene"] if "scene" in slides else pd.Series("1", index=slides.index)
     pairs = {(f, int(s) if s.isdigit() else 1) for f, s in zip(slides["file"], scenes, strict=True) if f not in ("", PENDING)}
     owners: dict[Path, set[str]] = {}
     for file, scene in sorted(pairs):
-        for path in _correction_paths(root, file, scene):
+        for path in paths_for(folder, file, scene, SUFFIXES):
             owners.setdefault(path, set()).add(file)
     known = [p.relative_to(folder).as_posix() for p in owners if p.suffix == ".geojson" and p.is_relative_to(folder)]
     found = []
     for path in present:
         name = path.relative_to(folder).as_posix()
         if path not in owners:
-            found.append(Problem(f"corrections/{name}", "belongs to no slide of slides.csv", did_you_mean(name, known)))
+            found.append(Problem(f"{folder.name}/{name}", "belongs to no slide of slides.csv", did_you_mean(name, known)))
         elif len(owners[path]) > 1:
             what = f"could belong to {' or '.join(sorted(owners[path]))}"
-            found.append(Problem(f"corrections/{name}", what, "name it after the whole file name, ending included"))
+            found.append(Problem(f"{folder.name}/{name}", what, "name it after the whole file name, ending included"))
     return found
 
 

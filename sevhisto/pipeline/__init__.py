@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.differing import diff
     from sevhisto.pipeline.excluding import exclude
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
+    from sevhisto.pipeline.training import TrainSummary, train
 
 __all__ = [
     "AgreementSummary",
@@ -17,6 +18,7 @@ __all__ = [
     "DemoSummary",
     "Progress",
     "RunSummary",
+    "TrainSummary",
     "agreement",
     "check",
     "compare",
@@ -26,6 +28,7 @@ __all__ = [
     "quiet",
     "report",
     "run",
+    "train",
 ]
 
 _HOMES = {
@@ -34,6 +37,7 @@ _HOMES = {
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
     "diff": "differing",
     "exclude": "excluding",
+    **dict.fromkeys(("TrainSummary", "train"), "training"),
 }
 
 

@@ -29,7 +29,7 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
     """
     seen = _Seen([], [], [], [])
     notes: list[str] = []
-    panel = tasks[0].panel
+    panel = tasks[0].panel.stained
     telling = _telling(tasks)
     for task in tasks:
         try:
@@ -81,7 +81,7 @@ def _look(seen: _Seen, slide: Slide, task: SlideTask, tells: bool) -> None:
 
 
 def _brightfield(seen: _Seen, task: SlideTask) -> Correction:
-    panel, colours = task.panel, seen.colours
+    panel, colours = task.panel.stained, seen.colours
     glass = np.concatenate([c.glass for c in colours]) if colours else np.zeros((0, 3), np.float32)
     white = np.median(glass, axis=0).astype(np.float64) if len(glass) else np.zeros(3)
     stain, source = fit_stain(stains[panel.stain], [c.tissue for c in colours], white, panel.stain_vectors)
@@ -89,7 +89,8 @@ def _brightfield(seen: _Seen, task: SlideTask) -> Correction:
     for c in colours:
         for sample in c.samples:
             sample.values = reader.convert(c.raw)
-    return replace(estimate_correction(seen.samples, panel, task.batch), stain_vectors=stain.vectors, stain_source=source)
+    correction = estimate_correction(seen.samples, panel, task.batch)
+    return replace(correction, stain_vectors=stain.vectors, stain_source=source, glass=white)
 
 
 @dataclass
@@ -155,8 +156,8 @@ def correction_facts(correction: Correction, panel: PanelSettings) -> dict[str, 
     """Return a correction for run.json."""
     colours = {} if correction.stain_vectors is None else dict(zip(stains[panel.stain].components, correction.stain_vectors, strict=False))
     return {
-        "offset": {m: round(float(o), 4) for m, o in zip(panel.markers, correction.offset, strict=True)},
-        "source": dict(zip(panel.markers, correction.source, strict=True)),
+        "offset": {m: round(float(o), 4) for m, o in zip(panel.stained.markers, correction.offset, strict=True)},
+        "source": dict(zip(panel.stained.markers, correction.source, strict=True)),
         "unmix": [[round(float(v), 6) for v in row] for row in correction.unmix],
         "autofluorescence": {m: round(v, 6) for m, v in correction.autofluorescence.items()},
         "bleed_through": [

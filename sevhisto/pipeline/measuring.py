@@ -15,6 +15,7 @@ import numpy as np
 
 from sevhisto import __version__
 from sevhisto.config import LABELS, WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, settings_hash
+from sevhisto.imaging.classify import classifier_for
 from sevhisto.imaging.labels import Labelled, survey
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
 from sevhisto.imaging.quality import CLIPPED_SHARE, clipped_share
@@ -27,10 +28,11 @@ from sevhisto.io.channel_set import slide_files
 from sevhisto.io.channels import match_channels
 from sevhisto.io.comparable import imaged
 from sevhisto.io.labels import LabelFile
+from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, folder_files, open_slide
-from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, Shading, SlideError, decode_thumbnail
+from sevhisto.types import BoolArray, Correction, PixelModel, Problem, SectionRecord, SevhistoError, Shading, SlideError, decode_thumbnail
 
 MAX_OVERVIEW_PX = 3_200_000
 """A section of 8 x 6 mm at 4 um; its overview of five channels takes 64 MB."""
@@ -81,6 +83,7 @@ class SlideTask:
     correction: Correction | None = None
     labels: Path | None = None
     study: Path = Path()
+    classifier: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         None if piece.contour is None else [piece.contour.record.name, piece.contour.mirrored, piece.contour.gap_um],
         None if task.drawn is None else file_sha256(task.drawn),
         *([] if task.labels is None else [labels_sha256(task.labels)]),
+        *([] if task.classifier is None else [model_sha256(task.classifier), _glass(correction)]),
         *([None, None] if correction is None else correction_key(correction)),
     )
 
@@ -139,6 +143,10 @@ def correction_key(correction: Correction) -> list[Any]:
 
 def _shading_parts(shading: Shading) -> list[Any]:
     return [shading.gain.tolist(), shading.dark.tolist(), shading.field_um, shading.origin_um, shading.source, shading.flags]
+
+
+def _glass(correction: Correction | None) -> list[float] | None:
+    return None if correction is None or correction.glass is None else [float(v) for v in correction.glass]
 
 
 def labels_sha256(path: Path) -> str:
@@ -203,13 +211,19 @@ def _existing(records: Path, key: str) -> Path | None:
 
 def prepare_slide(slide: Slide, task: SlideTask, sha256: str | None = None) -> tuple[MarkerReader, SlideOverview]:
     """Return how a slide is read, and its overview."""
+    reader = slide_reader(slide, task)
+    return reader, _seen(slide, task, sha256, reader, (0, slide.shape[0], 0, slide.shape[1]))
+
+
+def slide_reader(slide: Slide, task: SlideTask) -> MarkerReader:
+    """Return how a slide is read: its channels, in brightfield the stain of its batch, and the shading that is divided out."""
     channels = match_channels(task.panel, slide.channels, task.path.name)
     vectors = None if task.correction is None else task.correction.stain_vectors
     reader = marker_reader(task.panel, channels, slide.bit_max, vectors)
     shading = None if task.correction is None else task.correction.shading
     if shading is not None:
         reader = replace(reader, flat=flat_of(shading, slide.um_per_px, slide.shape))
-    return reader, _seen(slide, task, sha256, reader, (0, slide.shape[0], 0, slide.shape[1]))
+    return reader
 
 
 def _seen(slide: Slide, task: SlideTask, sha256: str | None, reader: MarkerReader, box: tuple[int, int, int, int]) -> SlideOverview:
@@ -289,7 +303,10 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
     correction = task.correction
     if correction is None:
         raise SlideError(Problem(task.path.name, "the background of its batch could not be measured", "see the batch's control slides"))
+    model = None if task.classifier is None else load_model(task.classifier)
     reader, plans = _plans(slide, task, pieces, correction, sha256)
+    of_slide = task.panel, reader, correction, slide.um_per_px, slide.shape
+    classifier = None if model is None else classifier_for(model, *of_slide)
     outcomes = []
     with nullcontext() if task.labels is None else LabelFile(task.labels, slide.shape) as labels:
         for piece, plan in plans:
@@ -298,10 +315,12 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 continue
             try:
                 nuclei = _labelled(labels, task, piece, plan, slide.um_per_px)
+                of_panel = reader, task.panel, correction, task.imaging
                 along = task.longitudinal
-                record = measure_section(slide, plan, reader, task.panel, correction, task.imaging, longitudinal=along, nuclei=nuclei)
+                record = measure_section(slide, plan, *of_panel, longitudinal=along, nuclei=nuclei, classifier=classifier)
                 _describe(record, slide, sha256, task)
                 record.meta["excluded_areas"] = _excluded_areas(task.drawn, plan)
+                record.meta["classified"] = dict.fromkeys(task.panel.classes, [] if model is None else _class_flags(model, sha256))
                 _find_clipped(record, slide, reader)
                 outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
             except Exception as error:
@@ -343,6 +362,11 @@ def _excluded_areas(path: Path | None, plan: Plan) -> list[dict[str, Any]]:
             area = float(np.count_nonzero(mask)) * plan.layout.um**2
             found.append({"reason": outline.reason, "area_um2": area, "place": digest})
     return found
+
+
+def _class_flags(model: PixelModel, sha256: str) -> list[str]:
+    flags = ["trained_on"] if sha256 in model.facts["slides"] else []
+    return flags + (["classifier_untested"] if model.facts["out_of_sample"]["left_out"] == "outline" else [])
 
 
 def _find_clipped(record: SectionRecord, slide: Slide, reader: MarkerReader) -> None:

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from sevhisto.config import StudyConfig, settings_hash
 from sevhisto.evidence import PROVENANCE
 from sevhisto.io.exclusions import Exclusion
 from sevhisto.io.key import Key
+from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.study import Study
 from sevhisto.pipeline.batches import background_tasks, correction_facts
 from sevhisto.pipeline.excluding import covering
@@ -70,10 +72,25 @@ def run_facts(
         "inputs_sha256": dict(sorted(hashes.items())),
         "sheets_sha256": {name: settings_hash(_plain(frame)) for name, frame in (("motor.csv", study.motor), ("slides.csv", study.slides))},
         "background": _backgrounds(study, names, tasks),
+        "classifiers": {name: _classifier_facts(path) for name in study.config.panels if (path := study.classifier(name)) is not None},
         "notes": [names.clean(n) for n in notes],
         "frozen": frozen,
         "blind": study.config.study.blind,
         "thresholds_missing": sorted(_missing(tables)),
+    }
+
+
+def _classifier_facts(path: Path) -> dict[str, Any]:
+    model = load_model(path)
+    told = {name: value for name, value in model.facts.items() if name != "slides"}
+    return {
+        "name": path.stem,
+        "sha256": model_sha256(path),
+        "classes": list(model.classes),
+        "inputs": list(model.inputs),
+        "scales_um": list(model.scales_um),
+        "n_slides": len(model.facts["slides"]),
+        **told,
     }
 
 

@@ -12,11 +12,13 @@ from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import LABELS, BatchSettings, settings_hash
 from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.evidence import PROVENANCE
+from sevhisto.imaging.classify import misfits
 from sevhisto.imaging.nuclei import segmenters
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
 from sevhisto.io.files import write_json
 from sevhisto.io.key import codes, unblinded, write_key
+from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.store import write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.batches import background_tasks, batch_correction
@@ -62,7 +64,7 @@ def check(root: Path) -> tuple[list[Problem], list[str]]:
     """
     study = load_study(root)
     problems, notes = inspect_files(study)
-    problems = registry_problems(study) + problems
+    problems = registry_problems(study) + classifier_problems(study) + problems
     return problems, [
         *notes,
         *contour_notes(study),
@@ -85,10 +87,23 @@ def registry_problems(study: Study) -> list[Problem]:
             found.append(Problem(f"{where}.stain", f"unknown {settings.stain!r}", did_you_mean(settings.stain, list(stains))))
             continue
         known = list(stains[settings.stain].components)
-        wanted = [("channels", str(c.channel)) for c in settings.channels] + [("stain_vectors", n) for n in settings.stain_vectors]
+        wanted = [("channels", str(c.channel)) for c in settings.stained.channels] + [("stain_vectors", n) for n in settings.stain_vectors]
         for setting, component in wanted:
             if component not in known:
                 found.append(Problem(f"{where}.{setting}", f"stain has no component {component!r}", did_you_mean(component, known)))
+    return found
+
+
+def classifier_problems(study: Study) -> list[Problem]:
+    """Return a problem for every classifier that study.toml names and that is not there, is damaged or does not fit its panel."""
+    found = []
+    for name, panel in study.config.panels.items():
+        path = study.classifier(name)
+        if path is not None and (panel.kind == "fluorescence" or panel.stain in stains):
+            try:
+                found += [replace(p, where=f"panel {name}: classifier {panel.classifier}") for p in misfits(load_model(path), panel)]
+            except SevhistoError as error:
+                found += [replace(p, where=f"panel {name}: {p.where}") for p in error.problems]
     return found
 
 
@@ -108,7 +123,7 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     """
     started = time.monotonic()
     study = load_study(root)
-    unknown = registry_problems(study)
+    unknown = registry_problems(study) + classifier_problems(study)
     if unknown:
         raise StudyError(unknown)
     key = codes(study)
@@ -120,10 +135,10 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
     outcomes = _measure(study, tasks, jobs, scheduler, progress)
     progress("tables", 0, 1)
-    exclusions, names, frozen = left_out(study), Names.of(key, is_open(study)), exclusions_hash(study)
+    exclusions, names, frozen = left_out(study), Names.of(key, is_open(study)), choices_now(study)
     study = unaware(study)
     tables = decide(study, outcomes, names, exclusions)
-    tables.frozen["exclusions"] = frozen
+    tables.frozen.update(frozen)
     stamp = stamp_of(study, tables.frozen)
     write_results(results, tables, stamp)
     write_table(results / PROVENANCE.name, stamped(provenance_table(study, names, tasks, tables, outcomes, exclusions), stamp), PROVENANCE)
@@ -146,6 +161,13 @@ def unaware(study: Study) -> Study:
 def is_open(study: Study) -> bool:
     """Return whether results may carry names: the key was opened, or the study is not blind."""
     return not study.config.study.blind or unblinded(study.results_dir) is not None
+
+
+def choices_now(study: Study) -> dict[str, str]:
+    """Return hashes of what must not change after unblinding and no record holds: exclusions, and trained classifiers where there are."""
+    used = {name: path for name in study.config.panels if (path := study.classifier(name)) is not None}
+    classifiers = {"classifiers": settings_hash({name: model_sha256(path) for name, path in used.items()})} if used else {}
+    return {"exclusions": exclusions_hash(study), **classifiers}
 
 
 def exclusions_hash(study: Study) -> str:
@@ -180,8 +202,8 @@ def last_facts(results: Path) -> dict[str, Any]:
 
 
 def frozen_now(study: Study, facts: dict[str, Any]) -> dict[str, str]:
-    """Return what must not change after unblinding: contours and thresholds of the last run, exclusions as sheet and journal say now."""
-    return {**facts["frozen"], "exclusions": exclusions_hash(study)}
+    """Return what must not change after unblinding: contours and thresholds of the last run, the other choices as they are now."""
+    return {**facts["frozen"], **choices_now(study)}
 
 
 def current_stamp(study: Study) -> set[str]:
@@ -214,6 +236,7 @@ def slide_tasks(study: Study) -> list[SlideTask]:
                 study.results_dir / "records",
                 labels=study.labels(str(file), int(str(scene)), str(panel)),
                 study=study.root,
+                classifier=study.classifier(str(panel)),
             )
         )
     return tasks

@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from sevhisto.report import tables
 from sevhisto.report.canvas import stamp_figures
 from sevhisto.report.choices import choices_figure
+from sevhisto.report.classifiers import classifier_texts
 from sevhisto.report.exclusions import arrive_sentences, balance_rows, exclusion_rows
 from sevhisto.report.figures import border_lines, curves, estimation_plot, group_order, relation_plot
 from sevhisto.report.words import MODELS, Finding, comparison_finding, endpoint_words, pair_words, relation_finding
@@ -115,6 +116,7 @@ def _render(inputs: ReportInputs) -> str:
         per_animal=tables.animal_table(inputs.animals, wide, inputs.groups, shown),
         thresholds=tables.threshold_table(inputs.thresholds),
         explained=tables.autofluorescence_table(inputs.animals),
+        classifiers=classifier_texts(inputs.run.get("classifiers", {})),
         failed=tables.section_table(inputs.status, "failed"),
         excluded=tables.section_table(inputs.status, "excluded") if inputs.excluded is None else exclusion_rows(inputs.excluded),
         arrive=_arrive(inputs),

@@ -172,7 +172,7 @@ def autofluorescence_table(animals: pd.DataFrame) -> TextTable | None:
     for (panel, marker, zone), part in own.groupby(["panel", "marker", "zone"], sort=False):
         low, high = (fixed(float(v), 1) for v in (part["value"].min(), part["value"].max()))
         rows.append([str(panel), str(marker), str(zone), fixed(float(part["value"].median()), 1), f"{low} to {high}", str(len(part))])
-    return _table(columns, rows)
+    return text_table(columns, rows)
 
 
 def section_table(status: pd.DataFrame, which: str) -> TextTable | None:

@@ -6,12 +6,14 @@ import hashlib
 import itertools
 import json
 import math
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
+from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name, fraction_of
 from sevhisto.registry import did_you_mean
+from sevhisto.rules import Rule, parse_rule
 from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]
@@ -20,6 +22,8 @@ SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "single_sta
 WITHOUT_LESION = ("unstained", "no_primary", "single_stain")
 """Roles of tissue in which no lesion is sought, since its landmark need not be stained."""
 MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "myelin", "tracer", "autofluorescence", "other"]
+CELL_ROLES: tuple[str, ...] = ("nuclei", "landmark", "macrophage", "tracer", "other")
+"""Roles whose cells are counted; matrix lies between cells, and autofluorescence is not a label."""
 
 
 class Settings(BaseModel):
@@ -74,6 +78,10 @@ class PanelSettings(Settings):
         "optical density of a stain in red, green and blue, where it was measured: {collagen = [0.80, 0.59, 0.11]}; else it is estimated",
     )
     pairs: list[tuple[str, str]] = _s([], "marker pairs that get a joint tally, for colocalisation")
+    phenotypes: dict[str, str] = _s(
+        {},
+        'kinds of cells by name and rule: {cd68_cd206 = "CD68 and CD206", cd68_only = "CD68 and not CD206"}; names with spaces in quotes',
+    )
     channels: list[ChannelSettings] = Field(description="channel to marker, in the order of the tables", min_length=1)
 
     @model_validator(mode="after")
@@ -98,10 +106,40 @@ class PanelSettings(Settings):
                 raise ValueError(f"stain_vectors.{name} must be three optical densities, none negative and not all 0")
         return self
 
+    @model_validator(mode="after")
+    def _rules_known(self) -> PanelSettings:
+        if self.phenotypes and self.marker_of_role("nuclei") is None:
+            raise ValueError("phenotypes are kinds of cells, and the panel has no channel with role 'nuclei'")
+        counted = {c.marker for c in self.channels if c.role in CELL_ROLES}
+        for name, text in self.phenotypes.items():
+            if name in (*self.markers, TISSUE) or not re.fullmatch(r"[A-Za-z]\w*", name):
+                raise ValueError(f"phenotypes: {name!r} must be letters, digits and _, and no marker's name")
+            try:
+                rule = parse_rule(text)
+            except ValueError as error:
+                raise ValueError(f"phenotypes.{name}: {error}") from None
+            for marker in rule.markers:
+                if marker not in self.markers:
+                    what = f"names {marker!r}, which is no marker of this panel; {did_you_mean(marker, list(self.markers))}"
+                    raise ValueError(f"phenotypes.{name} {what}")
+                if marker not in counted:
+                    raise ValueError(f"phenotypes.{name} names {marker!r}, whose role shows no cells; use: {', '.join(sorted(counted))}")
+        return self
+
     @property
     def markers(self) -> tuple[str, ...]:
         """Markers in table order."""
         return tuple(c.marker for c in self.channels)
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """The phenotypes, parsed, in the order of study.toml."""
+        return {name: parse_rule(text) for name, text in self.phenotypes.items()}
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """What the tables have a row for: the markers, then the phenotypes."""
+        return (*self.markers, *self.phenotypes)
 
     def marker_of_role(self, role: str) -> str | None:
         """Return the first marker with this role, or None."""
@@ -231,6 +269,12 @@ class ThresholdSettings(Settings):
         le=2000,
     )
     k_mad: float = _s(5.0, "uninjured and batch rungs: median + k x 1.4826 MAD", "", gt=0, le=50)
+    per_image: bool = _s(
+        False, "a threshold for each section, by Otsu, instead of the ladder: to compare with other work only; every output is flagged"
+    )
+    use_bridge: bool = _s(
+        False, "one threshold for all batches, moved to each by the factor that `bridge` sections tell; intensities are divided by it"
+    )
 
 
 class MotorSettings(Settings):
@@ -342,13 +386,12 @@ class StudyConfig(Settings):
         """Return every column that animals_wide.csv can have under these settings."""
         zones = [z + half for z in self.zones.ranges for half in ("", "_rostral", "_caudal")]
         metrics = [m for m in METRIC_UNITS if m not in MOTOR_METRICS]
-        names = [
-            endpoint_name(panel, zone, marker, metric)
-            for panel, settings in self.panels.items()
-            for zone in zones
-            for marker in (*settings.markers, TISSUE)
-            for metric in metrics
-        ]
+        names = []
+        for panel, settings in self.panels.items():
+            shares = [*metrics, *(fraction_of(m) for m in settings.markers)]
+            for zone, marker in itertools.product(zones, (*settings.rows, TISSUE)):
+                own = dict.fromkeys(shares) if marker in settings.phenotypes else metrics
+                names += [endpoint_name(panel, zone, marker, metric) for metric in own]
         return names + [endpoint_name(self.motor.test, "", "", metric) for metric in MOTOR_METRICS]
 
 

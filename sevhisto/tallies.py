@@ -93,8 +93,8 @@ class Tallies:
     ----------
     meta, markers, cells, cell_spots : as in the record
     contour : sha256 of the maps of core and masked area
-    sums : by kind: ``counts`` and ``signal`` hold all markers; ``cavity``, ``masked``; of a pair or marker ``joint``, ``near vessel``,
-        ``positive`` (intensity above zero, by coarse bin), ``fibres``, ``puncta``, ``autofluorescent``
+    sums : by kind: ``counts`` and ``signal`` hold all markers; ``cavity``, ``masked``; of a pair or marker ``joint``, ``scrambled``,
+        ``near vessel``, ``positive`` (intensity above zero, by coarse bin), ``fibres``, ``puncta``, ``autofluorescent``
     """
 
     meta: dict[str, Any]
@@ -132,6 +132,7 @@ class Tallies:
                     above = record.sums[record.marker_index(marker)].copy()
                     above[..., :_FIRST_POSITIVE] = 0
                     sums["positive", marker] = Sparse.of(np.add.reduceat(above, COARSE_STARTS, axis=-1)[None])
+        sums |= {("scrambled", json.dumps(list(pair))): Sparse.of(tally[None]) for pair, tally in record.scrambled.items()}
         for kind, tallies in (("fibres", record.fibres), ("puncta", record.puncta), ("autofluorescent", record.autofluorescent)):
             sums |= {(kind, marker): Sparse.of(tally[None]) for marker, tally in tallies.items()}
         return cls(record.meta, record.markers, _contour(record), sums, record.cells, record.cell_spots)

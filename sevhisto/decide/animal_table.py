@@ -14,7 +14,9 @@ import pandas as pd
 from sevhisto.config import StudyConfig
 from sevhisto.decide.cavalieri import coefficient_of_error, equally_spaced
 from sevhisto.decide.metrics import FEW, TOO_FEW, Measured, marker_metrics, metric_names, volume
+from sevhisto.decide.phenotypes import rule_metric_names, rule_metrics
 from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, panel_settings
+from sevhisto.decide.scrambled import scramble_metrics
 from sevhisto.decide.stack import Selection, Stack, make_stack, selections
 from sevhisto.decide.zones import ALL, CORE, HALVES, animal_zones, section_zones
 from sevhisto.metrics import METRIC_UNITS, TISSUE
@@ -24,7 +26,17 @@ from sevhisto.types import DoubleArray, Problem, SevhistoError
 
 UNREMARKABLE = {"contour_unreviewed", "contour_carried", "contour_drawn", "no_lesion", "axis_uncertain"}
 """Section flags that do not make `sections_flagged`: the first is carried by itself, the others are no defect."""
-CARRIED = {"threshold_fallback", "threshold_fixed", "circular"}
+CARRIED = {
+    "threshold_fallback",
+    "threshold_fixed",
+    "threshold_per_image",
+    "bridge_applied",
+    "bridges_disagree",
+    "control_above_samples",
+    "controls_contradict",
+    "control_saturated",
+    "circular",
+}
 _COLUMNS = ("animal", "panel", "zone", "marker", "metric", "value", "unit", "n_sections", "n_expected", "flags")
 _Row = tuple[str, str, str, str, str, float, str, int, int, str]
 
@@ -57,7 +69,7 @@ def animal_table(sections: pd.DataFrame, status: pd.DataFrame, config: StudyConf
     groups = dict(tuple(sections.groupby(["animal", "panel"], sort=False)))
     rows: list[_Row] = []
     for (animal, panel), mine in listed.groupby(["animal", "panel"], sort=True):
-        markers = list(panel_settings(config, str(panel)).markers)
+        markers = list(panel_settings(config, str(panel)).rows)
         stack = make_stack(groups.get((animal, panel), sections.iloc[:0]), mine, known_zones, markers)
         for selection in selections(stack, animal_zones(config)):
             rows += _zone_rows(stack, selection, config)
@@ -80,22 +92,39 @@ def _zone_rows(stack: Stack, selection: Selection, config: StudyConfig) -> list[
     n = int(selection.member.sum())
     summed = {c: v[selection.member, selection.source].sum(axis=0) for c, v in stack.values.items()}
     weighted = selection.weight @ np.nan_to_num(stack.values["positive_um2"][:, selection.source])
-    cd68 = float(summed["n_cells"][stack.markers.index(REFERENCE)]) if REFERENCE in stack.markers else math.nan
+    cells = dict(zip(stack.markers, summed["n_cells"].tolist(), strict=True))
     rows = []
     for i, channel in enumerate(panel.channels):
         names = metric_names(channel, panel)
         sums = {c: float(v[i]) for c, v in summed.items()}
         weighted_um2 = math.nan if math.isnan(sums["positive_um2"]) else float(weighted[i])
-        measured = _nothing(names, selection) or marker_metrics(names, sums, cd68, weighted_um2, spacing, n, stack.flags[channel.marker])
-        carried = _carried(stack, selection, channel.marker)
-        for metric, value, own in measured:
-            rows.append(_row(stack, selection, channel.marker, metric, value, n, own | carried))
-            if metric == "positive_volume_mm3":
-                errors = _volume_errors(stack, selection, stack.values["positive_um2"][:, selection.source, i], metric)
-                rows += [_row(stack, selection, channel.marker, *error[:2], n, error[2] | carried) for error in errors]
+        known = _nothing(names, selection)
+        measured = known or [
+            *marker_metrics(names, sums, cells.get(REFERENCE, math.nan), weighted_um2, spacing, n, stack.flags[channel.marker]),
+            *(scramble_metrics(stack, selection, i) if "manders_over_scramble" in names else ()),
+        ]
+        rows += _with_errors(stack, selection, i, measured, n)
         if channel.role == "myelin" and selection.zone == ALL:
             rows.append(_at_epicentre(stack, selection, channel.marker, "spared_white_matter_mm2", stack.values["positive_um2"][:, :, i]))
+    for i, rule in enumerate(panel.rules.values(), len(panel.channels)):
+        sums = {c: float(v[i]) for c, v in summed.items()}
+        weighted_um2 = math.nan if math.isnan(sums["positive_um2"]) else float(weighted[i])
+        rule_values = rule_metrics(rule, panel, sums, cells, weighted_um2, spacing, n)
+        measured = _nothing(rule_metric_names(rule, panel), selection) or list(rule_values)
+        rows += _with_errors(stack, selection, i, measured, n)
     return rows + _tissue_rows(stack, selection, spacing, n)
+
+
+def _with_errors(stack: Stack, selection: Selection, i: int, measured: list[Measured], n: int) -> list[_Row]:
+    """Return the rows of a marker or phenotype, its volume followed by its coefficients of error."""
+    marker, rows = stack.markers[i], []
+    carried = _carried(stack, selection, marker)
+    for metric, value, own in measured:
+        rows.append(_row(stack, selection, marker, metric, value, n, own | carried))
+        if metric == "positive_volume_mm3":
+            errors = _volume_errors(stack, selection, stack.values["positive_um2"][:, selection.source, i], metric)
+            rows += [_row(stack, selection, marker, *error[:2], n, error[2] | carried) for error in errors]
+    return rows
 
 
 def _nothing(names: list[str], selection: Selection) -> list[Measured]:

@@ -20,6 +20,7 @@ from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.nuclear_size import reduction, typical_diameter
 from sevhisto.imaging.nuclei import REACH, cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells, segmenters
 from sevhisto.imaging.process import give_back_memory
+from sevhisto.imaging.scramble import scramble_block
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, N_COARSE, intensity_bin, quantise
 from sevhisto.types import (
     FIBRE_COLUMNS,
@@ -71,6 +72,7 @@ class Sums:
     cavity_px: IntArray
     masked_px: IntArray
     joint: dict[tuple[str, str], IntArray]
+    scrambled: dict[tuple[str, str], IntArray]
     fibres: dict[str, IntArray]
     puncta: dict[str, IntArray]
     autofluorescent: dict[str, IntArray]
@@ -233,6 +235,7 @@ def _empty(panel: PanelSettings, n_channels: int, spots: bool, correction: Corre
         cavity_px=places,
         masked_px=places.copy(),
         joint={pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in joint_pairs(panel)},
+        scrambled={(a, b): np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for a, b in panel.pairs},
         fibres={c.marker: np.zeros((2, N_DISTANCE, N_COARSE, len(FIBRE_COLUMNS)), np.int64) for c in panel.channels if c.role == "ecm"},
         puncta={c.marker: np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64) for c in panel.channels if c.role == "tracer" and spots},
         autofluorescent={m: np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64) for m in correction.autofluorescence},
@@ -287,6 +290,7 @@ def _tally_block(
             small[i] = reduced
     for a, b in pairs:
         kernels.joint_into(place, bins[a], bins[b], totals.joint[a, b])
+    scramble_block(totals.scrambled, bins, place, (block.y0, block.x0), job.um)
     return small, spots
 
 

@@ -313,6 +313,7 @@ def measure_section(
         sums.puncta,
         sums.autofluorescent,
         spots,
+        sums.scrambled,
     )
 
 

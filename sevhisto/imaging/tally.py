@@ -64,6 +64,30 @@ def joint_tally(place: IntArray, bins_a: IntArray, bins_b: IntArray) -> IntArray
     return np.bincount(index, minlength=int(np.prod(shape))).reshape(shape).astype(np.int64)
 
 
+def scrambled_tally(place: IntArray, bins_a: IntArray, bins_b: IntArray, move: IntArray) -> IntArray:
+    """Return what `joint_tally` gives of pixels (h, w) that are paired with the second marker `move` (h, w, 2) pixels away.
+
+    Where that lies outside, the other way; a pair on two sides, at two distances (50 um) or outside of what is examined is left out.
+
+    Parameters
+    ----------
+    place : side * N_DISTANCE + distance bin; below zero where a pixel is not examined
+    """
+    h, w = place.shape
+    yx = np.moveaxis(np.indices((h, w)), 0, -1)
+
+    def fits(at: IntArray) -> IntArray:
+        return np.asarray(((at >= 0) & (at < [h, w])).all(axis=-1, keepdims=True))
+
+    to = np.where(fits(yx + move), yx + move, yx - move)
+    found = fits(to)[..., 0] & (place >= 0)
+    v, u = np.moveaxis(np.where(found[..., None], to, 0), -1, 0)
+    there = place[v, u]
+    (side, far), (other, away) = np.divmod(np.maximum(place, 0), N_DISTANCE), np.divmod(np.maximum(there, 0), N_DISTANCE)
+    found &= (there >= 0) & (side == other) & (JOINT_OF_DISTANCE[far] == JOINT_OF_DISTANCE[away])
+    return joint_tally(place[found], bins_a[found], bins_b[v, u][found])
+
+
 def count_places(place: IntArray) -> IntArray:
     """Return the number of pixels by side and distance bin, (2, N_DISTANCE) int64."""
     return np.bincount(place, minlength=2 * N_DISTANCE).reshape(2, N_DISTANCE).astype(np.int64)

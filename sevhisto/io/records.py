@@ -18,7 +18,7 @@ from sevhisto.io.tallies import read_tallies, save_tallies
 from sevhisto.tallies import Tallies, smallest
 from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SevhistoError
 
-RECORD_FORMAT = 3
+RECORD_FORMAT = 4
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.npz")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -105,6 +105,7 @@ def _record_bytes(record: SectionRecord) -> bytes:
         "meta": record.meta,
         "markers": list(record.markers),
         "joint": [list(pair) for pair in record.joint],
+        "scrambled": [list(pair) for pair in record.scrambled],
         "fibres": list(record.fibres),
         "puncta": list(record.puncta),
         "autofluorescent": list(record.autofluorescent),
@@ -117,6 +118,7 @@ def _record_bytes(record: SectionRecord) -> bytes:
     sparse = {"counts": record.counts, "sums": record.sums - _expected_sums(record.counts)}
     sparse |= {"cavity_px": record.cavity_px, "masked_px": record.masked_px}
     sparse |= {f"joint{i}": a for i, a in enumerate(record.joint.values())}
+    sparse |= {f"scrambled{i}": a for i, a in enumerate(record.scrambled.values())}
     sparse |= {f"fibres{i}": a for i, a in enumerate(record.fibres.values())}
     sparse |= {f"puncta{i}": a for i, a in enumerate(record.puncta.values())}
     sparse |= {f"autofluorescent{i}": a for i, a in enumerate(record.autofluorescent.values())}
@@ -193,5 +195,6 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
         masks={n: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for n, m in zip(head["masks"], masks, strict=True)},
         puncta={name: dense(f"puncta{i}") for i, name in enumerate(head["puncta"])},
         cell_spots={name: dense(f"cell_spots{i}") for i, name in enumerate(head["cell_spots"])},
+        scrambled={(a, b): dense(f"scrambled{i}") for i, (a, b) in enumerate(head["scrambled"])},
         autofluorescent={name: dense(f"autofluorescent{i}") for i, name in enumerate(head["autofluorescent"])},
     )

@@ -13,7 +13,7 @@ from sevhisto.io.files import write_bytes_atomic
 from sevhisto.tallies import Sparse, Tallies
 from sevhisto.types import AnyArray
 
-TALLY_FORMAT = 1
+TALLY_FORMAT = 2
 _DIGEST = 32
 
 

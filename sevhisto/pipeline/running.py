@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import time
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 from sevhisto import __version__
 from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import LABELS, BatchSettings, settings_hash
+from sevhisto.decide.controls import missing_controls
 from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.imaging.nuclei import segmenters
 from sevhisto.imaging.stains import stains
@@ -68,6 +68,7 @@ def check(root: Path) -> tuple[list[Problem], list[str]]:
     return problems, [
         *notes,
         *contour_notes(study),
+        *missing_controls(study.slides),
         *(f"{p.where}: {p.what}" for p in dose_problems(study.config)),
         *dye_notes(study.config),
     ]
@@ -163,6 +164,8 @@ def stamp_of(study: Study, state: dict[str, str] | None) -> set[str]:
     stamp = set()
     if not study.config.study.blind:
         stamp.add("unblinded_study")
+    if study.config.thresholds.per_image:
+        stamp.add("threshold_per_image")
     opened = unblinded(study.results_dir)
     if opened is not None and state is not None and any(opened.get(name) != value for name, value in state.items()):
         stamp.add("changed_after_unblinding")
@@ -274,7 +277,7 @@ def _facts(
         "settings_sha256": settings_hash(config),
         "inputs_sha256": dict(sorted(hashes.items())),
         "background": dict(sorted(corrections.items())),
-        "notes": [names.clean(n) for n in notes],
+        "notes": [names.clean(n) for n in [*notes, *tables.notes]],
         "frozen": frozen_state(study, tables),
         "blind": study.config.study.blind,
         "thresholds_missing": sorted(_missing(tables)),
@@ -283,4 +286,4 @@ def _facts(
 
 def _missing(tables: Results) -> set[str]:
     rows = tables.thresholds
-    return {f"{r.panel} / {r.batch} / {r.marker}" for r in rows.itertuples() if math.isnan(float(str(r.threshold)))}
+    return {f"{r.panel} / {r.batch} / {r.marker}" for r in rows.itertuples() if r.source == "none"}

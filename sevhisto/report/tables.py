@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from sevhisto.metrics import METRIC_UNITS, endpoint_name
+from sevhisto.metrics import endpoint_name, unit_of
 from sevhisto.registry import FLAGS, split_flags
 from sevhisto.report.figures import group_order
 from sevhisto.report.words import decimals_for, endpoint_words, finite, fixed, number, p_words, pair_words, sentence
@@ -133,7 +133,7 @@ def animal_table(animals: pd.DataFrame, wide: pd.DataFrame, groups: pd.Series, s
 def _flags_of(animals: pd.DataFrame, shown: Sequence[str]) -> dict[str, str]:
     """Return the flags of each animal that belong to the shown endpoints; those of all others stand in animals.csv."""
     names = [
-        endpoint_name(*(str(r[k]) for k in ("panel", "zone", "marker", "metric"))) if r["metric"] in METRIC_UNITS else ""
+        endpoint_name(*(str(r[k]) for k in ("panel", "zone", "marker", "metric"))) if unit_of(str(r["metric"])) else ""
         for r in animals[["panel", "zone", "marker", "metric"]].drop_duplicates().to_dict("records")
     ]
     keys = animals[["panel", "zone", "marker", "metric"]].drop_duplicates().assign(endpoint=names)

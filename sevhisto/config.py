@@ -6,15 +6,15 @@ import hashlib
 import itertools
 import json
 import math
-import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name, fraction_of
+from sevhisto.mistakes import problem_of
 from sevhisto.registry import did_you_mean
-from sevhisto.rules import Rule, parse_rule
-from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
+from sevhisto.rules import Rule, check_rules, parse_rule
+from sevhisto.types import DISTANCE_STEP_UM, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]
 SlideRole = Literal["sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge"]
@@ -110,20 +110,7 @@ class PanelSettings(Settings):
     def _rules_known(self) -> PanelSettings:
         if self.phenotypes and self.marker_of_role("nuclei") is None:
             raise ValueError("phenotypes are kinds of cells, and the panel has no channel with role 'nuclei'")
-        counted = {c.marker for c in self.channels if c.role in CELL_ROLES}
-        for name, text in self.phenotypes.items():
-            if name in (*self.markers, TISSUE) or not re.fullmatch(r"[A-Za-z]\w*", name):
-                raise ValueError(f"phenotypes: {name!r} must be letters, digits and _, and no marker's name")
-            try:
-                rule = parse_rule(text)
-            except ValueError as error:
-                raise ValueError(f"phenotypes.{name}: {error}") from None
-            for marker in rule.markers:
-                if marker not in self.markers:
-                    what = f"names {marker!r}, which is no marker of this panel; {did_you_mean(marker, list(self.markers))}"
-                    raise ValueError(f"phenotypes.{name} {what}")
-                if marker not in counted:
-                    raise ValueError(f"phenotypes.{name} names {marker!r}, whose role shows no cells; use: {', '.join(sorted(counted))}")
+        check_rules(self.phenotypes, self.markers, [c.marker for c in self.channels if c.role in CELL_ROLES], TISSUE)
         return self
 
     @property
@@ -400,39 +387,7 @@ def parse_config(data: dict[str, Any], where: str = "study.toml") -> StudyConfig
     try:
         return StudyConfig.model_validate(data)
     except ValidationError as error:
-        raise StudyError([_problem(e, where) for e in error.errors()]) from None
-
-
-def _problem(error: Any, where: str) -> Problem:
-    place = ".".join(str(part + 1 if isinstance(part, int) else part) for part in error["loc"]) or "(whole file)"  # lists count from 1
-    if error["type"] == "extra_forbidden":
-        known = _known_keys(error["loc"][:-1])
-        return Problem(f"{where}: {place}", "unknown setting", did_you_mean(str(error["loc"][-1]), known))
-    if error["type"] == "missing":
-        return Problem(f"{where}: {place}", "is missing", "add it")
-    message = str(error["msg"]).removeprefix("Value error, ")
-    given = "" if isinstance(error.get("input"), (dict, list, BaseModel)) else f" (given: {error.get('input')!r})"
-    return Problem(f"{where}: {place}", f"{message}{given}", "correct this value")
-
-
-def _known_keys(path: tuple[Any, ...]) -> list[str]:
-    model: Any = StudyConfig
-    for part in path:
-        if part in model.model_fields:  # else a name or number inside a dict or list of the same model
-            model = _inner_model(model.model_fields[part].annotation)
-            if model is None:
-                return []
-    return list(model.model_fields)
-
-
-def _inner_model(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for arg in getattr(annotation, "__args__", ()):
-        found = _inner_model(arg)
-        if found is not None:
-            return found
-    return None
+        raise StudyError([problem_of(e, where, StudyConfig) for e in error.errors()]) from None
 
 
 def settings_hash(*parts: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 METRIC_UNITS: dict[str, str] = {
     "area_um2": "um2",
@@ -59,6 +60,7 @@ def fraction_of(marker: str) -> str:
     return f"fraction_of_{re.sub(r'[^0-9a-z]+', '_', marker.lower()).strip('_')}_pct"
 
 
+@cache
 def unit_of(metric: str) -> str | None:
     """Return the unit of a metric of animals.csv; None for one that nobody knows."""
     return METRIC_UNITS.get(metric, "pct" if re.fullmatch(r"fraction_of_[0-9a-z_]+_pct", metric) else None)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sevhisto.registry import did_you_mean
 
 _TOKEN = re.compile(r"\s*(?:(?P<mark>[()])|\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|(?P<word>[^\s()\"']+))")
 _WORDS = ("and", "or", "not")
@@ -64,6 +66,30 @@ def parse_rule(text: str) -> Rule:
     if len(rule.truths) in (0, 2 ** len(markers)):
         raise ValueError(f"{text!r} {'can never hold' if not rule.truths else 'holds for every cell'}")
     return rule
+
+
+def check_rules(rules: Mapping[str, str], markers: Sequence[str], counted: Sequence[str], reserved: str) -> None:
+    """Raise ValueError for the first rule of a panel that cannot be used.
+
+    Parameters
+    ----------
+    rules : name to text
+    markers, counted : of the panel; those whose cells are counted
+    reserved : a name that tables use for something else
+    """
+    for name, text in rules.items():
+        if name in (*markers, reserved) or not re.fullmatch(r"[A-Za-z]\w*", name):
+            raise ValueError(f"phenotypes: {name!r} must be letters, digits and _, and no marker's name")
+        try:
+            rule = parse_rule(text)
+        except ValueError as error:
+            raise ValueError(f"phenotypes.{name}: {error}") from None
+        for marker in rule.markers:
+            if marker not in markers:
+                what = f"names {marker!r}, which is no marker of this panel; {did_you_mean(marker, list(markers))}"
+                raise ValueError(f"phenotypes.{name} {what}")
+            if marker not in counted:
+                raise ValueError(f"phenotypes.{name} names {marker!r}, whose role shows no cells; use: {', '.join(sorted(counted))}")
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:

@@ -131,7 +131,7 @@ SECTIONS = Table(
         _n("signal_joint", "signal above zero in the joint tally", "grey um2", True, required=False),
         _n(
             "scrambled_in_cd68",
-            "signal_in_cd68, where CD68 is taken from another block of the section at the same distance (every fourth row)",
+            "signal_in_cd68, where CD68 is taken from another block of the section at the same distance (every eighth row)",
             "grey um2",
             True,
             required=False,

@@ -19,7 +19,7 @@ from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, panel_settings
 from sevhisto.decide.scrambled import scramble_metrics
 from sevhisto.decide.stack import Selection, Stack, make_stack, selections
 from sevhisto.decide.zones import ALL, CORE, HALVES, animal_zones, section_zones
-from sevhisto.metrics import METRIC_UNITS, TISSUE
+from sevhisto.metrics import TISSUE, unit_of
 from sevhisto.registry import join_flags
 from sevhisto.schema import ANIMALS, SECTIONS, STATUS
 from sevhisto.types import DoubleArray, Problem, SevhistoError
@@ -202,7 +202,7 @@ def _carried(stack: Stack, selection: Selection, marker: str) -> set[str]:
 
 def _row(stack: Stack, selection: Selection, marker: str, metric: str, value: float, n: int, flags: set[str]) -> _Row:
     cell = _joined(frozenset(flags))
-    unit = METRIC_UNITS[metric]
+    unit = str(unit_of(metric))
     return (stack.animal, stack.panel, selection.zone, marker, metric, value, unit, n, selection.n_expected, cell)
 
 

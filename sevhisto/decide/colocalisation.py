@@ -20,7 +20,7 @@ COLUMNS = ("signal_in_cd68", "signal_joint", "cd68_joint_um2", "scrambled_in_cd6
 def colocalised(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
     """Return the columns of the section table that tell a marker's signal in CD68-positive pixels, each (n_zones,).
 
-    The scrambled ones are the same of pixels paired with CD68 from another block (`imaging.scramble`); they cover every fourth row.
+    The scrambled ones are the same of pixels paired with CD68 from another block (`imaging.scramble`); they cover every eighth row.
     """
     out = dict.fromkeys(COLUMNS, np.full(len(summary.zones), np.nan))
     if marker == REFERENCE:

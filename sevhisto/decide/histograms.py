@@ -52,7 +52,8 @@ def histogram_otsu(counts: IntArray | DoubleArray) -> float:
     mean_below = first[both] / below[both]
     mean_above = ((pixels @ _MIDDLE) - first[both]) / above[both]
     between = below[both] * above[both] * (mean_above - mean_below) ** 2
-    return float(INTENSITY_EDGES[both][np.argmax(between)])
+    best = np.flatnonzero(between == between.max())  # several where nothing lies between the two: the middle one
+    return float(INTENSITY_EDGES[both][best[len(best) // 2]])
 
 
 def threshold_bin(value: float) -> int:

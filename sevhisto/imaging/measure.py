@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from sevhisto.config import LABELS, ImagingSettings, PanelSettings
-from sevhisto.imaging import kernels, puncta, uptake
+from sevhisto.imaging import kernels, puncta, scramble, uptake
 from sevhisto.imaging.autofluorescence import audit_block
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.blocks import Block, blocks, with_tissue
@@ -20,7 +20,6 @@ from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.nuclear_size import reduction, typical_diameter
 from sevhisto.imaging.nuclei import REACH, cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells, segmenters
 from sevhisto.imaging.process import give_back_memory
-from sevhisto.imaging.scramble import scramble_block
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, N_COARSE, intensity_bin, quantise
 from sevhisto.types import (
     FIBRE_COLUMNS,
@@ -199,8 +198,7 @@ def measure(
     Memory is bounded by the block, whatever the size of the section.
     """
     give_back_memory()
-    fibrous = any(c.role == "ecm" for c in panel.channels)
-    turn = border_turn(layout.distance, layout.um) if fibrous else np.zeros((2, 0, 0), np.float32)
+    turn = np.zeros((2, 0, 0), np.float32) if panel.marker_of_role("ecm") is None else border_turn(layout.distance, layout.um)
     job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, turn, nuclei)
     totals = _empty(panel, len(reader.channels), puncta.is_resolved(job.um, settings.puncta_diameter_um), correction)
     threshold = float("inf")
@@ -256,8 +254,7 @@ def _tally_block(
 ) -> tuple[FloatArray | None, dict[str, uptake.Contrast]]:
     """Add a block to the tallies; return every marker on the grid of the cells, None where none are sought, and each tracer's contrast."""
     pairs = joint_pairs(job.panel)
-    paired = {m for pair in pairs for m in pair}
-    bins = {m: np.empty(place.shape, np.int16) for m in paired}
+    bins = {m: np.empty(place.shape, np.int16) for pair in pairs for m in pair}
     spare = np.empty(place.shape, np.int16)
     small: FloatArray | None = None
     spots: dict[str, uptake.Contrast] = {}
@@ -282,15 +279,14 @@ def _tally_block(
         if channel.marker in totals.puncta:
             counts = totals.puncta[channel.marker].reshape(2 * N_DISTANCE, N_INTENSITY)
             spots[channel.marker] = _spots_block(counts, corrected, block, place, job)
-        y, x = block.y0 - block.ry0, block.x0 - block.rx0
-        totals.focus[i] += focus_sums(corrected, y, x, place, -block.y0 % ROW_STEP).astype(object)
+        totals.focus[i] += focus_sums(corrected, block.y0 - block.ry0, block.x0 - block.rx0, place, -block.y0 % ROW_STEP).astype(object)
         if cells:
             reduced = kernels.reduced(corrected, job.step)
             small = np.empty((len(job.panel.channels), *reduced.shape), np.float32) if small is None else small
             small[i] = reduced
-    for a, b in pairs:
-        kernels.joint_into(place, bins[a], bins[b], totals.joint[a, b])
-    scramble_block(totals.scrambled, bins, place, (block.y0, block.x0), job.um)
+    for pair in pairs:
+        kernels.joint_into(place, bins[pair[0]], bins[pair[1]], totals.joint[pair])
+    scramble.scramble_block(totals.scrambled, bins, place, (block.y0, block.x0), job.um)
     return small, spots
 
 

@@ -64,28 +64,21 @@ def joint_tally(place: IntArray, bins_a: IntArray, bins_b: IntArray) -> IntArray
     return np.bincount(index, minlength=int(np.prod(shape))).reshape(shape).astype(np.int64)
 
 
-def scrambled_tally(place: IntArray, bins_a: IntArray, bins_b: IntArray, move: IntArray) -> IntArray:
-    """Return what `joint_tally` gives of pixels (h, w) that are paired with the second marker `move` (h, w, 2) pixels away.
+def scrambled_tally(place: IntArray, bins_a: IntArray, bins_b: IntArray, partner: IntArray) -> IntArray:
+    """Return what `joint_tally` gives of pixels (n,) that are paired with the second marker of other pixels.
 
-    Where that lies outside, the other way; a pair on two sides, at two distances (50 um) or outside of what is examined is left out.
+    Pairs on two sides, at two distances (50 um), or with a pixel that is not examined are left out.
 
     Parameters
     ----------
     place : side * N_DISTANCE + distance bin; below zero where a pixel is not examined
+    partner : number of the other pixel, -1 for none
     """
-    h, w = place.shape
-    yx = np.moveaxis(np.indices((h, w)), 0, -1)
-
-    def fits(at: IntArray) -> IntArray:
-        return np.asarray(((at >= 0) & (at < [h, w])).all(axis=-1, keepdims=True))
-
-    to = np.where(fits(yx + move), yx + move, yx - move)
-    found = fits(to)[..., 0] & (place >= 0)
-    v, u = np.moveaxis(np.where(found[..., None], to, 0), -1, 0)
-    there = place[v, u]
-    (side, far), (other, away) = np.divmod(np.maximum(place, 0), N_DISTANCE), np.divmod(np.maximum(there, 0), N_DISTANCE)
-    found &= (there >= 0) & (side == other) & (JOINT_OF_DISTANCE[far] == JOINT_OF_DISTANCE[away])
-    return joint_tally(place[found], bins_a[found], bins_b[v, u][found])
+    found = (place >= 0) & (partner >= 0) & (place[partner] >= 0)
+    mine, other = place[found], place[partner[found]]
+    (side, far), (there, away) = np.divmod(mine, N_DISTANCE), np.divmod(other, N_DISTANCE)
+    alike = (side == there) & (JOINT_OF_DISTANCE[far] == JOINT_OF_DISTANCE[away])
+    return joint_tally(mine[alike], bins_a[found][alike], bins_b[partner[found]][alike])
 
 
 def count_places(place: IntArray) -> IntArray:

@@ -51,6 +51,7 @@ class RunSummary:
     seconds: float
     failures: tuple[str, ...]
     excluded: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def quiet(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
@@ -256,6 +257,7 @@ def _summary(study: Study, tables: Results, outcomes: list[PieceOutcome], second
         seconds,
         lines,
         int(counts.get("excluded", 0)),
+        tuple(Names.of(codes(study), is_open(study)).clean(n) for n in tables.notes),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -154,12 +155,20 @@ def threshold_table(thresholds: pd.DataFrame | None) -> TextTable | None:
     if thresholds is None:
         return None
     columns = [("panel", False), ("batch", False), ("marker", False), ("threshold (grey levels)", True)]
-    columns += [("from", False), ("controls", True)]
-    rows = (
-        [str(r["panel"]), str(r["batch"]), str(r["marker"]), number(r["threshold"], 4), str(r["source"]), f"{int(r['n_controls'])}"]
-        for r in thresholds.to_dict("records")
-    )
-    return _table(columns, rows)
+    columns += [("from", False), ("controls", False), ("bridge factor (95 % interval)", True), ("flags and doubts", False)]
+    return _table(columns, (_threshold_row(r) for r in thresholds.to_dict("records")))
+
+
+def _threshold_row(r: Mapping[Any, Any]) -> list[str]:
+    controls = str(r.get("controls", ""))
+    told = controls if r["source"] != "batch" and controls else plural(int(r["n_controls"]), "section")
+    bridge, low, high = (float(r.get(f"bridge_{name}", math.nan)) for name in ("factor", "low", "high"))
+    factor = fixed(bridge, 2) if finite(bridge) else "–"
+    if finite(bridge):
+        factor += f" ({fixed(low, 2)} to {fixed(high, 2)})" if finite(low) and finite(high) else " (no interval)"
+    doubts = "; ".join(t for t in (", ".join(f for f, _ in flag_list(str(r.get("flags", "")))), str(r.get("doubts", ""))) if t)
+    threshold = "of each image" if r["source"] == "per_image" else number(r["threshold"], 4)
+    return [str(r["panel"]), str(r["batch"]), str(r["marker"]), threshold, str(r["source"]), told, factor, doubts]
 
 
 def section_table(status: pd.DataFrame, which: str) -> TextTable | None:

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 from sevhisto.registry import did_you_mean
@@ -35,18 +36,19 @@ class Rule:
         """Return where the rule holds: `positive` gives bool arrays, or single truths as numpy bools, by marker."""
         return _holds(self.node, positive)
 
-    @property
+    @cached_property
     def truths(self) -> list[tuple[bool, ...]]:
         """The combinations of `markers`, as truths in their order, under which the rule holds."""
         rows = itertools.product((False, True), repeat=len(self.markers))
         return [row for row in rows if _holds(self.node, dict(zip(self.markers, row, strict=True)))]
 
-    @property
+    @cached_property
     def implied(self) -> tuple[str, ...]:
         """Markers for which everything that the rule takes in is positive."""
         return tuple(m for i, m in enumerate(self.markers) if all(row[i] for row in self.truths))
 
 
+@cache
 def parse_rule(text: str) -> Rule:
     """Return a rule; ``not`` binds closest, then ``and``, then ``or``. A marker with spaces stands in quotes.
 

@@ -62,9 +62,10 @@ class Sparse:
         flat = np.zeros(n_lead * n_parts * n_cells, np.int64)
         np.add.at(flat, np.repeat(at, np.diff(self.start)) + self.column, self.value.astype(np.int64))
         parts = flat.reshape(n_lead, n_parts, n_cells)
-        # of many small zones each is one part: nothing is left to sum
-        summed = parts[:, member.argmax(axis=1)] if (member.sum(axis=1) == 1).all() else member @ parts
-        return np.ascontiguousarray(np.moveaxis(summed, 0, 1)).reshape(len(member), n_lead, *self.cells)
+        summed = np.empty((len(member), n_lead, n_cells), np.int64)
+        for zone, mine in zip(summed, (np.flatnonzero(row) for row in member), strict=True):
+            zone[:] = parts[:, mine[0]] if len(mine) == 1 else parts[:, mine].sum(axis=1)
+        return summed.reshape(len(member), n_lead, *self.cells)
 
 
 @cache

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.config import StudyConfig
-from sevhisto.decide.cavalieri import coefficient_of_error, equally_spaced
+from sevhisto.decide.cavalieri import coefficient_of_error
 from sevhisto.decide.metrics import FEW, TOO_FEW, Measured, marker_metrics, metric_names, volume
 from sevhisto.decide.phenotypes import rule_metric_names, rule_metrics
 from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, panel_settings
 from sevhisto.decide.scrambled import scramble_metrics
-from sevhisto.decide.stack import Selection, Stack, make_stack, selections
+from sevhisto.decide.stack import SUMMED, Selection, Stack, make_stack, selections
 from sevhisto.decide.zones import ALL, CORE, HALVES, animal_zones, section_zones
 from sevhisto.metrics import TISSUE, unit_of
 from sevhisto.registry import join_flags
@@ -90,13 +90,13 @@ def _zone_rows(stack: Stack, selection: Selection, config: StudyConfig) -> list[
     panel = panel_settings(config, stack.panel)
     spacing = config.study.section_spacing_um
     n = int(selection.member.sum())
-    summed = {c: v[selection.member, selection.source].sum(axis=0) for c, v in stack.values.items()}
+    summed = [dict(zip(SUMMED, row, strict=True)) for row in stack.numbers[selection.member, selection.source].sum(axis=0).tolist()]
     weighted = selection.weight @ np.nan_to_num(stack.values["positive_um2"][:, selection.source])
-    cells = dict(zip(stack.markers, summed["n_cells"].tolist(), strict=True))
+    cells = {marker: sums["n_cells"] for marker, sums in zip(stack.markers, summed, strict=True)}
     rows = []
     for i, channel in enumerate(panel.channels):
         names = metric_names(channel, panel)
-        sums = {c: float(v[i]) for c, v in summed.items()}
+        sums = summed[i]
         weighted_um2 = math.nan if math.isnan(sums["positive_um2"]) else float(weighted[i])
         known = _nothing(names, selection)
         measured = known or [
@@ -107,7 +107,7 @@ def _zone_rows(stack: Stack, selection: Selection, config: StudyConfig) -> list[
         if channel.role == "myelin" and selection.zone == ALL:
             rows.append(_at_epicentre(stack, selection, channel.marker, "spared_white_matter_mm2", stack.values["positive_um2"][:, :, i]))
     for i, rule in enumerate(panel.rules.values(), len(panel.channels)):
-        sums = {c: float(v[i]) for c, v in summed.items()}
+        sums = summed[i]
         weighted_um2 = math.nan if math.isnan(sums["positive_um2"]) else float(weighted[i])
         rule_values = rule_metrics(rule, panel, sums, cells, weighted_um2, spacing, n)
         measured = _nothing(rule_metric_names(rule, panel), selection) or list(rule_values)
@@ -153,12 +153,11 @@ def _volume_errors(stack: Stack, selection: Selection, area_um2: DoubleArray, vo
     names = [volume_metric.replace("_mm3", f"_ce_m{m}_pct") for m in (0, 1)]
     if selection.reason:
         return _nothing(names, selection)
-    position = stack.position_um[selection.member]
-    area = area_um2[selection.member][np.argsort(position, kind="stable")]
+    area = area_um2[selection.order]
     why = set()
     if len(area) < TOO_FEW:
         why = {"too_few_sections"}
-    elif not equally_spaced(position):
+    elif not selection.even:
         why = {"sections_uneven"}
     elif np.isnan(area).any():
         why = {"no_threshold"}

@@ -160,9 +160,9 @@ def _finished(summary: SectionSummary, measures: dict[str, AnyArray], words: dic
         **words,
     }
     columns: Columns = {k: np.full(n, v, dtype=object if isinstance(v, str) else float) for k, v in whole.items()}
-    columns |= {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}
+    columns |= measures if summary.known.all() else {name: np.where(summary.known, v, np.nan) for name, v in measures.items()}
     columns["zone"] = np.array([z.name for z in summary.zones], object)
-    return columns | {c.name: np.full(n, np.nan) for c in SECTIONS.columns if c.name not in columns}
+    return dict.fromkeys(SECTIONS.names, np.full(n, np.nan)) | columns
 
 
 def _cells(summary: SectionSummary, channel: ChannelSettings, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:

@@ -331,6 +331,8 @@ def _say_run(done: RunSummary) -> None:
     left_out = f", {done.excluded} excluded" if done.excluded else ""
     say(f"{total} sections: {done.ok} ok, {done.flagged} flagged, {done.failed} failed{left_out}.")
     say(f"{done.measured_now} measured now, {done.seconds:.0f} s. Tables are in {done.results}.")
+    for line in done.notes[:MAX_FAILURES_SHOWN]:
+        say(f"  controls: {line}")
     for line in done.failures[:MAX_FAILURES_SHOWN]:
         say(f"  failed: {line}")
     if len(done.failures) > MAX_FAILURES_SHOWN:

@@ -52,6 +52,8 @@ class Table:
         out = frame[[c.name for c in present] + extra].copy()
         for c in present:
             if c.kind == TEXT:
+                if pd.api.types.infer_dtype(out[c.name], skipna=False) == "string" and out[c.name].dtype == object:
+                    continue  # already text, every cell of it
                 out[c.name] = out[c.name].astype("string").fillna("").astype(object)
             elif c.kind == NUMBER:
                 out[c.name] = out[c.name].astype("float64")

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
+from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name, fraction_of
 from sevhisto.mistakes import problem_of
 from sevhisto.registry import did_you_mean
+from sevhisto.rules import Rule, check_rules, parse_rule
 from sevhisto.types import DISTANCE_STEP_UM, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]
@@ -23,6 +24,8 @@ WITHOUT_LESION = ("unstained", "no_primary", "single_stain")
 CLASS_ROLES = ("other", "ecm", "macrophage", "myelin", "vessel")
 """Roles that a class of a classifier can have: the others are needed before any pixel is classified."""
 MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "myelin", "tracer", "autofluorescence", "other"]
+CELL_ROLES: tuple[str, ...] = ("nuclei", "landmark", "macrophage", "tracer", "other")
+"""Roles whose cells are counted; matrix lies between cells, and autofluorescence is not a label."""
 
 
 class Settings(BaseModel):
@@ -79,6 +82,10 @@ class PanelSettings(Settings):
     )
     classifier: str = _s("", "trained pixel classifier, as `sevhisto train` named it: classifiers/<name>.npz beside study.toml")
     pairs: list[tuple[str, str]] = _s([], "marker pairs that get a joint tally, for colocalisation")
+    phenotypes: dict[str, str] = _s(
+        {},
+        'kinds of cells by name and rule: {cd68_cd206 = "CD68 and CD206", cd68_only = "CD68 and not CD206"}; names with spaces in quotes',
+    )
     channels: list[ChannelSettings] = Field(description="channel to marker, in the order of the tables", min_length=1)
 
     @model_validator(mode="after")
@@ -128,10 +135,27 @@ class PanelSettings(Settings):
         """Class of the classifier that each marker which is one shows."""
         return {c.marker: str(c.channel) for c in self.channels if c.source == "classifier"}
 
+    @model_validator(mode="after")
+    def _rules_known(self) -> PanelSettings:
+        if self.phenotypes and self.marker_of_role("nuclei") is None:
+            raise ValueError("phenotypes are kinds of cells, and the panel has no channel with role 'nuclei'")
+        check_rules(self.phenotypes, self.markers, [c.marker for c in self.channels if c.role in CELL_ROLES], TISSUE)
+        return self
+
     @property
     def markers(self) -> tuple[str, ...]:
         """Markers in table order."""
         return tuple(c.marker for c in self.channels)
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """The phenotypes, parsed, in the order of study.toml."""
+        return {name: parse_rule(text) for name, text in self.phenotypes.items()}
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """What the tables have a row for: the markers, then the phenotypes."""
+        return (*self.markers, *self.phenotypes)
 
     def marker_of_role(self, role: str) -> str | None:
         """Return the first marker with this role, or None."""
@@ -289,6 +313,12 @@ class ThresholdSettings(Settings):
         le=2000,
     )
     k_mad: float = _s(5.0, "uninjured and batch rungs: median + k x 1.4826 MAD", "", gt=0, le=50)
+    per_image: bool = _s(
+        False, "a threshold for each section, by Otsu, instead of the ladder: to compare with other work only; every output is flagged"
+    )
+    use_bridge: bool = _s(
+        False, "one threshold for all batches, moved to each by the factor that `bridge` sections tell; intensities are divided by it"
+    )
 
 
 class MotorSettings(Settings):
@@ -402,13 +432,12 @@ class StudyConfig(Settings):
         """Return every column that animals_wide.csv can have under these settings."""
         zones = [z + half for z in self.zones.ranges for half in ("", "_rostral", "_caudal")]
         metrics = [m for m in METRIC_UNITS if m not in MOTOR_METRICS]
-        names = [
-            endpoint_name(panel, zone, marker, metric)
-            for panel, settings in self.panels.items()
-            for zone in zones
-            for marker in (*settings.markers, TISSUE)
-            for metric in metrics
-        ]
+        names = []
+        for panel, settings in self.panels.items():
+            shares = [*metrics, *(fraction_of(m) for m in settings.markers)]
+            for zone, marker in itertools.product(zones, (*settings.rows, TISSUE)):
+                own = dict.fromkeys(shares) if marker in settings.phenotypes else metrics
+                names += [endpoint_name(panel, zone, marker, metric) for metric in own]
         return names + [endpoint_name(self.motor.test, "", "", metric) for metric in MOTOR_METRICS]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
+
 METRIC_UNITS: dict[str, str] = {
     "area_um2": "um2",
     "fraction_pct": "pct",
@@ -20,6 +23,7 @@ METRIC_UNITS: dict[str, str] = {
     "spared_white_matter_mm2": "mm2",
     "count": "cells",
     "density_per_mm2": "per_mm2",
+    "fraction_of_cells_pct": "pct",
     "fraction_of_cd68_pct": "pct",
     "puncta_count": "spots",
     "puncta_per_mm2": "per_mm2",
@@ -29,6 +33,10 @@ METRIC_UNITS: dict[str, str] = {
     "cd206_neg_uptake_over_random": "ratio",
     "manders": "ratio",
     "manders_over_chance": "ratio",
+    "manders_over_scramble": "ratio",
+    "manders_over_scramble_low": "ratio",
+    "manders_over_scramble_high": "ratio",
+    "manders_over_scramble_p": "p",
     "alignment": "ratio",
     "angle_to_axis_deg": "deg",
     "border_alignment": "ratio",
@@ -41,10 +49,27 @@ METRIC_UNITS: dict[str, str] = {
     "day1": "score",
     "onset_day": "day",
 }
-"""Unit of every metric of animals.csv."""
+"""Unit of every metric of animals.csv; of phenotypes there are also `fraction_of` other markers than CD68."""
 MOTOR_METRICS = ("auc", "early_auc", "plateau", "day1", "onset_day")
 TISSUE = "tissue"
 """The marker of rows of animals.csv that measure tissue itself."""
+
+
+def fraction_of(marker: str) -> str:
+    """Return the metric that is a share of the cells positive for a marker: ``fraction_of_cd206_pct``."""
+    return f"fraction_of_{re.sub(r'[^0-9a-z]+', '_', marker.lower()).strip('_')}_pct"
+
+
+@cache
+def unit_of(metric: str) -> str | None:
+    """Return the unit of a metric of animals.csv; None for one that nobody knows."""
+    return METRIC_UNITS.get(metric, "pct" if re.fullmatch(r"fraction_of_[0-9a-z_]+_pct", metric) else None)
+
+
+def metric_rank(metric: str) -> tuple[int, str]:
+    """Return where a metric stands in tables."""
+    names = list(METRIC_UNITS)
+    return names.index(metric if metric in METRIC_UNITS else "fraction_of_cd68_pct"), metric
 
 
 def endpoint_name(panel: str, zone: str, marker: str, metric: str) -> str:
@@ -52,6 +77,6 @@ def endpoint_name(panel: str, zone: str, marker: str, metric: str) -> str:
 
     Motor endpoints have neither zone nor marker: ``BBB_auc_score_days``.
     """
-    unit = METRIC_UNITS[metric].replace(" ", "_")
+    unit = METRIC_UNITS.get(metric, "pct").replace(" ", "_")
     parts = [p for p in (panel, zone, marker, metric) if p]
     return "_".join(parts if metric.endswith(unit) else [*parts, unit])

@@ -149,6 +149,16 @@ _FLAGS = [
     ),
     Flag("threshold_fixed", "section", "the threshold was set by hand in study.toml"),
     Flag(
+        "threshold_per_image",
+        "section",
+        "each section made its own threshold (Otsu), as study.toml asks: a fainter stain becomes a larger area; compare no groups by it",
+    ),
+    Flag("bridge_applied", "section", "thresholds and intensities were moved to the average batch by what bridge sections tell"),
+    Flag("bridges_disagree", "section", "bridge sections of the batch differ by more than 1.25 times from what they tell together"),
+    Flag("control_above_samples", "section", "a control is brighter than the samples that it controls: thresholds.csv says which"),
+    Flag("controls_contradict", "section", "unstained tissue is brighter than no_primary tissue: thresholds.csv says which"),
+    Flag("control_saturated", "section", "a control of the batch is saturated: thresholds.csv says which"),
+    Flag(
         "no_threshold",
         "section",
         "neither control nor sample of the batch could give a threshold: positive area, or the number of puncta, is not known",

@@ -62,9 +62,10 @@ class Sparse:
         flat = np.zeros(n_lead * n_parts * n_cells, np.int64)
         np.add.at(flat, np.repeat(at, np.diff(self.start)) + self.column, self.value.astype(np.int64))
         parts = flat.reshape(n_lead, n_parts, n_cells)
-        # of many small zones each is one part: nothing is left to sum
-        summed = parts[:, member.argmax(axis=1)] if (member.sum(axis=1) == 1).all() else member @ parts
-        return np.ascontiguousarray(np.moveaxis(summed, 0, 1)).reshape(len(member), n_lead, *self.cells)
+        summed = np.empty((len(member), n_lead, n_cells), np.int64)
+        for zone, mine in zip(summed, (np.flatnonzero(row) for row in member), strict=True):
+            zone[:] = parts[:, mine[0]] if len(mine) == 1 else parts[:, mine].sum(axis=1)
+        return summed.reshape(len(member), n_lead, *self.cells)
 
 
 @cache
@@ -93,8 +94,8 @@ class Tallies:
     ----------
     meta, markers, cells, cell_spots : as in the record
     contour : sha256 of the maps of core and masked area, and of the area of drawn white matter
-    sums : by kind: ``counts`` and ``signal`` hold all markers; ``cavity``, ``masked``; of a pair or marker ``joint``, ``near vessel``,
-        ``positive`` (intensity above zero, by coarse bin), ``fibres``, ``puncta``, ``autofluorescent``, ``local``
+    sums : by kind: ``counts`` and ``signal`` hold all markers; ``cavity``, ``masked``; of a pair or marker ``joint``, ``scrambled``,
+        ``near vessel``, ``positive`` (intensity above zero, by coarse bin), ``fibres``, ``puncta``, ``autofluorescent``, ``local``
     """
 
     meta: dict[str, Any]
@@ -132,6 +133,7 @@ class Tallies:
                     above = record.sums[record.marker_index(marker)].copy()
                     above[..., :_FIRST_POSITIVE] = 0
                     sums["positive", marker] = Sparse.of(np.add.reduceat(above, COARSE_STARTS, axis=-1)[None])
+        sums |= {("scrambled", json.dumps(list(pair))): Sparse.of(tally[None]) for pair, tally in record.scrambled.items()}
         for kind in ("fibres", "puncta", "autofluorescent", "local"):
             tallies: dict[str, IntArray] = getattr(record, kind)
             sums |= {(kind, marker): Sparse.of(tally[None]) for marker, tally in tallies.items()}

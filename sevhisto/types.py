@@ -275,6 +275,8 @@ class SectionRecord:
     sums : same shape, int64, sum of corrected intensity in quanta of 1/16 grey level
     cavity_px, masked_px : (2, N_DISTANCE) int64, pixels of cavity and of excluded or damaged area
     joint : {(marker_a, marker_b): (2, n_joint_distance, 64, 64) int64}
+    scrambled : as `joint`, pixels of every eighth row with the second marker of a pixel in another block: what chance gives; see
+        imaging.scramble
     fibres : {marker: (2, N_DISTANCE, n_coarse, 7) int64}, sums of FIBRE_COLUMNS; see imaging.tally.fibre_sums
     cells : columns of equal length: y_um, x_um, distance_um, side, area_um2, <marker>_nucleus, <marker>_ring (median intensities); with
         a tracer footprint_um2, nucleus and ring together
@@ -301,6 +303,7 @@ class SectionRecord:
     autofluorescent: dict[str, IntArray] = field(default_factory=dict)
     cell_spots: dict[str, IntArray] = field(default_factory=dict)
     local: dict[str, IntArray] = field(default_factory=dict)
+    scrambled: dict[tuple[str, str], IntArray] = field(default_factory=dict)
 
     @property
     def px_um2(self) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import pandas as pd
 
 from sevhisto.config import StudyConfig
-from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
+from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name, metric_rank, unit_of
 from sevhisto.registry import did_you_mean
 from sevhisto.schema import ANIMALS
 from sevhisto.types import Problem, SevhistoError, StudyError
@@ -35,14 +35,14 @@ def with_endpoints(animals: pd.DataFrame) -> pd.DataFrame:
             raise SevhistoError(Problem("comparison", what, "give the animal table (results/animals.csv)"))
     table = ANIMALS.conform(animals)
     problems = []
-    for metric in sorted(set(table["metric"]) - set(METRIC_UNITS)):
+    for metric in sorted(m for m in set(table["metric"]) if unit_of(m) is None):
         problems.append(Problem("animals.csv", f"unknown metric {metric!r}", did_you_mean(metric, list(METRIC_UNITS))))
     if problems:
         raise SevhistoError(problems)
-    off = table[table["unit"] != table["metric"].map(METRIC_UNITS)]
+    off = table[table["unit"] != table["metric"].map(unit_of)]
     if len(off):
         row = off.iloc[0]
-        what = f"animal {row['animal']}, {row['metric']}: unit {row['unit']!r} instead of {METRIC_UNITS[row['metric']]!r}"
+        what = f"animal {row['animal']}, {row['metric']}: unit {row['unit']!r} instead of {unit_of(row['metric'])!r}"
         raise SevhistoError(Problem("animals.csv", what, "write the animal table anew with `sevhisto run`"))
     keys = sorted({tuple(k) for k in table[_KEY].itertuples(index=False, name=None)}, key=_order)
     names = {k: endpoint_name(*k) for k in keys}
@@ -72,7 +72,7 @@ def _refuse_twins(names: dict[tuple[str, ...], str]) -> None:
 
 def _order(key: tuple[str, ...]) -> tuple[object, ...]:
     panel, zone, marker, metric = key
-    return (not (zone or marker), panel, _zone_order(zone), marker, list(METRIC_UNITS).index(metric))
+    return (not (zone or marker), panel, _zone_order(zone), marker, metric_rank(metric))
 
 
 def _zone_order(zone: str) -> tuple[int, float, str]:

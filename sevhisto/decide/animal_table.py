@@ -12,19 +12,31 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.config import StudyConfig
-from sevhisto.decide.cavalieri import coefficient_of_error, equally_spaced
+from sevhisto.decide.cavalieri import coefficient_of_error
 from sevhisto.decide.metrics import FEW, TOO_FEW, Measured, marker_metrics, metric_names, volume
+from sevhisto.decide.phenotypes import rule_metric_names, rule_metrics
 from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, panel_settings
-from sevhisto.decide.stack import Selection, Stack, make_stack, selections
+from sevhisto.decide.scrambled import scramble_metrics
+from sevhisto.decide.stack import SUMMED, Selection, Stack, make_stack, selections
 from sevhisto.decide.zones import ALL, CORE, HALVES, animal_zones, section_zones
-from sevhisto.metrics import METRIC_UNITS, TISSUE
+from sevhisto.metrics import TISSUE, unit_of
 from sevhisto.registry import join_flags
 from sevhisto.schema import ANIMALS, SECTIONS, STATUS
 from sevhisto.types import DoubleArray, Problem, SevhistoError
 
 UNREMARKABLE = {"contour_unreviewed", "contour_carried", "contour_drawn", "no_lesion", "axis_uncertain"}
 """Section flags that do not make `sections_flagged`: the first is carried by itself, the others are no defect."""
-CARRIED = {"threshold_fallback", "threshold_fixed", "circular"}
+CARRIED = {
+    "threshold_fallback",
+    "threshold_fixed",
+    "threshold_per_image",
+    "bridge_applied",
+    "bridges_disagree",
+    "control_above_samples",
+    "controls_contradict",
+    "control_saturated",
+    "circular",
+}
 _COLUMNS = ("animal", "panel", "zone", "marker", "metric", "value", "unit", "n_sections", "n_expected", "flags")
 _Row = tuple[str, str, str, str, str, float, str, int, int, str]
 
@@ -57,7 +69,7 @@ def animal_table(sections: pd.DataFrame, status: pd.DataFrame, config: StudyConf
     groups = dict(tuple(sections.groupby(["animal", "panel"], sort=False)))
     rows: list[_Row] = []
     for (animal, panel), mine in listed.groupby(["animal", "panel"], sort=True):
-        markers = list(panel_settings(config, str(panel)).markers)
+        markers = list(panel_settings(config, str(panel)).rows)
         stack = make_stack(groups.get((animal, panel), sections.iloc[:0]), mine, known_zones, markers)
         for selection in selections(stack, animal_zones(config)):
             rows += _zone_rows(stack, selection, config)
@@ -78,24 +90,41 @@ def _zone_rows(stack: Stack, selection: Selection, config: StudyConfig) -> list[
     panel = panel_settings(config, stack.panel)
     spacing = config.study.section_spacing_um
     n = int(selection.member.sum())
-    summed = {c: v[selection.member, selection.source].sum(axis=0) for c, v in stack.values.items()}
+    summed = [dict(zip(SUMMED, row, strict=True)) for row in stack.numbers[selection.member, selection.source].sum(axis=0).tolist()]
     weighted = selection.weight @ np.nan_to_num(stack.values["positive_um2"][:, selection.source])
-    cd68 = float(summed["n_cells"][stack.markers.index(REFERENCE)]) if REFERENCE in stack.markers else math.nan
+    cells = {marker: sums["n_cells"] for marker, sums in zip(stack.markers, summed, strict=True)}
     rows = []
     for i, channel in enumerate(panel.channels):
         names = metric_names(channel, panel)
-        sums = {c: float(v[i]) for c, v in summed.items()}
+        sums = summed[i]
         weighted_um2 = math.nan if math.isnan(sums["positive_um2"]) else float(weighted[i])
-        measured = _nothing(names, selection) or marker_metrics(names, sums, cd68, weighted_um2, spacing, n, stack.flags[channel.marker])
-        carried = _carried(stack, selection, channel.marker)
-        for metric, value, own in measured:
-            rows.append(_row(stack, selection, channel.marker, metric, value, n, own | carried))
-            if metric == "positive_volume_mm3":
-                errors = _volume_errors(stack, selection, stack.values["positive_um2"][:, selection.source, i], metric)
-                rows += [_row(stack, selection, channel.marker, *error[:2], n, error[2] | carried) for error in errors]
+        known = _nothing(names, selection)
+        measured = known or [
+            *marker_metrics(names, sums, cells.get(REFERENCE, math.nan), weighted_um2, spacing, n, stack.flags[channel.marker]),
+            *(scramble_metrics(stack, selection, i) if "manders_over_scramble" in names else ()),
+        ]
+        rows += _with_errors(stack, selection, i, measured, n)
         if channel.role == "myelin" and selection.zone == ALL:
             rows.append(_at_epicentre(stack, selection, channel.marker, "spared_white_matter_mm2", stack.values["positive_um2"][:, :, i]))
+    for i, rule in enumerate(panel.rules.values(), len(panel.channels)):
+        sums = summed[i]
+        weighted_um2 = math.nan if math.isnan(sums["positive_um2"]) else float(weighted[i])
+        rule_values = rule_metrics(rule, panel, sums, cells, weighted_um2, spacing, n)
+        measured = _nothing(rule_metric_names(rule, panel), selection) or list(rule_values)
+        rows += _with_errors(stack, selection, i, measured, n)
     return rows + _tissue_rows(stack, selection, spacing, n)
+
+
+def _with_errors(stack: Stack, selection: Selection, i: int, measured: list[Measured], n: int) -> list[_Row]:
+    """Return the rows of a marker or phenotype, its volume followed by its coefficients of error."""
+    marker, rows = stack.markers[i], []
+    carried = _carried(stack, selection, marker)
+    for metric, value, own in measured:
+        rows.append(_row(stack, selection, marker, metric, value, n, own | carried))
+        if metric == "positive_volume_mm3":
+            errors = _volume_errors(stack, selection, stack.values["positive_um2"][:, selection.source, i], metric)
+            rows += [_row(stack, selection, marker, *error[:2], n, error[2] | carried) for error in errors]
+    return rows
 
 
 def _nothing(names: list[str], selection: Selection) -> list[Measured]:
@@ -124,12 +153,11 @@ def _volume_errors(stack: Stack, selection: Selection, area_um2: DoubleArray, vo
     names = [volume_metric.replace("_mm3", f"_ce_m{m}_pct") for m in (0, 1)]
     if selection.reason:
         return _nothing(names, selection)
-    position = stack.position_um[selection.member]
-    area = area_um2[selection.member][np.argsort(position, kind="stable")]
+    area = area_um2[selection.order]
     why = set()
     if len(area) < TOO_FEW:
         why = {"too_few_sections"}
-    elif not equally_spaced(position):
+    elif not selection.even:
         why = {"sections_uneven"}
     elif np.isnan(area).any():
         why = {"no_threshold"}
@@ -173,7 +201,7 @@ def _carried(stack: Stack, selection: Selection, marker: str) -> set[str]:
 
 def _row(stack: Stack, selection: Selection, marker: str, metric: str, value: float, n: int, flags: set[str]) -> _Row:
     cell = _joined(frozenset(flags))
-    unit = METRIC_UNITS[metric]
+    unit = str(unit_of(metric))
     return (stack.animal, stack.panel, selection.zone, marker, metric, value, unit, n, selection.n_expected, cell)
 
 

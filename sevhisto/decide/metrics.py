@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from sevhisto.config import ChannelSettings, PanelSettings
+from sevhisto.config import CELL_ROLES, ChannelSettings, PanelSettings
 from sevhisto.decide.fibres import coherency, fibre_angle
 from sevhisto.decide.rows import REFERENCE, SUBSET
 
 Measured = tuple[str, float, set[str]]
 """Metric, value, and the flags that belong to this value alone."""
 
-CELL_ROLES = ("nuclei", "landmark", "macrophage", "tracer", "other")
-"""Roles whose cells are counted; matrix lies between cells, and autofluorescence is not a label."""
 FIBRE_METRICS = (
     "alignment",
     "angle_to_axis_deg",
@@ -22,6 +20,8 @@ FIBRE_METRICS = (
     "fibre_width_um",
     "fibre_length_mm_per_mm2",
 )
+SCRAMBLE_METRICS = ("manders_over_scramble", "manders_over_scramble_low", "manders_over_scramble_high", "manders_over_scramble_p")
+"""Made of the sections one by one: see decide.scrambled."""
 FREE_METRICS = ("free_area_um2", "free_fraction_pct")
 FEW, TOO_FEW = 5, 3
 
@@ -37,7 +37,7 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
         if channel.role == "macrophage" and channel.marker != REFERENCE and REFERENCE in panel.markers:
             names.append("fraction_of_cd68_pct")
     if channel.marker != REFERENCE and any({channel.marker, REFERENCE} == set(pair) for pair in panel.pairs):
-        names += ["manders", "manders_over_chance"]
+        names += ["manders", "manders_over_chance", *SCRAMBLE_METRICS]
     if channel.role == "ecm":
         names += FIBRE_METRICS
         names += FREE_METRICS if panel.marker_of_role("vessel") else ()
@@ -79,28 +79,30 @@ def marker_metrics(
     section_flags : what the sections carry
     """
     tissue = sums["zone_um2"]
-    m1 = _over(sums["signal_in_cd68"], sums["signal_joint"])
-    chance = _over(sums["cd68_joint_um2"], tissue)
+    m1 = over(sums["signal_in_cd68"], sums["signal_joint"])
+    chance = over(sums["cd68_joint_um2"], tissue)
     values = {
         "area_um2": sums["positive_um2"],
-        "fraction_pct": 100 * _over(sums["positive_um2"], tissue),
-        "autofluorescent_pct": 100 * _over(sums["autofluorescent_um2"], sums["positive_um2"] + sums["autofluorescent_um2"]),
+        "fraction_pct": 100 * over(sums["positive_um2"], tissue),
+        "autofluorescent_pct": 100 * over(sums["autofluorescent_um2"], sums["positive_um2"] + sums["autofluorescent_um2"]),
         "free_area_um2": sums["positive_free_um2"],
-        "free_fraction_pct": 100 * _over(sums["positive_free_um2"], tissue),
+        "free_fraction_pct": 100 * over(sums["positive_free_um2"], tissue),
         "integrated_density": sums["signal_sum"],
-        "mean_intensity": _over(sums["signal_sum"], tissue),
+        "mean_intensity": over(sums["signal_sum"], tissue),
         "count": sums["n_cells"],
-        "density_per_mm2": 1e6 * _over(sums["n_cells"], tissue),
-        "fraction_of_cd68_pct": 100 * _over(sums["n_cells_cd68"], cd68_cells),
+        "density_per_mm2": 1e6 * over(sums["n_cells"], tissue),
+        "fraction_of_cd68_pct": 100 * over(sums["n_cells_cd68"], cd68_cells),
         "manders": m1,
-        "manders_over_chance": _over(m1, chance),
+        "manders_over_chance": over(m1, chance),
         **_fibres(sums, section_flags),
         "puncta_count": sums["n_puncta"],
-        "puncta_per_mm2": 1e6 * _over(sums["n_puncta"], tissue),
-        **{f"puncta_per_{g}_cell": _over(sums[f"{g}_puncta"], sums[f"{g}_cells"]) for g in ("cd206_pos", "cd206_neg")},
-        **{f"{g}_uptake_over_random": _over(sums[f"{g}_puncta"], sums[f"{g}_expected"]) for g in ("cd206_pos", "cd206_neg")},
+        "puncta_per_mm2": 1e6 * over(sums["n_puncta"], tissue),
+        **{f"puncta_per_{g}_cell": over(sums[f"{g}_puncta"], sums[f"{g}_cells"]) for g in ("cd206_pos", "cd206_neg")},
+        **{f"{g}_uptake_over_random": over(sums[f"{g}_puncta"], sums[f"{g}_expected"]) for g in ("cd206_pos", "cd206_neg")},
     }
     for name in names:
+        if name in SCRAMBLE_METRICS:
+            continue
         if name == "positive_volume_mm3":
             yield volume(weighted_positive_um2, spacing_um, n, name)
         else:
@@ -114,12 +116,13 @@ def _fibres(sums: dict[str, float], section_flags: set[str]) -> dict[str, float]
         "angle_to_axis_deg": math.nan if "axis_uncertain" in section_flags else fibre_angle(xx, yy, xy),
         "border_alignment": coherency(tt, nn, nt),
         "angle_to_border_deg": fibre_angle(tt, nn, nt),
-        "fibre_width_um": 2 * _over(sums["fibre_um2"], sums["fibre_outline_um"]),
-        "fibre_length_mm_per_mm2": 1e3 * _over(sums["fibre_outline_um"] / 2, sums["zone_um2"]),
+        "fibre_width_um": 2 * over(sums["fibre_um2"], sums["fibre_outline_um"]),
+        "fibre_length_mm_per_mm2": 1e3 * over(sums["fibre_outline_um"] / 2, sums["zone_um2"]),
     }
 
 
-def _over(a: float, b: float) -> float:
+def over(a: float, b: float) -> float:
+    """Return a ratio; NaN where its denominator is 0."""
     return a / b if b != 0 else math.nan
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.decide.epicentre import find_epicentres
+from sevhisto.decide.histograms import threshold_bin
+from sevhisto.decide.pools import ThresholdKey
 from sevhisto.decide.rows import STUDIED_ROLES, SectionRow
-from sevhisto.decide.section_table import threshold_bin
-from sevhisto.decide.thresholds import Threshold, ThresholdKey
+from sevhisto.decide.thresholds import Threshold
 from sevhisto.decide.zones import ALL
+from sevhisto.registry import join_flags
 from sevhisto.schema import PROFILES
 from sevhisto.tallies import Reach, Tallies
 from sevhisto.types import (
@@ -42,11 +44,13 @@ class _Border:
 class BorderPool:
     """Tallies by distance from the border, added up over the sections of each animal, panel and batch.
 
-    Feed it every measured section while its record is at hand; a changed threshold needs no record again.
+    Feed it every measured section while its record is at hand; a changed threshold needs no record again. Where each section makes its own
+    threshold they stay apart (`per_section`).
     """
 
-    def __init__(self) -> None:
-        self._pool: dict[tuple[str, str, str], _Border] = {}
+    def __init__(self, per_section: bool = False) -> None:
+        self._pool: dict[tuple[str, str, str, str], _Border] = {}
+        self._per_section = per_section
 
     def add(self, row: SectionRow) -> None:
         """Add a section; controls, and sections without a record or a core, add nothing."""
@@ -57,7 +61,7 @@ class BorderPool:
         counts, signals = (np.moveaxis(tallies.sums[kind, ""].over(_BINS), 0, 1) for kind in ("counts", "signal"))
         area = counts.astype(np.float64) * record.px_um2
         signal = signals.astype(np.float64) * (QUANTUM * record.px_um2)
-        key = (row.animal, row.panel, row.batch)
+        key = (row.animal, row.panel, row.batch, row.section if self._per_section else "")
         if key in self._pool:
             self._pool[key].area += area
             self._pool[key].signal += signal
@@ -67,18 +71,20 @@ class BorderPool:
     def rows(self, thresholds: Mapping[ThresholdKey, Threshold]) -> pd.DataFrame:
         """Return the rows with axis ``border``: 50 um bins from the innermost to the outermost that holds tissue."""
         frames = []
-        for (animal, panel, batch), border in sorted(self._pool.items()):
+        for (animal, panel, batch, _), border in sorted(self._pool.items()):
             occupied = np.flatnonzero(border.area[0].sum(axis=1) > 0)
             bins = slice(occupied[0], occupied[-1] + 1) if len(occupied) else slice(0, 0)
             for i, marker in enumerate(border.markers):
-                threshold = thresholds[panel, batch, marker].value
+                found = thresholds[panel, batch, marker].of_tissue(border.area[i].sum(axis=0))
+                threshold, flags = found.value, join_flags(set(found.flags) & {"threshold_per_image"})
                 measures = {
                     "position_um": BORDER_UM[bins].astype(float),
                     "zone_um2": border.area[i, bins].sum(axis=1),
                     "positive_um2": border.area[i, bins, threshold_bin(threshold) :].sum(axis=1),
-                    "signal_sum": border.signal[i, bins],
+                    "signal_sum": border.signal[i, bins] / found.gain,
                 }
-                frames.append(pd.DataFrame({"animal": animal, "panel": panel, "marker": marker, "axis": "border", **measures}))
+                words = {"animal": animal, "panel": panel, "marker": marker, "axis": "border", "flags": flags}
+                frames.append(pd.DataFrame({**words, **measures}))
         return _summed(frames)
 
 
@@ -99,13 +105,15 @@ def profile_table(
     studied = status.loc[status["role"].isin(STUDIED_ROLES), ["animal", "section", "panel"]]
     mine = sections.merge(studied, on=["animal", "section", "panel"])
     epicentres = find_epicentres(mine)
-    whole = mine[(mine["zone"] == ALL) & mine["position_um"].notna()]
+    whole = mine[(mine["zone"] == ALL) & mine["position_um"].notna() & (mine["threshold_source"] != "rule")]
     frames = [border.rows(thresholds)]
     for (animal, panel), group in whole.groupby(["animal", "panel"], sort=True):
         epicentre = epicentres[str(animal), str(panel)]
         place = group["position_um"]
         origin = (place.min() + place.max()) / 2 if epicentre is None else epicentre.position_um
-        named = group.assign(position_um=place - origin, axis="cord", flags="" if epicentre else "no_lesion")
+        own = {"threshold_per_image"} if "per_image" in set(group["threshold_source"]) else set()
+        flags = join_flags(own | (set() if epicentre else {"no_lesion"}))
+        named = group.assign(position_um=place - origin, axis="cord", flags=flags)
         frames.append(named[["animal", "panel", "marker", "axis", "position_um", *_MEASURES, "flags"]])
     return PROFILES.conform(_summed(frames))
 
@@ -116,4 +124,5 @@ def _summed(frames: list[pd.DataFrame]) -> pd.DataFrame:
     if not frames:
         return pd.DataFrame(columns=[*columns, "flags"])
     keys = ["animal", "panel", "marker", "axis", "position_um"]
-    return pd.concat(frames).groupby(keys, sort=True, as_index=False).agg({**dict.fromkeys(_MEASURES, "sum"), "flags": "first"})
+    groups = pd.concat(frames).groupby(keys, sort=True)
+    return groups[list(_MEASURES)].sum(min_count=1).join(groups["flags"].first()).reset_index()  # what is not known is not 0

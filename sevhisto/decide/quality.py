@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sevhisto.config import TYPICAL_NUCLEUS_UM, StudyConfig
+from sevhisto.decide.pools import ThresholdKey
 from sevhisto.decide.rows import SectionSummary
-from sevhisto.decide.thresholds import Threshold, ThresholdKey
+from sevhisto.decide.thresholds import Threshold
 from sevhisto.registry import FAULT_FLAGS
 from sevhisto.types import INTENSITY_EDGES
 

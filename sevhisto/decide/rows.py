@@ -28,6 +28,7 @@ REFERENCE = "CD68"
 """Marker to which the other macrophage markers, double positives and colocalisation refer."""
 SUBSET = "CD206"
 """Marker that divides the macrophages whose uptake of a tracer is compared."""
+Pair = tuple[str, str]
 MEASURED = ("ok", "flagged")
 STUDIED_ROLES = ("sample", "uninjured")
 """Slide roles whose sections make animals; the others are controls."""
@@ -68,7 +69,8 @@ class SectionSummary:
     counts : (n_zones, n_markers, N_INTENSITY) int64, pixels
     signal : (n_zones, n_markers) int64, sum of corrected intensity in quanta
     cavity_px, masked_px : (n_zones,) int64
-    joint : {marker: (n_zones, 64, 64) int64}, coarse bins of the marker by coarse bins of CD68
+    joint : {pair: (n_zones, 64, 64) int64}, coarse bins of its first marker by those of its second
+    scrambled : as `joint`, of pixels paired with the second marker from another block
     positive_part : {marker: (n_zones, 64) int64}, sum in quanta of the intensity above zero, by coarse bin
     fibres : {marker: (n_zones, 64, 7) int64}
     near_vessel : {marker: (n_zones, 64, 64) int64}, coarse bins of a matrix marker by those of the vessel marker within reach
@@ -103,7 +105,8 @@ class SectionSummary:
     masked_px: IntArray
     in_zone: BoolArray
     cells: dict[str, FloatArray] | None
-    joint: dict[str, IntArray] = field(default_factory=dict)
+    joint: dict[Pair, IntArray] = field(default_factory=dict)
+    scrambled: dict[Pair, IntArray] = field(default_factory=dict)
     positive_part: dict[str, IntArray] = field(default_factory=dict)
     fibres: dict[str, IntArray] = field(default_factory=dict)
     puncta: dict[str, IntArray] = field(default_factory=dict)
@@ -195,7 +198,7 @@ def _summary(row: SectionRow, record: Tallies, zones: tuple[Zone, ...], panel: P
 
 
 _BY_ZONE = ("zones", "known", "counts", "signal", "cavity_px", "masked_px", "in_zone")
-_BY_MARKER_AND_ZONE = ("joint", "positive_part", "fibres", "puncta", "autofluorescent", "local", "near_vessel")
+_BY_MARKER_AND_ZONE = ("joint", "scrambled", "positive_part", "fibres", "puncta", "autofluorescent", "local", "near_vessel")
 
 
 def _of_zones(summary: SectionSummary, chosen: slice) -> SectionSummary:
@@ -228,14 +231,16 @@ def _reach(zone: Zone, joint: bool) -> Reach:
 
 def _add_joint(summary: SectionSummary, record: Tallies) -> None:
     summary.near_vessel = {m: _by_zone(t, summary.zones)[:, 0] for m, t in record.named("near vessel").items()}
-    for name, tally in record.named("joint").items():
-        pair = json.loads(name)
-        if REFERENCE not in pair:
-            continue
-        marker = pair[1] if pair[0] == REFERENCE else pair[0]
-        by_zone = _by_zone(tally, summary.zones)[:, 0]
-        summary.joint[marker] = by_zone if pair[1] == REFERENCE else by_zone.transpose(0, 2, 1)
-        summary.positive_part[marker] = _by_zone(record.sums["positive", marker], summary.zones)[:, 0]
+    for kind in ("joint", "scrambled"):
+        found = {pair_of(name): _by_zone(t, summary.zones)[:, 0] for name, t in record.named(kind).items()}
+        setattr(summary, kind, found)
+    summary.positive_part = {m: _by_zone(t, summary.zones)[:, 0] for m, t in record.named("positive").items()}
+
+
+def pair_of(name: str) -> Pair:
+    """Return the markers of a joint tally, from its name among the tallies."""
+    first, second = json.loads(name)
+    return str(first), str(second)
 
 
 def _cell_values(record: Tallies, panel: PanelSettings, where: str) -> dict[str, FloatArray] | None:

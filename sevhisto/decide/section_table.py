@@ -9,25 +9,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sevhisto.config import ChannelSettings, StudyConfig
+from sevhisto.config import ChannelSettings, PanelSettings, StudyConfig
+from sevhisto.decide.colocalisation import colocalised, share_of
 from sevhisto.decide.fibres import level_set, rotated
+from sevhisto.decide.histograms import threshold_bin
+from sevhisto.decide.phenotypes import rule_columns
+from sevhisto.decide.pools import ThresholdKey
 from sevhisto.decide.quality import KEPT, Verdict, section_key, verdicts
 from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, SUBSET, SectionRow, SectionSummary, panel_settings, summarise
-from sevhisto.decide.thresholds import Threshold, ThresholdKey
+from sevhisto.decide.thresholds import Threshold, threshold_of
 from sevhisto.decide.zones import ALL
 from sevhisto.registry import join_flags
 from sevhisto.schema import SECTIONS
-from sevhisto.tallies import COARSE_OF_FINE, COARSE_STARTS
+from sevhisto.tallies import COARSE_OF_FINE
 from sevhisto.types import (
-    INTENSITY_EDGES,
     JOINT_EDGES,
-    N_INTENSITY,
     QUANTUM,
     AnyArray,
     DoubleArray,
     IntArray,
-    Problem,
-    SevhistoError,
 )
 
 MUCH_MORE = 4
@@ -61,7 +61,10 @@ def section_columns(
     section: SectionSummary, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig, verdict: Verdict = KEPT
 ) -> Columns:
     """Return the rows of one section as plain arrays, one per column; `joined` makes tables of many."""
-    blocks = [_marker_rows(section, i, thresholds, config, verdict) for i in range(len(section.markers))]
+    panel = panel_settings(config, section.row.panel)
+    common = section.flags | verdict.flags.get("", set()) | _beyond_controls(section, thresholds, config)
+    blocks = [_marker_rows(section, i, thresholds, config, common, verdict) for i in range(len(section.markers))]
+    blocks += [_rule_rows(section, name, thresholds, panel, common, verdict) for name in panel.phenotypes]
     return {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}
 
 
@@ -76,32 +79,12 @@ def _without_record(section: SectionRow | SectionSummary) -> bool:
     return isinstance(section, SectionRow) and section.record is None
 
 
-def threshold_bin(value: float) -> int:
-    """Return the first intensity bin at or above a threshold that is a bin edge; one past the last for NaN."""
-    if np.isnan(value):
-        return N_INTENSITY
-    edge = int(np.searchsorted(INTENSITY_EDGES, value))
-    if edge == len(INTENSITY_EDGES) or INTENSITY_EDGES[edge] != value:
-        raise ValueError(f"{value} is no edge of the intensity bins; use types.snap_threshold")
-    return edge + 1
-
-
-def _threshold(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdKey, Threshold]) -> Threshold:
-    row = summary.row
-    key = (row.panel, row.batch, marker)
-    if key not in thresholds:
-        where = f"panel {row.panel}, batch {row.batch}, marker {marker}"
-        needed = f"no threshold, needed by section {row.section} of animal {row.animal}"
-        raise SevhistoError(Problem(where, needed, "decide thresholds first"))
-    return thresholds[key]
-
-
 def _marker_rows(
-    summary: SectionSummary, i: int, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig, verdict: Verdict = KEPT
+    summary: SectionSummary, i: int, thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig, common: set[str], verdict: Verdict
 ) -> Columns:
-    row, n = summary.row, len(summary.zones)
+    row = summary.row
     marker = summary.markers[i]
-    threshold = _threshold(summary, marker, thresholds)
+    threshold = threshold_of(summary, marker, thresholds)
     channel = next(c for c in panel_settings(config, row.panel).channels if c.marker == marker)
     counts = summary.counts[:, i]
     area = np.float64(summary.px_um2)
@@ -112,9 +95,9 @@ def _marker_rows(
         "cavity_um2": summary.cavity_px * area,
         "masked_um2": summary.masked_px * area,
         "positive_um2": np.where((pixels > 0) & np.isnan(threshold.value), np.nan, positive),
-        "signal_sum": summary.signal[:, i] * (QUANTUM * area),
+        "signal_sum": summary.signal[:, i] * (QUANTUM * area / threshold.gain),
         **_cells(summary, channel, thresholds),
-        **_joint(summary, i, thresholds),
+        **colocalised(summary, marker, thresholds),
         **_fibres(summary, marker, threshold),
         "positive_free_um2": _free(summary, i, positive, thresholds, config),
         "n_puncta": _puncta(summary, marker, threshold),
@@ -123,32 +106,65 @@ def _marker_rows(
         "autofluorescent_um2": _autofluorescent(summary, marker, threshold),
         "positive_local_um2": _local(summary, marker, threshold, pixels * area),
     }
-    measures = {name: np.where(summary.known, values, np.nan) for name, values in measures.items()}
-    said = summary.flags | verdict.flags.get("", set()) | verdict.flags.get(marker, set()) | _beyond_controls(summary, thresholds, config)
-    said = said | set(summary.classified.get(marker, []))
+    said = verdict.flags.get(marker, set()) | threshold.flags | set(summary.classified.get(marker, []))
     if marker in summary.core_markers or (marker == SUBSET and REFERENCE in summary.core_markers):
         said = said | {"circular"}
     words = {
+        "marker": marker,
+        "background": summary.offsets.get(marker, np.nan),
+        "threshold": threshold.value,
+        "threshold_source": threshold.source,
+        "threshold_controls": threshold.told_controls,
+        "puncta_threshold": threshold.puncta,
+        "local_threshold": threshold.local,
+        "cell_threshold": threshold.of_cells,
+        "focus": summary.focus.get(marker, np.nan),
+    }
+    return _finished(summary, measures, words, said | common, verdict)
+
+
+def _rule_rows(
+    summary: SectionSummary,
+    name: str,
+    thresholds: Mapping[ThresholdKey, Threshold],
+    panel: PanelSettings,
+    common: set[str],
+    verdict: Verdict,
+) -> Columns:
+    """Return the rows of a phenotype; what belongs to a marker of its own is empty."""
+    rule = panel.rules[name]
+    own = [threshold_of(summary, m, thresholds) for m in rule.markers]
+    area = np.float64(summary.px_um2)
+    measures: dict[str, AnyArray] = {
+        "zone_um2": summary.counts[:, 0].sum(axis=1) * area,
+        "cavity_um2": summary.cavity_px * area,
+        "masked_um2": summary.masked_px * area,
+        **rule_columns(summary, panel, rule, thresholds),
+    }
+    words = {"marker": name, "threshold_source": "rule", "threshold_controls": ""}
+    said = set().union(*(verdict.flags.get(m, set()) for m in rule.markers), *(t.flags for t in own))
+    return _finished(summary, measures, words, said | common, verdict)
+
+
+def _finished(summary: SectionSummary, measures: dict[str, AnyArray], words: dict[str, Any], flags: set[str], verdict: Verdict) -> Columns:
+    """Return all columns of the rows of one marker: what is not given is empty, and so is what an unknown lesion leaves undefined."""
+    row, n = summary.row, len(summary.zones)
+    whole = {
         "animal": row.animal,
         "section": row.section,
         "panel": row.panel,
         "batch": row.batch,
         "position_um": row.position_um,
-        "marker": marker,
-        "background": summary.offsets.get(marker, np.nan),
-        "threshold": threshold.value,
-        "threshold_source": threshold.source,
-        "puncta_threshold": threshold.puncta,
-        "local_threshold": threshold.local,
-        "cell_threshold": threshold.of_cells,
-        "focus": summary.focus.get(marker, np.nan),
         "verdict": verdict.verdict,
         "core_confidence": summary.core_confidence,
         "reasons": "; ".join(verdict.reasons),
-        "flags": join_flags(said | threshold.flags),
+        "flags": join_flags(flags),
+        **words,
     }
-    constant = {k: np.full(n, v, dtype=object if isinstance(v, str) else float) for k, v in words.items()}
-    return {**constant, "zone": np.array([z.name for z in summary.zones], object), **measures}
+    columns: Columns = {k: np.full(n, v, dtype=object if isinstance(v, str) else float) for k, v in whole.items()}
+    columns |= measures if summary.known.all() else {name: np.where(summary.known, v, np.nan) for name, v in measures.items()}
+    columns["zone"] = np.array([z.name for z in summary.zones], object)
+    return dict.fromkeys(SECTIONS.names, np.full(n, np.nan)) | columns
 
 
 def _cells(summary: SectionSummary, channel: ChannelSettings, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
@@ -158,35 +174,11 @@ def _cells(summary: SectionSummary, channel: ChannelSettings, thresholds: Mappin
     cells = summary.cells
     chosen = np.ones(summary.in_zone.shape[1], bool)
     if channel.role != "nuclei":
-        chosen = cells[channel.marker] >= _threshold(summary, channel.marker, thresholds).of_cells
+        chosen = cells[channel.marker] >= threshold_of(summary, channel.marker, thresholds).of_cells
     double = unknown
     if REFERENCE in cells:
-        double = (summary.in_zone & chosen & (cells[REFERENCE] >= _threshold(summary, REFERENCE, thresholds).of_cells)).sum(axis=1)
+        double = (summary.in_zone & chosen & (cells[REFERENCE] >= threshold_of(summary, REFERENCE, thresholds).of_cells)).sum(axis=1)
     return {"n_cells": (summary.in_zone & chosen).sum(axis=1), "n_cells_cd68": double}
-
-
-def _joint(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
-    marker = summary.markers[i]
-    names = ("signal_in_cd68", "signal_joint", "cd68_joint_um2")
-    if marker not in summary.joint:
-        return {name: np.full(len(summary.zones), np.nan) for name in names}
-    joint = summary.joint[marker].astype(np.float64)
-    reference = summary.counts[:, summary.markers.index(REFERENCE)]
-    share = _positive_share(reference, _threshold(summary, REFERENCE, thresholds).value)
-    pixels = np.add.reduceat(summary.counts[:, i], COARSE_STARTS, axis=-1)
-    mean = summary.positive_part[marker] / np.maximum(pixels, 1) * QUANTUM
-    in_reference = np.einsum("zij,zj->zi", joint, share)
-    signal_in = (in_reference * mean).sum(axis=1) * summary.px_um2
-    signal = (joint.sum(axis=2) * mean).sum(axis=1) * summary.px_um2
-    return dict(zip(names, (signal_in, signal, in_reference.sum(axis=1) * summary.px_um2), strict=True))
-
-
-def _positive_share(counts: IntArray, threshold: float) -> DoubleArray:
-    """Return the share of pixels at or above the threshold in every coarse bin, (n_zones, 64), from fine counts (n_zones, N_INTENSITY)."""
-    above = counts.copy()
-    above[:, : threshold_bin(threshold)] = 0
-    pixels = np.add.reduceat(counts, COARSE_STARTS, axis=-1)
-    return np.asarray(np.add.reduceat(above, COARSE_STARTS, axis=-1) / np.maximum(pixels, 1), np.float64)
 
 
 def _free(
@@ -199,11 +191,11 @@ def _free(
     marker, vessel = summary.markers[i], panel_settings(config, summary.row.panel).marker_of_role("vessel")
     if marker not in summary.near_vessel or vessel is None:
         return np.full(len(summary.zones), np.nan)
-    near = _threshold(summary, vessel, thresholds).value
+    near = threshold_of(summary, vessel, thresholds).value
     if np.isnan(near):
         return np.where(positive == 0, 0.0, np.nan)
     first = int(np.searchsorted(JOINT_EDGES, near, side="left")) + 1
-    share = _positive_share(summary.counts[:, i], _threshold(summary, marker, thresholds).value)
+    share = share_of(summary.counts[:, i], threshold_of(summary, marker, thresholds).value)
     all_of_it = (summary.near_vessel[marker].sum(axis=2) * share).sum(axis=1)
     free = (summary.near_vessel[marker][:, :, :first].sum(axis=2) * share).sum(axis=1)
     return np.asarray(positive * np.divide(free, all_of_it, out=np.ones(len(free)), where=all_of_it > 0), np.float64)
@@ -220,15 +212,15 @@ def _uptake(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdK
     groups = ("cd206_pos", "cd206_neg")
     unknown = np.full(len(summary.zones), np.nan)
     out = {f"{g}_{part}": unknown for g in groups for part in ("cells", "puncta", "expected")}
-    cells, applied = summary.cells, _threshold(summary, marker, thresholds).puncta
+    cells, applied = summary.cells, threshold_of(summary, marker, thresholds).puncta
     if cells is None or marker not in summary.cell_spots or np.isnan(applied) or not {REFERENCE, SUBSET} <= set(cells):
         return out
-    macrophage = cells[REFERENCE] >= _threshold(summary, REFERENCE, thresholds).value
-    with_subset = cells[SUBSET] >= _threshold(summary, SUBSET, thresholds).value
+    macrophage = cells[REFERENCE] >= threshold_of(summary, REFERENCE, thresholds).value
+    with_subset = cells[SUBSET] >= threshold_of(summary, SUBSET, thresholds).value
     owner, contrast_bin, number = summary.cell_spots[marker].T
     counted = number * _share_above(summary.puncta[marker][[z.name for z in summary.zones].index("all")], applied)[contrast_bin]
     pixels = summary.counts[:, summary.markers.index(marker)].sum(axis=1)
-    density = _puncta(summary, marker, _threshold(summary, marker, thresholds)) / np.maximum(pixels * summary.px_um2, summary.px_um2)
+    density = _puncta(summary, marker, threshold_of(summary, marker, thresholds)) / np.maximum(pixels * summary.px_um2, summary.px_um2)
     for group, chosen in zip(groups, (macrophage & with_subset, macrophage & ~with_subset), strict=True):
         here = summary.in_zone & chosen
         out[f"{group}_cells"] = here.sum(axis=1).astype(np.float64)
@@ -242,7 +234,7 @@ def _beyond_controls(summary: SectionSummary, thresholds: Mapping[ThresholdKey, 
     blank = panel_settings(config, summary.row.panel).marker_of_role("autofluorescence")
     if blank is None or summary.row.role not in STUDIED_ROLES:
         return set()
-    threshold = _threshold(summary, blank, thresholds)
+    threshold = threshold_of(summary, blank, thresholds)
     if threshold.source not in ("no_primary", "unstained"):
         return set()
     counts = summary.counts[[z.name for z in summary.zones].index("all"), summary.markers.index(blank)]

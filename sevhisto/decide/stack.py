@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sevhisto.decide.cavalieri import equally_spaced
 from sevhisto.decide.epicentre import Epicentre, find_epicentre
 from sevhisto.decide.rows import MEASURED
 from sevhisto.decide.zones import ALL, CORE, HALVES
 from sevhisto.registry import split_flags
 from sevhisto.schema import SECTIONS
-from sevhisto.types import BoolArray, DoubleArray
+from sevhisto.types import BoolArray, DoubleArray, IntArray
 
 SUMMED = tuple(c.name for c in SECTIONS.columns if c.additive and c.name != "masked_um2")
 """Columns of the section table that an animal's values are made of."""
@@ -28,7 +29,8 @@ class Stack:
     zones, markers : along the second and third axis of `values`
     position_um : (n,) of the measured sections
     lost_um : (n_lost,) of sections that failed, were excluded or are lost; NaN where unknown
-    values : {column: (n, n_zones, n_markers) float64}
+    numbers : (n, n_zones, n_markers, columns) float64, columns as in `SUMMED`
+    values : {column: (n, n_zones, n_markers) float64}, the same by name
     flags : {marker: flags of its rows}, and under "" those of all rows
     """
 
@@ -39,6 +41,7 @@ class Stack:
     markers: list[str]
     position_um: DoubleArray
     lost_um: DoubleArray
+    numbers: DoubleArray
     values: dict[str, DoubleArray]
     flags: dict[str, set[str]]
     epicentre: Epicentre | None
@@ -63,6 +66,8 @@ class Selection:
     ----------
     zone, source : name in the animal table, and zone of the sections that is summed
     member : (n,) bool, sections that are summed
+    order : indices of the members by place along the cord
+    even : whether they are equally spaced
     weight : (n,) float64, weight in a volume: 1 for a member, plus its share of the lost sections that lie beside it
     n_expected : sections listed
     reason : why nothing can be measured, as flags; empty where something can
@@ -74,6 +79,8 @@ class Selection:
     weight: DoubleArray
     n_expected: int
     reason: set[str]
+    order: IntArray
+    even: bool
 
 
 def make_stack(sections: pd.DataFrame, listed: pd.DataFrame, zones: list[str], markers: list[str]) -> Stack:
@@ -108,6 +115,7 @@ def make_stack(sections: pd.DataFrame, listed: pd.DataFrame, zones: list[str], m
         markers=markers,
         position_um=position,
         lost_um=by_name.drop(index=names)["position_um"].to_numpy(float),
+        numbers=numbers,
         values=values,
         flags={**flags, "": set().union(*flags.values())},
         epicentre=find_epicentre(position, core_um2),
@@ -158,7 +166,10 @@ def selections(stack: Stack, animal_zones: list[str]) -> Iterator[Selection]:
         weight = member + _weight_of_lost(stack, known, here, lost_here)
         expected = int(here.sum() + lost_here.sum())
         undefined = not whole and not split and base == ALL
-        yield Selection(name, source, member, weight, expected, _reason(stack, member, known, expected, undefined))
+        members = np.flatnonzero(member)
+        order = members[np.argsort(stack.position_um[members], kind="stable")]
+        even = len(order) > 1 and equally_spaced(stack.position_um[order])
+        yield Selection(name, source, member, weight, expected, _reason(stack, member, known, expected, undefined), order, even)
 
 
 def _weight_of_lost(stack: Stack, known: BoolArray, here: BoolArray, lost_here: BoolArray) -> DoubleArray:

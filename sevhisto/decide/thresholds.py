@@ -9,12 +9,17 @@ trained classifier is positive from an even chance.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sevhisto.config import StudyConfig
-from sevhisto.decide.rows import STUDIED_ROLES, SectionRow, SectionSummary, panel_settings, summarise
+from sevhisto.config import ChannelSettings, StudyConfig
+from sevhisto.decide.bridge import Bridge, bridge_factors
+from sevhisto.decide.controls import control_doubts
+from sevhisto.decide.histograms import histogram_median_mad, histogram_otsu, histogram_quantile
+from sevhisto.decide.pools import MarkerPools, ThresholdKey, pool_sections, summaries_of
+from sevhisto.decide.rows import STUDIED_ROLES, SectionRow, SectionSummary, panel_settings
+from sevhisto.decide.zones import ALL
 from sevhisto.types import (
     EVEN_CHANCE,
     INTENSITY_EDGES,
@@ -26,10 +31,8 @@ from sevhisto.types import (
     snap_threshold,
 )
 
-ThresholdKey = tuple[str, str, str]
-"""Panel, batch, marker."""
-_Pools = dict[ThresholdKey, dict[str, tuple[IntArray, int]]]
-_Areas = dict[ThresholdKey, dict[str, float]]
+PER_IMAGE = "per_image"
+"""Source of thresholds that each section makes for itself."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,22 @@ class Threshold:
 
     Attributes
     ----------
-    value : applied to corrected intensity, an edge of the intensity bins; NaN where nothing can give one and no animal's tissue needs one
-    source : ``fixed``, ``classifier``, ``dye``, a rung of the ladder (``batch`` pools samples and bridge sections), or ``none``
+    value : applied to corrected intensity, an edge of the intensity bins; NaN where nothing can give one and no animal's tissue needs one,
+        and where each section makes its own
+    source : ``fixed``, ``classifier``, ``dye``, ``per_image``, a rung of the ladder (``batch`` pools samples and bridge sections) or
+        ``none``
     raw : before snapping to an edge
     n_controls : sections pooled
-    flags : ``threshold_fixed``, ``threshold_fallback`` or ``no_threshold``
+    flags : ``threshold_fixed``, ``threshold_fallback``, ``threshold_per_image``, ``no_threshold``, ``bridge_applied``, and those of
+        `controls.control_doubts`
     cells : applied to a cell's median intensity in its compartment: half of the median positive pixel of the batch's samples, if that is
         more than `value`, so that the blurred edge of a neighbour makes no cell positive; NaN where `value` itself applies
     puncta : applied to the contrast of a tracer's spots, an edge of the intensity bins; NaN for other markers, and without controls
     local : applied to intensity over the local background, from the same ladder; NaN where nothing can give one, or it is not tallied
+    controls : ``animal/section`` of the sections pooled
+    bridge : what bridge sections say of the batch, or None
+    doubts : flag to a sentence, of its controls
+    scale : what a section's own threshold is multiplied by
     """
 
     value: float
@@ -57,11 +67,46 @@ class Threshold:
     puncta: float = np.nan
     cells: float = np.nan
     local: float = np.nan
+    controls: tuple[str, ...] = ()
+    bridge: Bridge | None = None
+    doubts: Mapping[str, str] = field(default_factory=dict)
+    scale: float = 1.0
 
     @property
     def of_cells(self) -> float:
         """The intensity from which a cell is positive."""
         return self.value if np.isnan(self.cells) else self.cells
+
+    @property
+    def gain(self) -> float:
+        """What intensities are divided by to compare batches: 1 unless bridges are applied."""
+        return self.bridge.factor if self.bridge is not None and "bridge_applied" in self.flags else 1.0
+
+    @property
+    def told_controls(self) -> str:
+        """The controls in a few words: each of them, or, of a whole batch, how many."""
+        whole = f"all {self.n_controls} of the batch" if self.source == "batch" else ""
+        return whole or ", ".join(self.controls)
+
+    def of_tissue(self, counts: IntArray | DoubleArray) -> Threshold:
+        """Return the threshold of a section with these pixels by intensity, (N_INTENSITY,): itself, unless each section makes its own."""
+        if self.source != PER_IMAGE:
+            return self
+        own = histogram_otsu(counts) * self.scale
+        return replace(self, value=snap_threshold(own) if own == own else own, raw=own)
+
+
+def threshold_of(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdKey, Threshold]) -> Threshold:
+    """Return the threshold that a section's marker is held against; SevhistoError where none was decided."""
+    row = summary.row
+    found = thresholds.get((row.panel, row.batch, marker))
+    if found is None:
+        where = f"panel {row.panel}, batch {row.batch}, marker {marker}"
+        needed = f"no threshold, needed by section {row.section} of animal {row.animal}"
+        raise SevhistoError(Problem(where, needed, "decide thresholds first"))
+    if found.source != PER_IMAGE:
+        return found
+    return found.of_tissue(summary.counts[[z.name for z in summary.zones].index(ALL), summary.markers.index(marker)])
 
 
 def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> dict[ThresholdKey, Threshold]:
@@ -69,7 +114,7 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
 
     Parameters
     ----------
-    sections : every measured section, controls included; read once, in any order, and not kept
+    sections : every measured section, controls included, in any order
     config : the marker's own `threshold` comes first, then `thresholds.ladder`
 
     Raises
@@ -77,24 +122,55 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
     SevhistoError
         Names every panel, batch and marker of an animal's tissue for which no rung has a section with tissue.
     """
+    summaries = list(summaries_of(sections, config))
+    pools, local, bridges = pool_sections(summaries), pool_sections(summaries, local=True), bridge_factors(summaries)
     found: dict[ThresholdKey, Threshold] = {}
     problems: list[Problem] = []
-    pooled, spots, local, areas, dyes = _pool(sections, config)
-    for key, pools in sorted(pooled.items()):
-        threshold = _climb(key, pools, config, key in dyes)
+    for key, mine in sorted(pools.items()):
+        channel = next(c for c in panel_settings(config, key[0]).channels if c.marker == key[2])
+        threshold = _climb(mine, channel, config)
         if threshold is None:
-            panel, batch, marker = key
-            where = f"panel {panel}, batch {batch}, marker {marker}"
+            where = "panel {}, batch {}, marker {}".format(*key)
             remedy = "add control slides, a rung to thresholds.ladder, or a threshold to the channel"
             problems.append(Problem(where, f"no threshold: no section of {', '.join(config.thresholds.ladder)} has tissue", remedy))
-        else:
-            spot = _puncta_threshold(spots.get(key, {}), areas.get(key, {}), config)
-            over = _climb(key, local[key], config, key in dyes) if key in local else None
-            cells = _cell_threshold(pools, threshold.value)
-            found[key] = replace(threshold, puncta=spot, cells=cells, local=np.nan if over is None else over.value)
+            continue
+        doubts = control_doubts(key, mine, config, channel.role == "nuclei")
+        bridge = bridges.get(key)
+        unlike = {"bridges_disagree"} if bridge is not None and not bridge.agree else set()
+        over = _climb(local[key], channel, config) if key in local else None
+        whole = threshold.flags | doubts.keys() | unlike
+        found[key] = replace(threshold, bridge=bridge, doubts=doubts, flags=whole, local=np.nan if over is None else over.value)
     if problems:
         raise SevhistoError(problems)
-    return found
+    if config.thresholds.use_bridge:
+        found = _bridged(found)
+    return {key: _completed(threshold, pools[key], config) for key, threshold in found.items()}
+
+
+def _completed(threshold: Threshold, pools: MarkerPools, config: StudyConfig) -> Threshold:
+    return replace(threshold, puncta=_puncta_threshold(pools, config), cells=_cell_threshold(pools, threshold.value))
+
+
+def _bridged(found: dict[ThresholdKey, Threshold]) -> dict[ThresholdKey, Threshold]:
+    """Return thresholds that mean the same in every batch: their geometric mean in units of the average batch, times each batch's factor.
+
+    A marker that bridges do not join, or whose thresholds are not all above 0, keeps those of its batches, and so does a dye.
+    """
+    groups: dict[tuple[str, str], list[ThresholdKey]] = {}
+    for key, t in found.items():
+        if t.bridge is not None and t.source not in ("classifier", "dye", "none"):
+            groups.setdefault((key[0], key[2]), []).append(key)
+    out = dict(found)
+    for keys in groups.values():
+        ladder = [k for k in keys if found[k].source != PER_IMAGE]
+        raw = np.array([found[k].raw / found[k].bridge.factor for k in ladder])  # type: ignore[union-attr]
+        if len(keys) > len(ladder) or not (raw > 0).all():
+            continue
+        common = float(np.exp(np.log(raw).mean()))
+        for k in ladder:
+            here = common * found[k].bridge.factor  # type: ignore[union-attr]
+            out[k] = replace(found[k], value=snap_threshold(here), raw=here, flags=found[k].flags | {"bridge_applied"})
+    return out
 
 
 def scale_thresholds(thresholds: Mapping[ThresholdKey, Threshold], factor: float) -> dict[ThresholdKey, Threshold]:
@@ -104,124 +180,54 @@ def scale_thresholds(thresholds: Mapping[ThresholdKey, Threshold], factor: float
         return snap_threshold(value * factor) if applied == applied else applied
 
     return {
-        k: replace(t, value=scaled(t.raw, t.value), puncta=scaled(t.puncta, t.puncta), cells=t.cells * factor)
+        k: replace(t, value=scaled(t.raw, t.value), puncta=scaled(t.puncta, t.puncta), cells=t.cells * factor, scale=t.scale * factor)
         for k, t in thresholds.items()
     }
 
 
-def histogram_quantile(counts: IntArray, share: float) -> float:
-    """Return the intensity (grey levels) below which `share` of the pixels lie.
-
-    `counts` : (N_INTENSITY,) pixels by intensity bin. Underflow counts as the lowest edge, overflow as the highest.
-    """
-    below = np.cumsum(counts)[:-1].astype(np.float64)  # pixels below each edge
-    target = share * float(counts.sum())
-    i = int(np.searchsorted(below, target, side="left"))
-    if i == 0:
-        return float(INTENSITY_EDGES[0])
-    if i == len(below):
-        return float(INTENSITY_EDGES[-1])
-    part = (target - below[i - 1]) / (below[i] - below[i - 1])
-    return float(INTENSITY_EDGES[i - 1] + part * (INTENSITY_EDGES[i] - INTENSITY_EDGES[i - 1]))
-
-
-def histogram_median_mad(counts: IntArray) -> tuple[float, float]:
-    """Return the median and the median absolute deviation from it (grey levels, unscaled) of a histogram, (N_INTENSITY,)."""
-    median = histogram_quantile(counts, 0.5)
-    below = np.cumsum(counts)[:-1].astype(np.float64)
-    total = float(counts.sum())
-    reach = np.concatenate([[0.0], np.unique(np.abs(INTENSITY_EDGES - median))])
-    upper = np.interp(median + reach, INTENSITY_EDGES, below, right=total)
-    lower = np.interp(median - reach, INTENSITY_EDGES, below, left=0.0)
-    inside: DoubleArray = np.maximum.accumulate(upper - lower)  # piecewise linear in reach
-    i = int(np.searchsorted(inside, total / 2, side="left"))
-    if i == 0 or i == len(inside):
-        return median, float(reach[min(i, len(reach) - 1)])
-    part = (total / 2 - inside[i - 1]) / (inside[i] - inside[i - 1])
-    return median, float(reach[i - 1] + part * (reach[i] - reach[i - 1]))
-
-
-def _pool(sections: Iterable[SectionRow | SectionSummary], config: StudyConfig) -> tuple[_Pools, _Pools, _Pools, _Areas, set[ThresholdKey]]:
-    """Return pixels of tissue by intensity, spots in it by contrast, pixels by intensity over their local background, the tissue that was
-    searched for spots (mm2); and which markers are a dye.
-    """
-    pools: _Pools = {}
-    spots: _Pools = {}
-    local: _Pools = {}
-    areas: _Areas = {}
-    dyes: set[ThresholdKey] = set()
-    for section in sections:
-        if isinstance(section, SectionRow) and section.record is None:
-            continue  # failed: it stands in status.csv
-        summary = section if isinstance(section, SectionSummary) else summarise(section, config)
-        row = summary.row
-        zone = [z.name for z in summary.zones].index("all")
-        for i, marker in enumerate(summary.markers):
-            key = (row.panel, row.batch, marker)
-            _add(pools.setdefault(key, {}), row.role, summary.counts[zone, i])
-            if marker in summary.local:
-                _add(local.setdefault(key, {}), row.role, summary.local[marker][zone])
-            if marker in summary.puncta:
-                _add(spots.setdefault(key, {}), row.role, summary.puncta[marker][zone])
-                of_key = areas.setdefault(key, {})
-                of_key[row.role] = of_key.get(row.role, 0.0) + int(summary.counts[zone, i].sum()) * summary.px_um2 * 1e-6
-            if marker in summary.dyes:
-                dyes.add(key)
-    return pools, spots, local, areas, dyes
-
-
-def _add(by_role: dict[str, tuple[IntArray, int]], role: str, counts: IntArray) -> None:
-    pooled, n = by_role.get(role, (np.zeros(N_INTENSITY, np.int64), 0))
-    by_role[role] = (pooled + counts, n + 1)
-
-
-def _puncta_threshold(spots: dict[str, tuple[IntArray, int]], mm2: dict[str, float], config: StudyConfig) -> float:
+def _puncta_threshold(pools: MarkerPools, config: StudyConfig) -> float:
     """Return the lowest contrast that at most `false_puncta_per_mm2` spots reach in tissue without the label; NaN without such."""
     for rung in config.thresholds.ladder:
-        if rung in ("no_primary", "unstained") and mm2.get(rung, 0):
-            at_or_above = np.cumsum(spots[rung][0][::-1])[::-1]  # of each bin and those above it
-            enough = at_or_above <= config.thresholds.false_puncta_per_mm2 * mm2[rung]
+        control = pools.of(rung)
+        if rung in ("no_primary", "unstained") and control.searched_mm2:
+            at_or_above = np.cumsum(control.spots[::-1])[::-1]  # of each bin and those above it
+            enough = at_or_above <= config.thresholds.false_puncta_per_mm2 * control.searched_mm2
             lowest = int(np.searchsorted(INTENSITY_EDGES, 0.0)) + 1
             first = max(int(np.argmax(enough)) if enough.any() else N_INTENSITY, lowest)
             return float(INTENSITY_EDGES[min(first, len(INTENSITY_EDGES)) - 1])
     return np.nan
 
 
-def _cell_threshold(pools: dict[str, tuple[IntArray, int]], threshold: float) -> float:
+def _cell_threshold(pools: MarkerPools, threshold: float) -> float:
     """Return half of the median positive intensity of the batch's animals, all groups pooled; NaN where it is not above the threshold."""
     if np.isnan(threshold):
         return np.nan
-    positive = _of_rung("batch", pools)[0].copy()
+    positive = pools.of_rung("batch").counts.copy()
     positive[: int(np.searchsorted(INTENSITY_EDGES, threshold)) + 1] = 0
     half = histogram_quantile(positive, 0.5) / 2 if positive.sum() else np.nan
     return half if half > threshold else np.nan
 
 
-def _climb(key: ThresholdKey, pools: dict[str, tuple[IntArray, int]], config: StudyConfig, dye: bool) -> Threshold | None:
-    panel, _, marker = key
-    channel = next(c for c in panel_settings(config, panel).channels if c.marker == marker)
+def _climb(pools: MarkerPools, channel: ChannelSettings, config: StudyConfig) -> Threshold | None:
+    """Return a threshold before bridges; None where an animal's tissue waits for one that nothing gives."""
+    settings = config.thresholds
     if channel.threshold is not None:
         return Threshold(snap_threshold(channel.threshold), "fixed", channel.threshold, 0, frozenset({"threshold_fixed"}))
     if channel.source == "classifier":
         return Threshold(snap_threshold(EVEN_CHANCE), "classifier", EVEN_CHANCE, 0)
-    if dye:
-        return Threshold(snap_threshold(config.thresholds.dye_excess), "dye", config.thresholds.dye_excess, 0)
-    for rung in config.thresholds.ladder:
-        if rung == "no_primary" and channel.role == "nuclei":
-            continue
-        counts, n = _of_rung(rung, pools)
-        if counts.sum():
-            raw = _rung_value(rung, counts, config)
-            return Threshold(_apply(raw, counts), rung, raw, n, frozenset({"threshold_fallback"} if rung == "batch" else ()))
-    if not any(role in STUDIED_ROLES and counts.sum() for role, (counts, _) in pools.items()):
+    if pools.dye:
+        return Threshold(snap_threshold(settings.dye_excess), "dye", settings.dye_excess, 0)
+    if settings.per_image:
+        return Threshold(np.nan, PER_IMAGE, np.nan, 0, frozenset({"threshold_per_image"}))
+    for rung in settings.ladder:
+        pool = pools.of_rung(rung)
+        if pool.counts.sum() and not (rung == "no_primary" and channel.role == "nuclei"):
+            raw = _rung_value(rung, pool.counts, config)
+            fallback = frozenset({"threshold_fallback"} if rung == "batch" else ())
+            return Threshold(_apply(raw, pool.counts), rung, raw, len(pool.sections), fallback, controls=pool.sections)
+    if not pools.of(*STUDIED_ROLES).counts.sum():
         return Threshold(np.nan, "none", np.nan, 0, frozenset({"no_threshold"}))  # no tissue of an animal waits for it
     return None
-
-
-def _of_rung(rung: str, pools: dict[str, tuple[IntArray, int]]) -> tuple[IntArray, int]:
-    roles = ("sample", "bridge") if rung == "batch" else (rung,)
-    chosen = [pools[role] for role in roles if role in pools]
-    return sum((counts for counts, _ in chosen), np.zeros(N_INTENSITY, np.int64)), sum(n for _, n in chosen)
 
 
 def _rung_value(rung: str, counts: IntArray, config: StudyConfig) -> float:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from sevhisto.config import LABELS, ImagingSettings, PanelSettings
-from sevhisto.imaging import kernels, puncta, uptake
+from sevhisto.imaging import kernels, puncta, scramble, uptake
 from sevhisto.imaging.autofluorescence import audit_block
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.blocks import Block, blocks, with_tissue
@@ -57,6 +57,7 @@ class Sums:
     cavity_px: IntArray
     masked_px: IntArray
     joint: dict[tuple[str, str], IntArray]
+    scrambled: dict[tuple[str, str], IntArray]
     fibres: dict[str, IntArray]
     puncta: dict[str, IntArray]
     autofluorescent: dict[str, IntArray]
@@ -203,8 +204,7 @@ def measure(
     Memory is bounded by the block, whatever the size of the section.
     """
     give_back_memory()
-    fibrous = any(c.role == "ecm" for c in panel.channels)
-    turn = border_turn(layout.distance, layout.um) if fibrous else np.zeros((2, 0, 0), np.float32)
+    turn = np.zeros((2, 0, 0), np.float32) if panel.marker_of_role("ecm") is None else border_turn(layout.distance, layout.um)
     job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, turn, nuclei, local, classifier)
     totals = _empty(job)
     totals.seen = {marker: np.zeros(layout.tissue.shape, np.int64) for marker in panel.classes}
@@ -242,6 +242,7 @@ def _empty(job: _Pass) -> Sums:
         cavity_px=places,
         masked_px=places.copy(),
         joint={pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in joint_pairs(panel)},
+        scrambled={(a, b): np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for a, b in panel.pairs},
         fibres={c.marker: np.zeros((2, N_DISTANCE, N_COARSE, len(FIBRE_COLUMNS)), np.int64) for c in panel.channels if c.role == "ecm"},
         puncta={c.marker: np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64) for c in panel.channels if c.role == "tracer" and spots},
         autofluorescent={m: np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64) for m in job.correction.autofluorescence},
@@ -256,8 +257,7 @@ def _tally_block(
 ) -> tuple[FloatArray | None, dict[str, uptake.Contrast]]:
     """Add a block to the tallies; return every marker on the grid of the cells, None where none are sought, and each tracer's contrast."""
     pairs = joint_pairs(job.panel)
-    paired = {m for pair in pairs for m in pair}
-    bins = {m: np.empty(place.shape, np.int16) for m in paired}
+    bins = {m: np.empty(place.shape, np.int16) for pair in pairs for m in pair}
     spare = np.empty(place.shape, np.int16)
     small: FloatArray | None = None
     spots: dict[str, uptake.Contrast] = {}
@@ -293,8 +293,9 @@ def _tally_block(
             reduced = kernels.reduced(corrected, job.step)
             small = np.empty((len(job.panel.channels), *reduced.shape), np.float32) if small is None else small
             small[i] = reduced
-    for a, b in pairs:
-        kernels.joint_into(place, bins[a], bins[b], totals.joint[a, b])
+    for pair in pairs:
+        kernels.joint_into(place, bins[pair[0]], bins[pair[1]], totals.joint[pair])
+    scramble.scramble_block(totals.scrambled, bins, place, (block.y0, block.x0), job.um)
     return small, spots
 
 

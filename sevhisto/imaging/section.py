@@ -326,6 +326,7 @@ def measure_section(
         sums.autofluorescent,
         spots,
         sums.local,
+        sums.scrambled,
     )
 
 

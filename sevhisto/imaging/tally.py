@@ -64,6 +64,23 @@ def joint_tally(place: IntArray, bins_a: IntArray, bins_b: IntArray) -> IntArray
     return np.bincount(index, minlength=int(np.prod(shape))).reshape(shape).astype(np.int64)
 
 
+def scrambled_tally(place: IntArray, bins_a: IntArray, bins_b: IntArray, partner: IntArray) -> IntArray:
+    """Return what `joint_tally` gives of pixels (n,) that are paired with the second marker of other pixels.
+
+    Pairs on two sides, at two distances (50 um), or with a pixel that is not examined are left out.
+
+    Parameters
+    ----------
+    place : side * N_DISTANCE + distance bin; below zero where a pixel is not examined
+    partner : number of the other pixel, -1 for none
+    """
+    found = (place >= 0) & (partner >= 0) & (place[partner] >= 0)
+    mine, other = place[found], place[partner[found]]
+    (side, far), (there, away) = np.divmod(mine, N_DISTANCE), np.divmod(other, N_DISTANCE)
+    alike = (side == there) & (JOINT_OF_DISTANCE[far] == JOINT_OF_DISTANCE[away])
+    return joint_tally(mine[alike], bins_a[found][alike], bins_b[partner[found]][alike])
+
+
 def count_places(place: IntArray) -> IntArray:
     """Return the number of pixels by side and distance bin, (2, N_DISTANCE) int64."""
     return np.bincount(place, minlength=2 * N_DISTANCE).reshape(2, N_DISTANCE).astype(np.int64)

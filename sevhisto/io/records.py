@@ -104,6 +104,7 @@ def _record_bytes(record: SectionRecord) -> bytes:
         "meta": record.meta,
         "markers": list(record.markers),
         "joint": [list(pair) for pair in record.joint],
+        "scrambled": [list(pair) for pair in record.scrambled],
         "fibres": list(record.fibres),
         "puncta": list(record.puncta),
         "autofluorescent": list(record.autofluorescent),
@@ -116,7 +117,7 @@ def _record_bytes(record: SectionRecord) -> bytes:
     arrays: dict[str, AnyArray] = {"head": np.frombuffer(text.encode(), np.uint8)}
     sparse = {"counts": record.counts, "sums": record.sums - _expected_sums(record.counts)}
     sparse |= {"cavity_px": record.cavity_px, "masked_px": record.masked_px}
-    for kind in ("joint", "fibres", "puncta", "autofluorescent", "local", "cell_spots"):
+    for kind in ("joint", "scrambled", "fibres", "puncta", "autofluorescent", "local", "cell_spots"):
         sparse |= {f"{kind}{i}": a for i, a in enumerate(getattr(record, kind).values())}
     for name, array in sparse.items():
         arrays |= _pack(name, array)
@@ -177,6 +178,7 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
         masks={n: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for n, m in zip(head["masks"], masks, strict=True)},
         puncta={name: dense(f"puncta{i}") for i, name in enumerate(head["puncta"])},
         cell_spots={name: dense(f"cell_spots{i}") for i, name in enumerate(head["cell_spots"])},
+        scrambled={(a, b): dense(f"scrambled{i}") for i, (a, b) in enumerate(head["scrambled"])},
         autofluorescent={name: dense(f"autofluorescent{i}") for i, name in enumerate(head["autofluorescent"])},
         local={name: dense(f"local{i}") for i, name in enumerate(head["local"])},
     )

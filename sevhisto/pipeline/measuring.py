@@ -163,7 +163,7 @@ def _digest_of_state(path: Path, size: int, changed_ns: int) -> str:
 def what_is_read(panel: PanelSettings) -> dict[str, Any]:
     """Return the panel without what no pixel depends on: a changed threshold must not read a slide again."""
     later = {"threshold", "cell_compartment", "antibody", "clone", "dilution"}
-    return panel.model_dump(mode="json", exclude={"channels": {"__all__": later}})
+    return panel.model_dump(mode="json", exclude={"phenotypes": True, "channels": {"__all__": later}})
 
 
 def measure_slide(task: SlideTask) -> list[PieceOutcome]:

@@ -73,7 +73,7 @@ def run_facts(
         "sheets_sha256": {name: settings_hash(_plain(frame)) for name, frame in (("motor.csv", study.motor), ("slides.csv", study.slides))},
         "background": _backgrounds(study, names, tasks),
         "classifiers": {name: _classifier_facts(path) for name in study.config.panels if (path := study.classifier(name)) is not None},
-        "notes": [names.clean(n) for n in notes],
+        "notes": [names.clean(n) for n in [*notes, *tables.notes]],
         "frozen": frozen,
         "blind": study.config.study.blind,
         "thresholds_missing": sorted(_missing(tables)),

@@ -13,9 +13,11 @@ import pandas as pd
 from sevhisto.compare.specifications import Specification
 from sevhisto.config import StudyConfig
 from sevhisto.decide.animal_table import animal_table
+from sevhisto.decide.bridge import Bridge
+from sevhisto.decide.pools import ThresholdKey
 from sevhisto.decide.rows import STUDIED_ROLES, SectionRow, summarise_shifted
 from sevhisto.decide.section_table import Columns, joined, section_columns
-from sevhisto.decide.thresholds import Threshold, ThresholdKey, scale_thresholds
+from sevhisto.decide.thresholds import Threshold, scale_thresholds
 from sevhisto.decide.zones import AS_SET, ZoneShift
 from sevhisto.engine import run_tasks
 from sevhisto.io.records import load_tallies
@@ -173,5 +175,6 @@ def _thresholds(table: pd.DataFrame) -> dict[ThresholdKey, Threshold]:
             t["puncta_threshold"],
             t["cell_threshold"],
             t.get("local_threshold", np.nan),
+            bridge=Bridge(t["bridge_factor"], t["bridge_low"], t["bridge_high"], ()),
         )
     return found

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import LABELS, BatchSettings, settings_hash
+from sevhisto.decide.controls import missing_controls
 from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.evidence import PROVENANCE
 from sevhisto.imaging.classify import misfits
@@ -51,6 +52,7 @@ class RunSummary:
     seconds: float
     failures: tuple[str, ...]
     excluded: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def quiet(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
@@ -68,6 +70,7 @@ def check(root: Path) -> tuple[list[Problem], list[str]]:
     return problems, [
         *notes,
         *contour_notes(study),
+        *missing_controls(study.slides),
         *(f"{p.where}: {p.what}" for p in dose_problems(study.config)),
         *dye_notes(study.config),
     ]
@@ -183,6 +186,8 @@ def stamp_of(study: Study, state: dict[str, str]) -> set[str]:
     stamp = set()
     if not study.config.study.blind:
         stamp.add("unblinded_study")
+    if study.config.thresholds.per_image:
+        stamp.add("threshold_per_image")
     opened = unblinded(study.results_dir)
     if opened is not None and any(opened.get(name) != value for name, value in state.items()):
         stamp.add("changed_after_unblinding")
@@ -298,4 +303,5 @@ def _summary(study: Study, tables: Results, outcomes: list[PieceOutcome], second
         seconds,
         lines,
         int(counts.get("excluded", 0)),
+        tuple(Names.of(codes(study), is_open(study)).clean(n) for n in tables.notes),
     )

@@ -17,10 +17,13 @@ from sevhisto.compare.endpoints import wide
 from sevhisto.compare.motor import summarise_motor
 from sevhisto.config import settings_hash
 from sevhisto.decide.animal_table import animal_table
+from sevhisto.decide.bridge import Bridge
+from sevhisto.decide.controls import missing_controls, sentences
+from sevhisto.decide.pools import ThresholdKey
 from sevhisto.decide.profiles import BorderPool, profile_table
 from sevhisto.decide.rows import SectionRow, SectionSummary, summarise
 from sevhisto.decide.section_table import section_table
-from sevhisto.decide.thresholds import Threshold, ThresholdKey, find_thresholds
+from sevhisto.decide.thresholds import Threshold, find_thresholds
 from sevhisto.evidence import EXCLUSIONS, ODC_SCI_EXCLUSIONS, PROVENANCE
 from sevhisto.io.exclusions import Exclusion
 from sevhisto.io.key import Key
@@ -109,6 +112,7 @@ class Results:
     records: pd.DataFrame
     frozen: dict[str, str]
     outlines: dict[int, Traced]
+    notes: list[str]
 
 
 def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions: list[Exclusion]) -> Results:
@@ -116,7 +120,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
     by_row = {o.row: o for o in outcomes}
     aside: list[SectionSummary] = []
     summaries: list[SectionSummary] = []
-    border = BorderPool()
+    border = BorderPool(study.config.thresholds.per_image)
     cells: list[pd.DataFrame] = []
     status: list[dict[str, Any]] = []
     outlines: dict[int, Traced] = {}
@@ -160,6 +164,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
         listed[RECORDS.names],
         frozen,
         outlines,
+        [*missing_controls(study.slides), *sentences(t.doubts for t in thresholds.values())],
     )
 
 
@@ -286,7 +291,16 @@ def motor_rows(study: Study, names: Names) -> pd.DataFrame:
 
 def _threshold_rows(thresholds: Mapping[ThresholdKey, Threshold]) -> pd.DataFrame:
     rows = [
-        (*key, t.value, t.source, t.raw, t.n_controls, join_flags(set(t.flags)), t.puncta, t.of_cells, t.local)
+        (
+            *(*key, t.value, t.source, t.raw, t.n_controls, join_flags(set(t.flags)), t.puncta, t.of_cells, t.local),
+            *(", ".join(t.controls), "; ".join(t.doubts[d] for d in sorted(t.doubts)), *_bridge_cells(t.bridge)),
+        )
         for key, t in sorted(thresholds.items())
     ]
     return THRESHOLDS.conform(pd.DataFrame(rows, columns=THRESHOLDS.names))
+
+
+def _bridge_cells(bridge: Bridge | None) -> tuple[float, float, float, str]:
+    if bridge is None:
+        return (np.nan, np.nan, np.nan, "")
+    return bridge.factor, bridge.low, bridge.high, ", ".join(bridge.sections)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from sevhisto.metrics import METRIC_UNITS, endpoint_name
+from sevhisto.metrics import endpoint_name, unit_of
 from sevhisto.registry import FLAGS, split_flags
 from sevhisto.report.figures import group_order
 from sevhisto.report.words import decimals_for, endpoint_words, finite, fixed, number, p_words, pair_words, sentence
@@ -134,7 +135,7 @@ def animal_table(animals: pd.DataFrame, wide: pd.DataFrame, groups: pd.Series, s
 def _flags_of(animals: pd.DataFrame, shown: Sequence[str]) -> dict[str, str]:
     """Return the flags of each animal that belong to the shown endpoints; those of all others stand in animals.csv."""
     names = [
-        endpoint_name(*(str(r[k]) for k in ("panel", "zone", "marker", "metric"))) if r["metric"] in METRIC_UNITS else ""
+        endpoint_name(*(str(r[k]) for k in ("panel", "zone", "marker", "metric"))) if unit_of(str(r["metric"])) else ""
         for r in animals[["panel", "zone", "marker", "metric"]].drop_duplicates().to_dict("records")
     ]
     keys = animals[["panel", "zone", "marker", "metric"]].drop_duplicates().assign(endpoint=names)
@@ -155,12 +156,20 @@ def threshold_table(thresholds: pd.DataFrame | None) -> TextTable | None:
     if thresholds is None:
         return None
     columns = [("panel", False), ("batch", False), ("marker", False), ("threshold (grey levels)", True)]
-    columns += [("from", False), ("controls", True)]
-    rows = (
-        [str(r["panel"]), str(r["batch"]), str(r["marker"]), number(r["threshold"], 4), str(r["source"]), f"{int(r['n_controls'])}"]
-        for r in thresholds.to_dict("records")
-    )
-    return text_table(columns, rows)
+    columns += [("from", False), ("controls", False), ("bridge factor (95 % interval)", True), ("flags and doubts", False)]
+    return text_table(columns, (_threshold_row(r) for r in thresholds.to_dict("records")))
+
+
+def _threshold_row(r: Mapping[Any, Any]) -> list[str]:
+    controls = str(r.get("controls", ""))
+    told = controls if r["source"] != "batch" and controls else plural(int(r["n_controls"]), "section")
+    bridge, low, high = (float(r.get(f"bridge_{name}", math.nan)) for name in ("factor", "low", "high"))
+    factor = fixed(bridge, 2) if finite(bridge) else "–"
+    if finite(bridge):
+        factor += f" ({fixed(low, 2)} to {fixed(high, 2)})" if finite(low) and finite(high) else " (no interval)"
+    doubts = "; ".join(t for t in (", ".join(f for f, _ in flag_list(str(r.get("flags", "")))), str(r.get("doubts", ""))) if t)
+    threshold = "of each image" if r["source"] == "per_image" else number(r["threshold"], 4)
+    return [str(r["panel"]), str(r["batch"]), str(r["marker"]), threshold, str(r["source"]), told, factor, doubts]
 
 
 def autofluorescence_table(animals: pd.DataFrame) -> TextTable | None:

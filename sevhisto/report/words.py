@@ -24,6 +24,7 @@ UNITS = {
     "um": "µm",
     "score_days": "score × days",
     "ratio": "",
+    "p": "",
     "day": "days",
     "score": "points",
 }
@@ -49,9 +50,14 @@ METRICS = {
     "puncta_per_cd206_neg_cell": "vesicle spots per CD68+ CD206- cell",
     "cd206_pos_uptake_over_random": "vesicle spots in CD68+ CD206+ cells over random placement",
     "cd206_neg_uptake_over_random": "vesicle spots in CD68+ CD206- cells over random placement",
+    "fraction_of_cells_pct": "share of all cells",
     "fraction_of_cd68_pct": "share of CD68+ cells",
     "manders": "colocalisation (Manders)",
     "manders_over_chance": "colocalisation over chance (Manders)",
+    "manders_over_scramble": "colocalisation over scrambled blocks (Manders)",
+    "manders_over_scramble_low": "colocalisation over scrambled blocks, lower end of the interval",
+    "manders_over_scramble_high": "colocalisation over scrambled blocks, upper end of the interval",
+    "manders_over_scramble_p": "p of colocalisation over scrambled blocks",
     "free_area_um2": "area not bound to vessels",
     "free_fraction_pct": "area fraction not bound to vessels",
     "alignment": "fibre alignment",
@@ -78,6 +84,7 @@ MODELS = {
     "pooled": "pooled over all animals",
 }
 _ZONE = re.compile(r"(?:^|_)(core|all|\d+-\d+)(_rostral|_caudal)?(?=_|$)")
+_SHARE = re.compile(r"_fraction_of_([0-9a-z_]+)_pct$")
 
 
 @dataclass(frozen=True)
@@ -101,17 +108,20 @@ def endpoint_words(name: str) -> Endpoint:
         unit = METRIC_UNITS[metric].replace(" ", "_")
         tail = metric if metric.endswith(unit) else f"{metric}_{unit}"
         if name.endswith(f"_{tail}"):
-            return _endpoint(name.removesuffix(f"_{tail}"), metric)
+            return _endpoint(name.removesuffix(f"_{tail}"), METRICS[metric], metric)
+    share = _SHARE.search(name)
+    if share is not None:
+        return _endpoint(name[: share.start()], f"share of {share[1]}+ cells", "fraction_pct")
     return Endpoint(name, "")
 
 
-def _endpoint(head: str, metric: str) -> Endpoint:
+def _endpoint(head: str, said: str, metric: str) -> Endpoint:
     unit = unit_words(METRIC_UNITS[metric])
     zone = _ZONE.search(head)
     if zone is None:
-        return Endpoint(f"{head} {METRICS[metric]}", unit, head)
+        return Endpoint(f"{head} {said}", unit, head)
     marker = head[zone.end() :].strip("_")
-    what = TISSUE_METRICS.get(metric, f"tissue {METRICS[metric]}") if marker == "tissue" else f"{marker} {METRICS[metric]}"
+    what = TISSUE_METRICS.get(metric, f"tissue {said}") if marker == "tissue" else f"{marker} {said}"
     label = f"{what} {zone_words(zone.group(1) + (zone.group(2) or ''))}".strip()
     return Endpoint(label[0].upper() + label[1:], unit, head[: zone.start()], tissue=True)
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sevhisto.config import ZoneSettings
-from sevhisto.decide.section_table import section_rows, section_table, threshold_bin
+from sevhisto.decide.histograms import threshold_bin
+from sevhisto.decide.section_table import section_rows, section_table
 from sevhisto.decide.thresholds import Threshold
 from sevhisto.schema import SECTIONS
 from sevhisto.types import (

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sevhisto.decide.thresholds import find_thresholds, histogram_median_mad, histogram_quantile, scale_thresholds
+from sevhisto.decide.histograms import histogram_median_mad, histogram_quantile
+from sevhisto.decide.thresholds import find_thresholds, scale_thresholds
 from sevhisto.types import INTENSITY_EDGES, N_DISTANCE, N_INTENSITY, N_JOINT_DISTANCE, NO_DISTANCE, SevhistoError, snap_threshold
 
 

@@ -44,6 +44,7 @@ def drawn_records(draw: st.DrawFn) -> SectionRecord:
         masks=draw(st.dictionaries(_WORDS, _MASKS, max_size=2)),
         puncta=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
         autofluorescent=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
+        local=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
         cell_spots=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
     )  # fmt: skip
 
@@ -77,6 +78,7 @@ def test_record_round_trip(tmp_path: Path, record: SectionRecord) -> None:
         "masks",
         "puncta",
         "autofluorescent",
+        "local",
         "cell_spots",
     ):
         same(getattr(record, name), getattr(again, name))

@@ -145,7 +145,8 @@ class Classifier:
         step, (h, w) = self.inputs.step, self.inputs.grid
         y0, y1, x0, x1 = box
         y1, x1 = min(-(-y1 // step) + 1, h), min(-(-x1 // step) + 1, w)
-        return min(max(y0 // step - 1, 0), y1 - 1), y1, min(max(x0 // step - 1, 0), x1 - 1), x1
+        # the last pixels lie between the last two of the grid
+        return max(min(y0 // step - 1, h - 2), 0), y1, max(min(x0 // step - 1, w - 2), 0), x1
 
     def planes(self, box: Box, raw: AnyArray, corner: tuple[int, int]) -> dict[str, FloatArray]:
         """Return the probability of each marker's class in a part of the section, {marker: (h, w) float32, per mille}.

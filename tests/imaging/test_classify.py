@@ -34,10 +34,9 @@ RAW = np.random.default_rng(1).integers(0, 400, (2, *SHAPE)).astype(np.uint16)
 
 
 def model(scales: tuple[float, ...] = (1.5, 3.0), **facts: str) -> PixelModel:
-    n = 2 * (6 * len(scales) - 2)
-    rng = np.random.default_rng(2)
-    values = (rng.normal(0, 120, (n, 600)) + np.linspace(0, 60, n)[:, None]).astype(np.float32)
-    forest = grow(values, (values[1] + values[n // 2] > 60).astype(np.int64), 2, 1)
+    inputs = Inputs(("a", "b"), partial(corrected_inputs, ("a", "b"), lambda raw: raw, PANEL, CORRECTION), scales, 1.5, SHAPE)
+    values = inputs.features((0, SHAPE[0], 0, SHAPE[1]), np.roll(RAW, 40, axis=1)).reshape(2 * (6 * len(scales) - 2), -1)
+    forest = grow(values, (values[0] > np.median(values[0])).astype(np.int64), 2, 1)
     trees = forest.feature, forest.threshold, forest.child, forest.share, forest.roots
     return PixelModel(("other", "scar"), ("a", "b"), scales, *trees, {"kind": "fluorescence", "stain": "", **facts})
 
@@ -57,15 +56,11 @@ def planes(c: Classifier, box: tuple[int, int, int, int]) -> np.ndarray:
 WHOLE = {um: planes(ready(um), (0, SHAPE[0], 0, SHAPE[1])) for um in (0.45, 0.75, 1.5)}
 
 
-@given(
-    st.sampled_from(sorted(WHOLE)),
-    st.integers(0, 100),
-    st.integers(1, 60),
-    st.integers(0, 86),
-    st.integers(1, 60),
-    st.sampled_from([7, 384]),
-)
-@settings(max_examples=40, deadline=None)
+SIZE = st.integers(1, 60)
+
+
+@given(st.sampled_from(sorted(WHOLE)), st.integers(0, 100), SIZE, st.integers(0, 86), SIZE, st.sampled_from([7, 384]))
+@settings(max_examples=60, deadline=None)
 def test_probabilities_do_not_depend_on_the_part_that_is_asked_for(um, y, h, x, w, side):
     """To the last bit, whatever the corner, the tile, and the pixels of the slide per pixel of the grid (3, 2, 1)."""
     box = (y, min(y + h, SHAPE[0]), x, min(x + w, SHAPE[1]))

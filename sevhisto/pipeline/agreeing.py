@@ -165,7 +165,7 @@ def _counted(study: Study, names: Names, readings: Sequence[_Reading]) -> pd.Dat
     empty = dict.fromkeys(("area_um2_a", "area_um2_b", "dice", "border_p95_um", "n_matched", "f1"), float("nan"))
     rows = []
     for a, b in itertools.combinations(tables, 2):
-        both = tables[a].join(tables[b], how="inner", lsuffix="_a", rsuffix="_b")
+        both = tables[a].merge(tables[b], how="inner", left_index=True, right_index=True, suffixes=("_a", "_b"))
         rows.append(both.reset_index().assign(**empty, reading_a=a, reading_b=b, reason=""))
     return AGREEMENT.conform(pd.concat(rows, ignore_index=True))
 

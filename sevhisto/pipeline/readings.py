@@ -72,6 +72,8 @@ def _outlines(task: SectionTask) -> Iterator[Row]:
         readers = [s.name for s in task.sources if kind == "lesion" or not s.auto]  # the program draws nothing else
         for a, b in itertools.combinations(readers, 2):
             first, second = (_mask(masks[name], kind, record) for name in (a, b))
+            if isinstance(first, str) and isinstance(second, str) and not first and not second:
+                continue
             missing = [f"{name}: {m}" if m else NOT_READ.format(name) for name, m in ((a, first), (b, second)) if isinstance(m, str)]
             if isinstance(first, str) or isinstance(second, str):
                 yield _row(kind, a, b, reason="; ".join(missing))

@@ -44,9 +44,8 @@ def test_counts_go_by_name_or_code_and_masks_by_object(study: Study) -> None:
     key = keys.codes(load_study(study.root))
     counts = slides[["animal", "section"]].assign(count=[str(10 * i) for i in range(len(slides))])
     counts.to_csv(study.root / "one.csv", index=False)
-    counts.assign(animal=counts["animal"].map(key.animals), count=[str(10 * i + 1) for i in range(len(slides))]).to_csv(
-        study.root / "two.csv", index=False
-    )
+    coded = counts.assign(animal=counts["animal"].map(key.animals), count=[str(10 * i + 1) for i in range(len(slides))])
+    coded.to_csv(study.root / "two.csv", index=False)
     done = agreement(study.root, ["one.csv", "two.csv"], 1)
     assert done.summary[["kind", "measure", "n", "bias"]].to_numpy().tolist() == [["count", "count", len(slides), -1.0]]
     assert done.sections["animal"].isin(set(key.animals.values())).all()

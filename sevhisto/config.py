@@ -8,10 +8,15 @@ import json
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
 from sevhisto.registry import did_you_mean
+from sevhisto.settings import Settings as Settings
+from sevhisto.settings import setting as _s
+from sevhisto.treatment import ExposureSettings as ExposureSettings
+from sevhisto.treatment import InfusionSettings as InfusionSettings
+from sevhisto.treatment import ProtocolSettings as ProtocolSettings
 from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]
@@ -20,16 +25,6 @@ SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "single_sta
 WITHOUT_LESION = ("unstained", "no_primary", "single_stain")
 """Roles of tissue in which no lesion is sought, since its landmark need not be stained."""
 MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "myelin", "tracer", "autofluorescence", "other"]
-
-
-class Settings(BaseModel):
-    """Strict: an unknown or ill-typed key is an error, never ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-def _s(default: Any, doc: str, unit: str = "", **bounds: Any) -> Any:
-    return Field(default=default, description=doc, json_schema_extra={"unit": unit}, **bounds)
 
 
 class StudySettings(Settings):
@@ -115,35 +110,6 @@ class BatchSettings(Settings):
     bleed_through: dict[str, dict[str, float]] = _s(
         {}, "share of another marker's signal that leaks into a marker: {CD206 = {CD68 = 0.03}}"
     )
-
-
-class InfusionSettings(Settings):
-    """[protocols.X.infusion]: a continuous delivery."""
-
-    start_h: float = Field(description="start after injury", ge=0, json_schema_extra={"unit": "h"})
-    duration_h: float = Field(description="how long the pump delivered", gt=0, json_schema_extra={"unit": "h"})
-    rate_ul_h: float | None = _s(None, "pump rate", "ul/h", gt=0)
-    loaded_volume_ul: float | None = _s(None, "volume put into the pump", "ul", gt=0)
-
-
-class ProtocolSettings(Settings):
-    """[protocols.X]: how a treatment was delivered."""
-
-    route: str = Field(description="route, such as intravenous", min_length=1)
-    vehicle: str = _s("", "the solution that carries the treatment")
-    total_dose: float = Field(description="dose delivered in total; 0 for a vehicle group", ge=0)
-    dose_unit: Literal["particles", "ug"] = Field(description="unit of the dose")
-    dye_only: bool = _s(False, "the group got the tracer's dye without vesicles: the control that a claim of uptake needs")
-    injections_h: list[float] = _s([], "times of the injections after injury", "h")
-    infusion: InfusionSettings | None = _s(None, "continuous delivery")
-
-    @model_validator(mode="after")
-    def _one_mode(self) -> ProtocolSettings:
-        if bool(self.injections_h) == (self.infusion is not None):
-            raise ValueError("give either injections_h or infusion")
-        if any(t < 0 or not math.isfinite(t) for t in self.injections_h):
-            raise ValueError("injections_h must be hours after injury, 0 or more")
-        return self
 
 
 class ZoneSettings(Settings):
@@ -288,14 +254,15 @@ class StudyConfig(Settings):
 
     study: StudySettings
     panels: dict[str, PanelSettings] = Field(min_length=1)
-    batches: dict[str, BatchSettings] = {}
-    protocols: dict[str, ProtocolSettings] = {}
+    batches: dict[str, BatchSettings] = Field(default_factory=dict)
+    protocols: dict[str, ProtocolSettings] = Field(default_factory=dict)
     zones: ZoneSettings = ZoneSettings()
     imaging: ImagingSettings = ImagingSettings()
     thresholds: ThresholdSettings = ThresholdSettings()
     motor: MotorSettings = MotorSettings()
+    exposure: ExposureSettings = ExposureSettings()
     endpoints: EndpointSettings = EndpointSettings()
-    contrasts: list[ContrastSettings] = []
+    contrasts: list[ContrastSettings] = Field(default_factory=list)
     comparison: ComparisonSettings = ComparisonSettings()
 
     @model_validator(mode="after")

@@ -155,6 +155,11 @@ _FLAGS = [
     Flag("already_reached", "animal", "the criterion was met at the first visit already (left-censored)"),
     Flag("missing_visits", "animal", "motor scores are missing on some days; the curve was interpolated between visits"),
     Flag("died", "animal", "the animal died before the last visit"),
+    Flag("dose_unknown", "animal", "the delivered dose is not known: no body weight, or a blocked pump without delivered volume"),
+    Flag("delivery_unverified", "animal", "neither delivered volume nor dose was measured: the pump is taken to have delivered as planned"),
+    Flag("patency_lost", "animal", "the pump's catheter was blocked or loose at the end"),
+    Flag("dose_off_plan", "animal", "the delivered dose is off the protocol's by more than the tolerance"),
+    Flag("single_injection", "animal", "one injection has no trough"),
     Flag("not_unblinded", "result", "groups are shown by code"),
     Flag("unblinded_study", "result", "the study was run with blind = false: people could see the groups"),
     Flag("changed_after_unblinding", "result", "an outline, exclusion or threshold changed after the key was opened"),
@@ -170,6 +175,10 @@ _FLAGS = [
     Flag("censored_values", "result", "some onset days are later than the last visit; the last visit stands in for them"),
     Flag("pooled_across_groups", "result", "group differences alone can create this association"),
     Flag("ratio_undefined", "result", "a value is zero or negative: no ratio can be given"),
+    Flag("dose_unmatched", "result", "the groups did not get the same dose: a difference may be one of dose"),
+    Flag("duration_confounded", "result", "the groups differ in mode and in duration of delivery: neither can be told from the other"),
+    Flag("surgery_confounded", "result", "no vehicle group was given in the same way: an effect may be one of surgery, pump or injections"),
+    Flag("route_or_vehicle_differs", "result", "the groups were treated by different routes or in different vehicles"),
     Flag("dpi_mixed", "result", "animals were killed at different days: they are not compared"),
 ]
 FAULT_FLAGS = ("missing_data", "torn", "cavity_open", "folded", "bubble", "out_of_focus", "seams", "clipped", "saturated")

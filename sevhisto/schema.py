@@ -6,6 +6,7 @@ from sevhisto.columns import Table
 from sevhisto.columns import number as _n
 from sevhisto.columns import text as _t
 from sevhisto.columns import whole as _w
+from sevhisto.schema_compare import EXPOSURE as EXPOSURE
 
 # ---------------------------------------------------------------- sheets that people write (all cells are text until checked)
 
@@ -51,7 +52,11 @@ ANIMALS_SHEET = Table(
         _n("treatment_start_h", "first dose after injury", "h", required=False),
         _n("dpi", "days post injury at sacrifice", "d", required=False),
         _n("death_day", "day of death, where before sacrifice", "d", required=False),
-        _n("delivered_volume_ul", "volume that the pump delivered", "ul", required=False),
+        _n("delivered_volume_ul", "volume that the pump delivered: what was loaded less what was left", "ul", required=False),
+        _n("delivered_dose", "dose that the animal got in all, in its protocol's unit, where it is known better", required=False),
+        _n("doses_given", "how many of the planned injections were given, the first ones", required=False),
+        _n("infusion_h", "how long the pump ran, where not as planned", "h", required=False),
+        _t("patent", "no where the pump's catheter was found blocked or loose at the end", False),
         _t("block", "randomisation block", False),
         _t("cage", "cage", False),
         _t("excluded", "yes where the animal is left out", False),
@@ -341,4 +346,5 @@ TABLES: tuple[Table, ...] = (
     ANIMALS,
     COMPARISONS,
     RELATIONS,
+    EXPOSURE,
 )

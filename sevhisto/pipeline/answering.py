@@ -13,6 +13,7 @@ import pandas as pd
 from sevhisto.columns import Table
 from sevhisto.compare.contrasts import compare as compare_groups
 from sevhisto.compare.endpoints import wide
+from sevhisto.compare.exposure import profiles as delivery_profiles
 from sevhisto.compare.protocols import design_notes, dose_problems
 from sevhisto.compare.relations import relate
 from sevhisto.compare.specifications import robustness, specification_curve
@@ -24,12 +25,13 @@ from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
+from sevhisto.pipeline.further import Further, delivered
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.pipeline.robustness import LastRun, specifications
 from sevhisto.pipeline.running import Progress, exclusions_hash, is_open, quiet, stamp_of, unaware
 from sevhisto.pipeline.tables import Names, decide, motor_rows, write_results
 from sevhisto.registry import join_flags, split_flags
-from sevhisto.schema import ANIMALS, COMPARISONS, PROFILES, RECORDS, RELATIONS, SECTIONS, SPECIFICATIONS, STATUS, THRESHOLDS
+from sevhisto.schema import ANIMALS, COMPARISONS, EXPOSURE, PROFILES, RECORDS, RELATIONS, SECTIONS, SPECIFICATIONS, STATUS, THRESHOLDS
 from sevhisto.types import Problem, SectionRecord, SevhistoError, StudyError
 
 
@@ -82,12 +84,17 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     curve = _curve(results, comparisons, groups, config, excluded, motor, jobs or default_jobs(), progress)
     words = robustness(curve)
     comparisons["robustness"] = [words.get(key, "") for key in zip(comparisons["endpoint"], comparisons["contrast"], strict=True)]
+    beside = delivered(people, groups, config) if is_open(study) else Further()
+    confounded = [beside.contrast_flags.get(c, set()) for c in comparisons["contrast"]]
+    comparisons["flags"] = [join_flags(split_flags(f) | more) for f, more in zip(comparisons["flags"], confounded, strict=True)]
     for frame in (comparisons, relations):
         frame["flags"] = [join_flags(split_flags(f) | stamp) for f in frame["flags"]]
     write_table(results / "comparisons.csv", comparisons, COMPARISONS)
     write_table(results / "relations.csv", relations, RELATIONS)
     write_table(results / "specifications.csv", curve, SPECIFICATIONS)
-    return CompareSummary(results, comparisons, relations, tuple(_notes(study)), not is_open(study))
+    for table, frame in beside.tables:
+        write_table(results / table.name, frame, table)
+    return CompareSummary(results, comparisons, relations, (*_notes(study), *beside.notes), not is_open(study))
 
 
 def _curve(
@@ -210,6 +217,8 @@ def report(root: Path, jobs: int | None = None) -> Path:
         specifications=_if_there(results / "specifications.csv", SPECIFICATIONS),
         motor=motor.assign(animal=[names.animals[a] for a in motor["animal"]]) if len(motor) else None,
         profiles=read_table(results / "profiles.csv", PROFILES),
+        exposure=_if_there(results / EXPOSURE.name, EXPOSURE) if is_open(study) else None,
+        delivery_profiles=delivery_profiles(config) if is_open(study) else None,
         thresholds=read_table(results / "thresholds.csv", THRESHOLDS),
         run=facts,
         overlays=_overlays(study, results, status, jobs or default_jobs()),

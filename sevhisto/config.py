@@ -199,6 +199,10 @@ class ThresholdSettings(Settings):
     k_mad: float = _s(5.0, "uninjured and batch rungs: median + k x 1.4826 MAD", "", gt=0, le=50)
 
 
+FERGUSON = [0.0, 1.0, 2.0, 2.0, 2.0, *(float(b - 2) for b in range(5, 14)), *[12.0] * 8]
+"""BBB with scores 2 to 4, and 14 and above, pooled (Ferguson et al. 2004, 643 rats): equal steps where moderate injuries lie."""
+
+
 class MotorSettings(Settings):
     """[motor]: how recovery is summarised per animal."""
 
@@ -206,6 +210,21 @@ class MotorSettings(Settings):
     maximum: float = _s(21.0, "top of the scale", "score", gt=0)
     criterion: float = _s(9.0, "score whose first day counts as onset of recovery", "score", gt=0)
     early_until_day: float = _s(14.0, "end of the early area under the curve", "d", gt=0)
+    pooled: list[float] = _s(
+        [], "score on a scale of equal steps for each score from 0 to `maximum`; empty: Ferguson 2004 for BBB, no pooled scale for others"
+    )
+    day1_imbalance_sd: float = _s(0.8, "difference of day-1 scores, in SD, above which motor results are flagged", gt=0)
+
+    @model_validator(mode="after")
+    def _pooled_whole(self) -> MotorSettings:
+        if self.pooled and (len(self.pooled) != self.maximum + 1 or any(b < a for a, b in itertools.pairwise(self.pooled))):
+            raise ValueError(f"pooled needs {self.maximum + 1:g} numbers that do not fall, one for each score from 0 to {self.maximum:g}")
+        return self
+
+    @property
+    def pooled_scale(self) -> list[float]:
+        """The pooled score of each score from 0 up; empty where there is no such scale."""
+        return self.pooled or (FERGUSON if self.test == "BBB" and self.maximum == len(FERGUSON) - 1 else [])
 
 
 class EndpointSettings(Settings):

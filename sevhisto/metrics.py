@@ -40,9 +40,15 @@ METRIC_UNITS: dict[str, str] = {
     "plateau": "score",
     "day1": "score",
     "onset_day": "day",
+    "onset_after_day": "day",
+    "onset_by_day": "day",
+    "pooled_auc": "score_days",
+    "pooled_plateau": "score",
 }
 """Unit of every metric of animals.csv."""
-MOTOR_METRICS = ("auc", "early_auc", "plateau", "day1", "onset_day")
+SECONDARY_MOTOR = ("auc", "early_auc", "plateau", "day1", "onset_day")
+"""Motor metrics that are secondary endpoints where none are declared."""
+MOTOR_METRICS = (*SECONDARY_MOTOR, "onset_after_day", "onset_by_day", "pooled_auc", "pooled_plateau")
 TISSUE = "tissue"
 """The marker of rows of animals.csv that measure tissue itself."""
 

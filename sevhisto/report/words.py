@@ -65,6 +65,10 @@ METRICS = {
     "plateau": "plateau",
     "day1": "day-1 score",
     "onset_day": "day of onset",
+    "onset_after_day": "last day before onset",
+    "onset_by_day": "first day seen after onset",
+    "pooled_auc": "area under the recovery curve, pooled scale",
+    "pooled_plateau": "plateau, pooled scale",
 }
 TISSUE_METRICS = {
     "zone_volume_mm3": "tissue volume",

@@ -7,6 +7,7 @@ from sevhisto.columns import number as _n
 from sevhisto.columns import text as _t
 from sevhisto.columns import whole as _w
 from sevhisto.schema_compare import EXPOSURE as EXPOSURE
+from sevhisto.schema_compare import MODELS as MODELS
 
 # ---------------------------------------------------------------- sheets that people write (all cells are text until checked)
 
@@ -289,6 +290,7 @@ COMPARISONS = Table(
         _t("group_b", "groups in b, joined by +"),
         _t("unit", "unit of the estimate"),
         _n("p_min", "smallest p that these group sizes can give"),
+        _n("p_welch", "p of Welch's t for the same contrast, two-sided; beside p, never instead of it", required=False),
     ),
     key=("endpoint", "contrast"),
 )
@@ -347,4 +349,5 @@ TABLES: tuple[Table, ...] = (
     COMPARISONS,
     RELATIONS,
     EXPOSURE,
+    MODELS,
 )

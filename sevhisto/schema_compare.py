@@ -37,3 +37,29 @@ EXPOSURE = Table(
     ),
     key=("animal", "half_life_min"),
 )
+
+MODELS = Table(
+    "models.csv",
+    "outcome x model x term x contrast",
+    (
+        _t("outcome", "motor test"),
+        _t("model", "linear_mixed, ordinal_mixed, ordinal_mixed_slope or onset_interval; sensitivity, beside the per-animal summaries"),
+        _t("term", "level (at the mean of the visits), slope (per ln day) or later (onset)"),
+        _t("contrast", "contrast, a minus b"),
+        _w("n_animals", "animals in the contrast"),
+        _w("n_scores", "their scores"),
+        _n("estimate", "a minus b; onset: share of pairs in which a is later less that in which b is"),
+        _n("se", "standard error"),
+        _n("df", "degrees of freedom of the interval"),
+        _n("ci_low", "95 % interval"),
+        _n("ci_high", "95 % interval"),
+        _n("p", "two-sided"),
+        _t("unit", "unit of the estimate"),
+        _t("method", "how interval and p were made"),
+        _n("intercept_sd", "SD of the animals' levels"),
+        _n("slope_sd", "SD of the animals' changes per ln day; empty without random slopes"),
+        _t("covariates", "what the model adjusts for"),
+        _t("flags", "flags, joined by ;"),
+    ),
+    key=("outcome", "model", "term", "contrast"),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ class Effect:
     ratio_high: float = NAN
     p: float = NAN
     p_min: float = NAN
+    p_welch: float = NAN
     method: str = "not computed"
     flags: frozenset[str] = frozenset()
 
@@ -100,8 +101,8 @@ def contrast(
     kind = "exact" if test.exact else "Monte-Carlo"
     interval = "no interval" if math.isnan(low) else "Welch t interval"
     method = f"{interval}; {kind} permutation{' within blocks' if blocked else ''} ({test.arrangements})"
-    g = hedges_g(groups, shares)
-    return Effect(n_a, n_b, estimate, low, high, g, ratio, ratio_low, ratio_high, test.p, test.p_min, method, frozenset(flags))
+    effect = Effect(n_a, n_b, estimate, low, high, hedges_g(groups, shares), ratio, ratio_low, ratio_high)
+    return replace(effect, p=test.p, p_min=test.p_min, p_welch=welch_p(groups, shares), method=method, flags=frozenset(flags))
 
 
 def _blocks(a: Sequence[npt.ArrayLike] | None, b: Sequence[npt.ArrayLike] | None, n: int) -> tuple[IntArray, bool]:
@@ -120,14 +121,26 @@ def welch_interval(groups: Sequence[DoubleArray], shares: DoubleArray, level: fl
 
     For two groups and shares 1 and -1 this is Welch's interval.
     """
+    estimate, se, df = _welch(groups, shares)
+    half = NAN if math.isnan(se) else float(stats.t.ppf((1 + level) / 2, df)) * se
+    return estimate, estimate - half, estimate + half
+
+
+def _welch(groups: Sequence[DoubleArray], shares: DoubleArray) -> tuple[float, float, float]:
+    """Return estimate, standard error and df of a contrast of means; the last two NaN where they are not defined."""
     estimate = float(sum(s * g.mean() for g, s in zip(groups, shares, strict=True)))
     if min(map(len, groups)) < 2 or all(np.ptp(g) == 0 for g in groups):
         return estimate, NAN, NAN
     parts = np.array([s**2 * g.var(ddof=1) / len(g) for g, s in zip(groups, shares, strict=True)])
     fraction = parts / parts.sum()  # relative, so that squares of tiny variances do not vanish
     df = 1 / float(np.sum(fraction**2 / np.array([len(g) - 1 for g in groups])))
-    half = float(stats.t.ppf((1 + level) / 2, df) * math.sqrt(parts.sum()))
-    return estimate, estimate - half, estimate + half
+    return estimate, math.sqrt(parts.sum()), df
+
+
+def welch_p(groups: Sequence[DoubleArray], shares: DoubleArray) -> float:
+    """Return the two-sided p of the t statistic behind `welch_interval`; NaN where that has no bounds."""
+    estimate, se, df = _welch(groups, shares)
+    return NAN if math.isnan(se) else float(2 * stats.t.sf(abs(estimate) / se, df))
 
 
 def hedges_g(groups: Sequence[DoubleArray], shares: DoubleArray) -> float:

@@ -93,6 +93,17 @@ def summarise_motor(motor: pd.DataFrame, settings: MotorSettings, deaths: pd.Ser
     return ANIMALS.conform(pd.DataFrame(rows, columns=ANIMALS.names))
 
 
+def visit_scores(motor: pd.DataFrame, settings: MotorSettings) -> pd.DataFrame:
+    """Return one row per animal and visit of the study: animal, day, value (pooled where there is such a scale, else the score).
+
+    Arguments and errors as in `summarise_motor`.
+    """
+    scores = _scores(motor, settings)
+    kept = scores[scores["day"].isin(_study_visits(scores))]
+    column = "pooled" if settings.pooled_scale else "score"
+    return kept.rename(columns={column: "value"})[["animal", "day", "value"]].sort_values(["animal", "day"]).reset_index(drop=True)
+
+
 def _scores(motor: pd.DataFrame, settings: MotorSettings) -> pd.DataFrame:
     """Rows animal, day, score, pooled, sides: one per animal and day after injury; scores are pooled before sides are averaged."""
     table = MOTOR.conform(motor.assign(**{c: "" for c in ("test", "side", "rater") if c not in motor.columns}))

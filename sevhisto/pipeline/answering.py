@@ -25,7 +25,7 @@ from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
-from sevhisto.pipeline.further import Further, delivered
+from sevhisto.pipeline.further import Further, delivered, recovery
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.pipeline.robustness import LastRun, specifications
 from sevhisto.pipeline.running import Progress, exclusions_hash, is_open, quiet, stamp_of, unaware
@@ -92,7 +92,11 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     write_table(results / "comparisons.csv", comparisons, COMPARISONS)
     write_table(results / "relations.csv", relations, RELATIONS)
     write_table(results / "specifications.csv", curve, SPECIFICATIONS)
-    for table, frame in beside.tables:
+    taking_part = groups[~groups.index.isin(excluded)]
+    scored = study.motor.assign(animal=[names.animals[a] for a in study.motor["animal"]])
+    for table, frame in [*beside.tables, *recovery(scored, people, taking_part, config).tables]:
+        if "flags" in frame and table is not EXPOSURE:
+            frame["flags"] = [join_flags(split_flags(f) | stamp) for f in frame["flags"]]
         write_table(results / table.name, frame, table)
     return CompareSummary(results, comparisons, relations, (*_notes(study), *beside.notes), not is_open(study))
 

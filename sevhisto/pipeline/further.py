@@ -1,4 +1,4 @@
-"""What `sevhisto compare` gives beside contrasts and relations: the exposure of each animal, and what the design confounds."""
+"""What `sevhisto compare` gives beside contrasts and relations: exposure and what the design confounds, models of the recovery curves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pandas as pd
 
 from sevhisto.columns import Table
 from sevhisto.compare.exposure import exposure, exposure_notes, unmatched_contrasts
+from sevhisto.compare.longitudinal import longitudinal
 from sevhisto.compare.protocols import contrast_flags, study_contrasts
 from sevhisto.config import StudyConfig
-from sevhisto.schema import EXPOSURE
+from sevhisto.schema import EXPOSURE, MODELS
 
 
 @dataclass
@@ -30,3 +31,11 @@ def delivered(people: pd.DataFrame, groups: pd.Series[str], config: StudyConfig)
     for name in unmatched_contrasts(table, config, plan):
         confounded[name].add("dose_unmatched")
     return Further([(EXPOSURE, table)], confounded, exposure_notes(table, config))
+
+
+def recovery(motor: pd.DataFrame, people: pd.DataFrame, groups: pd.Series[str], config: StudyConfig) -> Further:
+    """Return the models of the recovery curves; nothing where no animal of a group has scores."""
+    scored = motor[(motor["test"] == config.motor.test) & motor["animal"].isin(set(groups.index))]
+    if scored.empty:
+        return Further()
+    return Further([(MODELS, longitudinal(scored, groups, config, study_contrasts(config, set(groups)), people))])

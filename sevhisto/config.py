@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
+from sevhisto.metrics import COMPOSITE, COMPOSITE_PANEL, METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
 from sevhisto.registry import did_you_mean
 from sevhisto.settings import Settings as Settings
 from sevhisto.settings import setting as _s
@@ -327,7 +327,7 @@ class StudyConfig(Settings):
     def endpoint_names(self) -> list[str]:
         """Return every column that animals_wide.csv can have under these settings."""
         zones = [z + half for z in self.zones.ranges for half in ("", "_rostral", "_caudal")]
-        metrics = [m for m in METRIC_UNITS if m not in MOTOR_METRICS]
+        metrics = [m for m in METRIC_UNITS if m not in (*MOTOR_METRICS, "index")]
         names = [
             endpoint_name(panel, zone, marker, metric)
             for panel, settings in self.panels.items()
@@ -335,6 +335,8 @@ class StudyConfig(Settings):
             for marker in (*settings.markers, TISSUE)
             for metric in metrics
         ]
+        matrix = dict.fromkeys(c.marker for p in self.panels.values() for c in p.channels if c.role == "ecm")
+        names += [endpoint_name(COMPOSITE_PANEL, "core", marker, "index") for marker in (*matrix, COMPOSITE)]
         return names + [endpoint_name(self.motor.test, "", "", metric) for metric in MOTOR_METRICS]
 
 

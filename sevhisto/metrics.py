@@ -35,6 +35,7 @@ METRIC_UNITS: dict[str, str] = {
     "angle_to_border_deg": "deg",
     "fibre_width_um": "um",
     "fibre_length_mm_per_mm2": "mm_per_mm2",
+    "index": "ln_ratio",
     "auc": "score_days",
     "early_auc": "score_days",
     "plateau": "score",
@@ -49,6 +50,8 @@ METRIC_UNITS: dict[str, str] = {
 SECONDARY_MOTOR = ("auc", "early_auc", "plateau", "day1", "onset_day")
 """Motor metrics that are secondary endpoints where none are declared."""
 MOTOR_METRICS = (*SECONDARY_MOTOR, "onset_after_day", "onset_by_day", "pooled_auc", "pooled_plateau")
+COMPOSITE_PANEL, COMPOSITE = "ecm", "composite"
+"""Panel and marker of the composite matrix index, which is made over panels when groups are compared."""
 TISSUE = "tissue"
 """The marker of rows of animals.csv that measure tissue itself."""
 

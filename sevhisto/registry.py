@@ -178,6 +178,7 @@ _FLAGS = [
     Flag("day1_imbalance", "result", "the sides differed on day 1 already, before the treatment could work: see the day-1 score"),
     Flag("pooled_across_groups", "result", "group differences alone can create this association"),
     Flag("ratio_undefined", "result", "a value is zero or negative: no ratio can be given"),
+    Flag("few_for_mediation", "result", "fewer than 60 animals: mediation of the size that is usual is missed more often than found"),
     Flag("singular_fit", "result", "animals do not differ in level or change beyond chance: df are animals less groups"),
     Flag("not_converged", "result", "the model found no finite estimate, often since scores separate the groups; its permutation p stands"),
     Flag("dose_unmatched", "result", "the groups did not get the same dose: a difference may be one of dose"),

@@ -6,8 +6,15 @@ from sevhisto.columns import Table
 from sevhisto.columns import number as _n
 from sevhisto.columns import text as _t
 from sevhisto.columns import whole as _w
+from sevhisto.schema_compare import COMPOSITE_TABLE as COMPOSITE_TABLE
+from sevhisto.schema_compare import DESIGN as DESIGN
 from sevhisto.schema_compare import EXPOSURE as EXPOSURE
+from sevhisto.schema_compare import MEDIATION as MEDIATION
 from sevhisto.schema_compare import MODELS as MODELS
+from sevhisto.schema_compare import PLAN as PLAN
+from sevhisto.schema_compare import SENSITIVITY as SENSITIVITY
+from sevhisto.schema_compare import SHAPES as SHAPES
+from sevhisto.schema_compare import SPREAD as SPREAD
 
 # ---------------------------------------------------------------- sheets that people write (all cells are text until checked)
 
@@ -350,4 +357,10 @@ TABLES: tuple[Table, ...] = (
     RELATIONS,
     EXPOSURE,
     MODELS,
+    SHAPES,
+    MEDIATION,
+    SENSITIVITY,
+    COMPOSITE_TABLE,
+    DESIGN,
+    PLAN,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from sevhisto.io.key import Key, codes, unblind, unblinded
 from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
+from sevhisto.metrics import COMPOSITE_PANEL
 from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
-from sevhisto.pipeline.further import Further, delivered, recovery
+from sevhisto.pipeline.further import Compared, further, with_composite
 from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.pipeline.robustness import LastRun, specifications
 from sevhisto.pipeline.running import Progress, exclusions_hash, is_open, quiet, stamp_of, unaware
@@ -76,6 +77,8 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     need_applied(study, read_table(results / "status.csv", STATUS), names.animals)
     gone = {names.animals[a] for a in whole_animals(left_out(study))}
     excluded = sorted({*people.index[people["excluded"]], *gone})
+    taking_part = groups[~groups.index.isin(excluded)]
+    animals = with_composite(animals, taking_part, config, is_open(study))
     batches = read_table(results / "records.csv", RECORDS)[["animal", "batch", "panel"]].drop_duplicates()
     comparisons = compare_groups(animals, groups, config, blocks=people["block"], batches=batches, dpi=people["dpi"], excluded=excluded)
     relations = relate(animals, None, groups, config, covariates=people[["force_kdyn", "dpi"]], excluded=excluded)
@@ -84,7 +87,9 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     curve = _curve(results, comparisons, groups, config, excluded, motor, jobs or default_jobs(), progress)
     words = robustness(curve)
     comparisons["robustness"] = [words.get(key, "") for key in zip(comparisons["endpoint"], comparisons["contrast"], strict=True)]
-    beside = delivered(people, groups, config) if is_open(study) else Further()
+    scored = study.motor.assign(animal=[names.animals[a] for a in study.motor["animal"]])
+    sections = read_table(results / "sections.csv", SECTIONS)
+    beside = further(Compared(animals, sections, scored, people, taking_part, groups, comparisons, config, is_open(study)))
     confounded = [beside.contrast_flags.get(c, set()) for c in comparisons["contrast"]]
     comparisons["flags"] = [join_flags(split_flags(f) | more) for f, more in zip(comparisons["flags"], confounded, strict=True)]
     for frame in (comparisons, relations):
@@ -92,9 +97,7 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     write_table(results / "comparisons.csv", comparisons, COMPARISONS)
     write_table(results / "relations.csv", relations, RELATIONS)
     write_table(results / "specifications.csv", curve, SPECIFICATIONS)
-    taking_part = groups[~groups.index.isin(excluded)]
-    scored = study.motor.assign(animal=[names.animals[a] for a in study.motor["animal"]])
-    for table, frame in [*beside.tables, *recovery(scored, people, taking_part, config).tables]:
+    for table, frame in beside.tables:
         if "flags" in frame and table is not EXPOSURE:
             frame["flags"] = [join_flags(split_flags(f) | stamp) for f in frame["flags"]]
         write_table(results / table.name, frame, table)
@@ -114,6 +117,9 @@ def _curve(
     """Return the specification curve of everything that was compared; days of sacrifice that differ are not compared here either."""
     compared = comparisons[~comparisons["flags"].map(lambda cell: "dpi_mixed" in split_flags(cell)).astype(bool)]
     variants = specifications(LastRun.of(results), config, jobs, lambda done, total: progress("other choices", done, total), motor)
+    if comparisons["endpoint"].str.startswith(f"{COMPOSITE_PANEL}_").any():
+        kept = groups[~groups.index.isin(excluded)]
+        variants = (replace(v, animals=with_composite(v.animals, kept, config, False)) for v in variants)
     curve = specification_curve(variants, groups, config, list(dict.fromkeys(comparisons["endpoint"])), excluded)
     pairs = pd.MultiIndex.from_frame(compared[["endpoint", "contrast"]])
     return curve[pd.MultiIndex.from_frame(curve[["endpoint", "contrast"]]).isin(pairs)].reset_index(drop=True)

@@ -24,6 +24,7 @@ UNITS = {
     "um": "µm",
     "score_days": "score × days",
     "ratio": "",
+    "ln_ratio": "ln ratio",
     "day": "days",
     "score": "points",
 }
@@ -60,6 +61,7 @@ METRICS = {
     "angle_to_border_deg": "angle of fibres to the lesion border",
     "fibre_width_um": "fibre width",
     "fibre_length_mm_per_mm2": "length of fibres per area",
+    "index": "index of volume",
     "auc": "area under the recovery curve",
     "early_auc": "early area under the recovery curve",
     "plateau": "plateau",

@@ -10,12 +10,17 @@ from typing import Generic, TypeVar
 from sevhisto.types import Problem, SevhistoError
 
 T = TypeVar("T")
+_SHOWN = 30
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """Return a remedy that names the nearest known spelling, or all known ones."""
+    """Return a remedy that names the nearest known spelling, or the known ones where they are few."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    shown = sorted(known, key=lambda k: (bool(name) and name not in k, k))[:_SHOWN]
+    more = f" and {len(known) - len(shown)} more" if len(known) > len(shown) else ""
+    return f"known: {', '.join(shown) or 'none'}{more}"
 
 
 class Registry(Generic[T]):

@@ -81,7 +81,7 @@ SHAPES = Table(
         _n("turning_point", "ECM value at which the parabola turns"),
         _t(
             "shape",
-            "the simplest model within 2 of the best AICc: none, linear, curved, or non_monotonic (the slope turns, at both ends of the data by test)",
+            "the simplest within 2 of the best AICc: none, linear, curved, non_monotonic (slopes of two signs, by test)",
         ),
         _t("flags", "flags, joined by ;"),
     ),

@@ -47,7 +47,7 @@ def aicc(y: DoubleArray, design: DoubleArray) -> float:
 def find_shape(ecm: DoubleArray, motor: DoubleArray, arm: pd.Series[str]) -> Shape:
     """Return how `motor` goes with `ecm` within arms.
 
-    ``none``, ``linear``, ``curved``, or ``non_monotonic`` (the slope changes its sign within the middle 90 % of the data, by `_turns`). The second-order
+    ``none``, ``linear``, ``curved``, or ``non_monotonic``: the slope changes its sign within the middle 90 % of the data. The second-order
     term is in motor units per squared SD of the centred ecm; its turning point in ecm units.
     """
     n = len(motor)

@@ -7,14 +7,30 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.answering import CompareSummary, compare, report
     from sevhisto.pipeline.demonstrating import DemoSummary, demo
     from sevhisto.pipeline.excluding import exclude
+    from sevhisto.pipeline.planning import PlanSummary, plan
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
 
-__all__ = ["CompareSummary", "DemoSummary", "Progress", "RunSummary", "check", "compare", "demo", "exclude", "quiet", "report", "run"]
+__all__ = [
+    "CompareSummary",
+    "DemoSummary",
+    "PlanSummary",
+    "Progress",
+    "RunSummary",
+    "check",
+    "compare",
+    "demo",
+    "exclude",
+    "plan",
+    "quiet",
+    "report",
+    "run",
+]
 
 _HOMES = {
     **dict.fromkeys(("CompareSummary", "compare", "report"), "answering"),
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
     "exclude": "excluding",
+    **dict.fromkeys(("PlanSummary", "plan"), "planning"),
 }
 
 

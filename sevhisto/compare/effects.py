@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 from scipy.special import gammaln
-from statsmodels.stats.multitest import multipletests
 
 from sevhisto.compare.permutation import permutation_test
 from sevhisto.types import DoubleArray, IntArray, Problem, SevhistoError
@@ -162,17 +161,18 @@ def _ratio(groups: Sequence[DoubleArray], shares: DoubleArray) -> tuple[float, f
 
 def holm(p: npt.ArrayLike) -> DoubleArray:
     """Return Holm's adjusted p values; NaN stays NaN and is not counted as a test."""
-    return _adjusted(p, "holm")
+    return _adjusted(p, lambda ordered, rank: np.maximum.accumulate(ordered * (len(ordered) - rank)))
 
 
 def benjamini_hochberg(p: npt.ArrayLike) -> DoubleArray:
     """Return Benjamini-Hochberg q values; NaN stays NaN and is not counted as a test."""
-    return _adjusted(p, "fdr_bh")
+    return _adjusted(p, lambda ordered, rank: np.minimum.accumulate((ordered * len(ordered) / (rank + 1))[::-1])[::-1])
 
 
-def _adjusted(p: npt.ArrayLike, method: str) -> DoubleArray:
+def _adjusted(p: npt.ArrayLike, rule: Callable[[DoubleArray, DoubleArray], DoubleArray]) -> DoubleArray:
+    """Apply `rule` to the known p in rising order and their ranks from 0."""
     out = np.array(p, dtype=np.float64)
-    known = np.isfinite(out)
-    if known.any():
-        out[known] = multipletests(out[known], method=method)[1]
+    known = np.flatnonzero(np.isfinite(out))
+    order = known[np.argsort(out[known], kind="stable")]
+    out[order] = np.minimum(rule(out[order], np.arange(len(order), dtype=np.float64)), 1.0)
     return out

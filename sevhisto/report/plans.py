@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from sevhisto.report.canvas import SOFT, legend, look, styled, to_svg
 from sevhisto.report.figures import WIDTH_IN
-from sevhisto.report.words import endpoint_words, number
+from sevhisto.report.words import endpoint_words, number, unit_words
 
 MOST_LINES = 5
 
@@ -33,9 +33,14 @@ def plan_figure(plan: pd.DataFrame, wanted: float, ident: str) -> str:
         ax.set_ylim(0, 1.02)
         ax.set_ylabel("power")
         words = endpoint_words(endpoint)
-        ax.set_title(f"{words.label}: a difference of {number(own['difference'].iloc[0])} {own['unit'].iloc[0]}", loc="left")
+        ax.set_title(f"{words.label}: a difference of {number(own['difference'].iloc[0])} {_unit(str(own['unit'].iloc[0]))}", loc="left")
         if len(shown) > 1:
             top = 1 - (i + 0.12) / len(endpoints)
             legend(figure, [f"{m} section{'s' * (m > 1)} per animal" for m in shown], 0.78, top, 0.09 / len(endpoints))
     axes[-1].set_xlabel("animals per arm")
     return to_svg(figure, ident, f"Power against animals per arm for {len(endpoints)} endpoints; dashed: {wanted:g}.")
+
+
+def _unit(unit: str) -> str:
+    name, _, rest = unit.partition(" per section")
+    return f"{unit_words(name)} per section{rest}" if unit != name else unit_words(unit)

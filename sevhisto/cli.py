@@ -306,6 +306,23 @@ def report(study: StudyFolder, jobs: Jobs = None, memory: Memory = None) -> None
 
 
 @app.command()
+def plan(
+    study: StudyFolder,
+    endpoint: Annotated[str, typer.Option("--endpoint", metavar="NAME", help="Column of animals_wide.csv, not the primary ones.")] = "",
+    effect: Annotated[float, typer.Option("--effect", metavar="PCT", min=0.1, help="Difference to find, in percent of the mean.")] = 30.0,
+    power: Annotated[float, typer.Option("--power", min=0.5, max=0.99, help="Chance to find it.")] = 0.8,
+) -> None:
+    """Animals and sections per arm for the next study, from the variance that this one shows. Writes plan.csv and plan.svg."""
+    from sevhisto.pipeline import plan as size
+
+    done = size(study, endpoint, effect, power)
+    for line in done.lines:
+        say(line)
+    say("For a two-sided t test at 0.05; contrasts that share it by Holm need more animals.")
+    say(f"Wrote plan.csv ({len(done.table)} rows) and plan.svg to {done.path.parent}.")
+
+
+@app.command()
 def phantom(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the study.")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,

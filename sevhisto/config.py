@@ -8,12 +8,17 @@ import json
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name, fraction_of
+from sevhisto.metrics import COMPOSITE, COMPOSITE_PANEL, METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name, fraction_of
 from sevhisto.mistakes import problem_of
 from sevhisto.registry import did_you_mean
 from sevhisto.rules import Rule, check_rules, parse_rule
+from sevhisto.settings import Settings as Settings
+from sevhisto.settings import setting as _s
+from sevhisto.treatment import ExposureSettings as ExposureSettings
+from sevhisto.treatment import InfusionSettings as InfusionSettings
+from sevhisto.treatment import ProtocolSettings as ProtocolSettings
 from sevhisto.types import DISTANCE_STEP_UM, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]
@@ -26,16 +31,6 @@ CLASS_ROLES = ("other", "ecm", "macrophage", "myelin", "vessel")
 MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "myelin", "tracer", "autofluorescence", "other"]
 CELL_ROLES: tuple[str, ...] = ("nuclei", "landmark", "macrophage", "tracer", "other")
 """Roles whose cells are counted; matrix lies between cells, and autofluorescence is not a label."""
-
-
-class Settings(BaseModel):
-    """Strict: an unknown or ill-typed key is an error, never ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-def _s(default: Any, doc: str, unit: str = "", **bounds: Any) -> Any:
-    return Field(default=default, description=doc, json_schema_extra={"unit": unit}, **bounds)
 
 
 class StudySettings(Settings):
@@ -196,35 +191,6 @@ class BatchSettings(Settings):
     shading: ShadingSettings | None = _s(None, "how evenly the camera saw")
 
 
-class InfusionSettings(Settings):
-    """[protocols.X.infusion]: a continuous delivery."""
-
-    start_h: float = Field(description="start after injury", ge=0, json_schema_extra={"unit": "h"})
-    duration_h: float = Field(description="how long the pump delivered", gt=0, json_schema_extra={"unit": "h"})
-    rate_ul_h: float | None = _s(None, "pump rate", "ul/h", gt=0)
-    loaded_volume_ul: float | None = _s(None, "volume put into the pump", "ul", gt=0)
-
-
-class ProtocolSettings(Settings):
-    """[protocols.X]: how a treatment was delivered."""
-
-    route: str = Field(description="route, such as intravenous", min_length=1)
-    vehicle: str = _s("", "the solution that carries the treatment")
-    total_dose: float = Field(description="dose delivered in total; 0 for a vehicle group", ge=0)
-    dose_unit: Literal["particles", "ug"] = Field(description="unit of the dose")
-    dye_only: bool = _s(False, "the group got the tracer's dye without vesicles: the control that a claim of uptake needs")
-    injections_h: list[float] = _s([], "times of the injections after injury", "h")
-    infusion: InfusionSettings | None = _s(None, "continuous delivery")
-
-    @model_validator(mode="after")
-    def _one_mode(self) -> ProtocolSettings:
-        if bool(self.injections_h) == (self.infusion is not None):
-            raise ValueError("give either injections_h or infusion")
-        if any(t < 0 or not math.isfinite(t) for t in self.injections_h):
-            raise ValueError("injections_h must be hours after injury, 0 or more")
-        return self
-
-
 class ZoneSettings(Settings):
     """[zones]: rings around the lesion core."""
 
@@ -321,6 +287,10 @@ class ThresholdSettings(Settings):
     )
 
 
+FERGUSON = [0.0, 1.0, 2.0, 2.0, 2.0, *(float(b - 2) for b in range(5, 14)), *[12.0] * 8]
+"""BBB with scores 2 to 4, and 14 and above, pooled (Ferguson et al. 2004, 643 rats): equal steps where moderate injuries lie."""
+
+
 class MotorSettings(Settings):
     """[motor]: how recovery is summarised per animal."""
 
@@ -328,6 +298,21 @@ class MotorSettings(Settings):
     maximum: float = _s(21.0, "top of the scale", "score", gt=0)
     criterion: float = _s(9.0, "score whose first day counts as onset of recovery", "score", gt=0)
     early_until_day: float = _s(14.0, "end of the early area under the curve", "d", gt=0)
+    pooled: list[float] = _s(
+        [], "score on a scale of equal steps for each score from 0 to `maximum`; empty: Ferguson 2004 for BBB, no pooled scale for others"
+    )
+    day1_imbalance_sd: float = _s(0.8, "difference of day-1 scores, in SD, above which motor results are flagged", gt=0)
+
+    @model_validator(mode="after")
+    def _pooled_whole(self) -> MotorSettings:
+        if self.pooled and (len(self.pooled) != self.maximum + 1 or any(b < a for a, b in itertools.pairwise(self.pooled))):
+            raise ValueError(f"pooled needs {self.maximum + 1:g} numbers that do not fall, one for each score from 0 to {self.maximum:g}")
+        return self
+
+    @property
+    def pooled_scale(self) -> list[float]:
+        """The pooled score of each score from 0 up; empty where there is no such scale."""
+        return self.pooled or (FERGUSON if self.test == "BBB" and self.maximum == len(FERGUSON) - 1 else [])
 
 
 class EndpointSettings(Settings):
@@ -376,14 +361,15 @@ class StudyConfig(Settings):
 
     study: StudySettings
     panels: dict[str, PanelSettings] = Field(min_length=1)
-    batches: dict[str, BatchSettings] = {}
-    protocols: dict[str, ProtocolSettings] = {}
+    batches: dict[str, BatchSettings] = Field(default_factory=dict)
+    protocols: dict[str, ProtocolSettings] = Field(default_factory=dict)
     zones: ZoneSettings = ZoneSettings()
     imaging: ImagingSettings = ImagingSettings()
     thresholds: ThresholdSettings = ThresholdSettings()
     motor: MotorSettings = MotorSettings()
+    exposure: ExposureSettings = ExposureSettings()
     endpoints: EndpointSettings = EndpointSettings()
-    contrasts: list[ContrastSettings] = []
+    contrasts: list[ContrastSettings] = Field(default_factory=list)
     comparison: ComparisonSettings = ComparisonSettings()
 
     @model_validator(mode="after")
@@ -431,13 +417,15 @@ class StudyConfig(Settings):
     def endpoint_names(self) -> list[str]:
         """Return every column that animals_wide.csv can have under these settings."""
         zones = [z + half for z in self.zones.ranges for half in ("", "_rostral", "_caudal")]
-        metrics = [m for m in METRIC_UNITS if m not in MOTOR_METRICS]
+        metrics = [m for m in METRIC_UNITS if m not in (*MOTOR_METRICS, "index")]
         names = []
         for panel, settings in self.panels.items():
             shares = [*metrics, *(fraction_of(m) for m in settings.markers)]
             for zone, marker in itertools.product(zones, (*settings.rows, TISSUE)):
                 own = dict.fromkeys(shares) if marker in settings.phenotypes else metrics
                 names += [endpoint_name(panel, zone, marker, metric) for metric in own]
+        matrix = dict.fromkeys(c.marker for p in self.panels.values() for c in p.channels if c.role == "ecm")
+        names += [endpoint_name(COMPOSITE_PANEL, "core", marker, "index") for marker in (*matrix, COMPOSITE)]
         return names + [endpoint_name(self.motor.test, "", "", metric) for metric in MOTOR_METRICS]
 
 

@@ -43,14 +43,23 @@ METRIC_UNITS: dict[str, str] = {
     "angle_to_border_deg": "deg",
     "fibre_width_um": "um",
     "fibre_length_mm_per_mm2": "mm_per_mm2",
+    "index": "ln_ratio",
     "auc": "score_days",
     "early_auc": "score_days",
     "plateau": "score",
     "day1": "score",
     "onset_day": "day",
+    "onset_after_day": "day",
+    "onset_by_day": "day",
+    "pooled_auc": "score_days",
+    "pooled_plateau": "score",
 }
 """Unit of every metric of animals.csv; of phenotypes there are also `fraction_of` other markers than CD68."""
-MOTOR_METRICS = ("auc", "early_auc", "plateau", "day1", "onset_day")
+SECONDARY_MOTOR = ("auc", "early_auc", "plateau", "day1", "onset_day")
+"""Motor metrics that are secondary endpoints where none are declared."""
+MOTOR_METRICS = (*SECONDARY_MOTOR, "onset_after_day", "onset_by_day", "pooled_auc", "pooled_plateau")
+COMPOSITE_PANEL, COMPOSITE = "ecm", "composite"
+"""Panel and marker of the composite matrix index, which is made over panels when groups are compared."""
 TISSUE = "tissue"
 """The marker of rows of animals.csv that measure tissue itself."""
 

@@ -10,12 +10,17 @@ from typing import Generic, TypeVar
 from sevhisto.types import Problem, SevhistoError
 
 T = TypeVar("T")
+_SHOWN = 30
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """Return a remedy that names the nearest known spelling, or all known ones."""
+    """Return a remedy that names the nearest known spelling, or the known ones where they are few."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    shown = sorted(known, key=lambda k: (bool(name) and name not in k, k))[:_SHOWN]
+    more = f" and {len(known) - len(shown)} more" if len(known) > len(shown) else ""
+    return f"known: {', '.join(shown) or 'none'}{more}"
 
 
 class Registry(Generic[T]):
@@ -182,7 +187,13 @@ _FLAGS = [
     Flag("not_reached", "animal", "the criterion was not reached before the last visit (right-censored)"),
     Flag("already_reached", "animal", "the criterion was met at the first visit already (left-censored)"),
     Flag("missing_visits", "animal", "motor scores are missing on some days; the curve was interpolated between visits"),
+    Flag("ceiling", "animal", "the last visit has the top score of the scale: more recovery could not be seen"),
     Flag("died", "animal", "the animal died before the last visit"),
+    Flag("dose_unknown", "animal", "the delivered dose is not known: no body weight, or a blocked pump without delivered volume"),
+    Flag("delivery_unverified", "animal", "neither delivered volume nor dose was measured: the pump is taken to have delivered as planned"),
+    Flag("patency_lost", "animal", "the pump's catheter was blocked or loose at the end"),
+    Flag("dose_off_plan", "animal", "the delivered dose is off the protocol's by more than the tolerance"),
+    Flag("single_injection", "animal", "one injection has no trough"),
     Flag("not_unblinded", "result", "groups are shown by code"),
     Flag("unblinded_study", "result", "the study was run with blind = false: people could see the groups"),
     Flag("changed_after_unblinding", "result", "an outline, exclusion or threshold changed after the key was opened"),
@@ -196,8 +207,17 @@ _FLAGS = [
     Flag("batch_confounded", "result", "a stain batch holds animals of one group only"),
     Flag("missing_animals", "result", "animals of the group have no value for this endpoint"),
     Flag("censored_values", "result", "some onset days are later than the last visit; the last visit stands in for them"),
+    Flag("ceiling_effect", "result", "animals have the top score of the scale: a difference above it cannot be seen"),
+    Flag("day1_imbalance", "result", "the sides differed on day 1 already, before the treatment could work: see the day-1 score"),
     Flag("pooled_across_groups", "result", "group differences alone can create this association"),
     Flag("ratio_undefined", "result", "a value is zero or negative: no ratio can be given"),
+    Flag("few_for_mediation", "result", "fewer than 60 animals: mediation of the size that is usual is missed more often than found"),
+    Flag("singular_fit", "result", "animals do not differ in level or change beyond chance: df are animals less groups"),
+    Flag("not_converged", "result", "the model found no finite estimate, often since scores separate the groups; its permutation p stands"),
+    Flag("dose_unmatched", "result", "the groups did not get the same dose: a difference may be one of dose"),
+    Flag("duration_confounded", "result", "the groups differ in mode and in duration of delivery: neither can be told from the other"),
+    Flag("surgery_confounded", "result", "no vehicle group was given in the same way: an effect may be one of surgery, pump or injections"),
+    Flag("route_or_vehicle_differs", "result", "the groups were treated by different routes or in different vehicles"),
     Flag("dpi_mixed", "result", "animals were killed at different days: they are not compared"),
 ]
 FAULT_FLAGS = ("missing_data", "torn", "cavity_open", "folded", "bubble", "out_of_focus", "seams", "clipped", "saturated")

@@ -6,6 +6,15 @@ from sevhisto.columns import Table
 from sevhisto.columns import number as _n
 from sevhisto.columns import text as _t
 from sevhisto.columns import whole as _w
+from sevhisto.schema_compare import COMPOSITE_TABLE as COMPOSITE_TABLE
+from sevhisto.schema_compare import DESIGN as DESIGN
+from sevhisto.schema_compare import EXPOSURE as EXPOSURE
+from sevhisto.schema_compare import MEDIATION as MEDIATION
+from sevhisto.schema_compare import MODELS as MODELS
+from sevhisto.schema_compare import PLAN as PLAN
+from sevhisto.schema_compare import SENSITIVITY as SENSITIVITY
+from sevhisto.schema_compare import SHAPES as SHAPES
+from sevhisto.schema_compare import SPREAD as SPREAD
 
 # ---------------------------------------------------------------- sheets that people write (all cells are text until checked)
 
@@ -51,7 +60,11 @@ ANIMALS_SHEET = Table(
         _n("treatment_start_h", "first dose after injury", "h", required=False),
         _n("dpi", "days post injury at sacrifice", "d", required=False),
         _n("death_day", "day of death, where before sacrifice", "d", required=False),
-        _n("delivered_volume_ul", "volume that the pump delivered", "ul", required=False),
+        _n("delivered_volume_ul", "volume that the pump delivered: what was loaded less what was left", "ul", required=False),
+        _n("delivered_dose", "dose that the animal got in all, in its protocol's unit, where it is known better", required=False),
+        _n("doses_given", "how many of the planned injections were given, the first ones", required=False),
+        _n("infusion_h", "how long the pump ran, where not as planned", "h", required=False),
+        _t("patent", "no where the pump's catheter was found blocked or loose at the end", False),
         _t("block", "randomisation block", False),
         _t("cage", "cage", False),
         _t("excluded", "yes where the animal is left out", False),
@@ -308,6 +321,7 @@ COMPARISONS = Table(
         _t("group_b", "groups in b, joined by +"),
         _t("unit", "unit of the estimate"),
         _n("p_min", "smallest p that these group sizes can give"),
+        _n("p_welch", "p of Welch's t for the same contrast, two-sided; beside p, never instead of it", required=False),
     ),
     key=("endpoint", "contrast"),
 )
@@ -371,4 +385,12 @@ TABLES: tuple[Table, ...] = (
     ANIMALS,
     COMPARISONS,
     RELATIONS,
+    EXPOSURE,
+    MODELS,
+    SHAPES,
+    MEDIATION,
+    SENSITIVITY,
+    COMPOSITE_TABLE,
+    DESIGN,
+    PLAN,
 )

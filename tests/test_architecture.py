@@ -14,7 +14,10 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 PLUGIN = "sevhisto_napari"
 
-VOCABULARY = ("types", "columns", "schema", "evidence", "metrics", "config", "mistakes", "registry", "rules", "tallies")
+VOCABULARY = (
+    *("types", "columns", "schema", "schema_compare", "evidence", "metrics", "settings", "treatment", "config"),
+    *("mistakes", "registry", "rules", "tallies"),
+)
 SIBLINGS = ("io", "imaging", "decide", "compare", "report", "export", "phantom")
 PATH = ("pipeline", "engine")  # where the siblings meet
 LAYERS = (VOCABULARY, SIBLINGS, PATH, (PLUGIN,), ("commands",), ("cli", "__main__"))  # cli may open the plugin

@@ -8,15 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from sevhisto.compare.effects import NAN, Effect, benjamini_hochberg, contrast, holm, welch_interval
+from sevhisto.compare.effects import NAN, Effect, benjamini_hochberg, contrast, hedges_g, holm, welch_interval
 from sevhisto.compare.endpoints import choose_endpoints, widen, with_endpoints
 from sevhisto.compare.protocols import dye_groups, study_contrasts, tracers
 from sevhisto.config import ContrastSettings, StudyConfig
+from sevhisto.metrics import endpoint_name
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import COMPARISONS
 from sevhisto.types import Problem, StudyError
 
-_CARRIED = {"contour_unreviewed": "contour_unreviewed", "circular": "circular", "not_reached": "censored_values"}
+_CARRIED = {
+    "contour_unreviewed": "contour_unreviewed",
+    "circular": "circular",
+    "not_reached": "censored_values",
+    "ceiling": "ceiling_effect",
+}
 
 
 @dataclass(frozen=True)
@@ -179,6 +185,8 @@ def _flags(study: _Study, endpoint: str, c: ContrastSettings, members: dict[str,
         flags.add("missing_animals")
     flags |= carried_flags(study.flags, endpoint, involved)
     fact = study.facts.loc[endpoint]
+    if fact["panel"] == study.config.motor.test and _day1_apart(study, c):
+        flags.add("day1_imbalance")
     if fact["marker"] in tracers(study.config, str(fact["panel"])) and not dye_groups(study.config) & set(study.groups):
         flags.add("no_dye_control")
     if study.dpi is not None and len(set(study.dpi.reindex(involved).dropna())) > 1:
@@ -188,6 +196,17 @@ def _flags(study: _Study, endpoint: str, c: ContrastSettings, members: dict[str,
         if len(set(side.values())) == 2 and _confounded(study.batches, str(study.facts.loc[endpoint, "panel"]), side):
             flags.add("batch_confounded")
     return flags
+
+
+def _day1_apart(study: _Study, c: ContrastSettings) -> bool:
+    """Return whether the sides of a contrast differed on day 1 by more than `motor.day1_imbalance_sd` (Hedges g)."""
+    name = endpoint_name(study.config.motor.test, "", "", "day1")
+    if name not in study.values.columns:
+        return False
+    values, members = _members(study, name, c)
+    groups = [np.asarray(values.loc[members[g]], np.float64) for g in (*c.a, *c.b)]
+    shares = np.array([1 / len(c.a)] * len(c.a) + [-1 / len(c.b)] * len(c.b))
+    return min(map(len, groups)) > 1 and abs(hedges_g(groups, shares)) > study.config.motor.day1_imbalance_sd
 
 
 def carried_flags(flags: pd.DataFrame, endpoint: str, animals: list[str]) -> set[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 from scipy.special import gammaln
-from statsmodels.stats.multitest import multipletests
 
 from sevhisto.compare.permutation import permutation_test
 from sevhisto.types import DoubleArray, IntArray, Problem, SevhistoError
@@ -36,6 +35,7 @@ class Effect:
     ratio_high: float = NAN
     p: float = NAN
     p_min: float = NAN
+    p_welch: float = NAN
     method: str = "not computed"
     flags: frozenset[str] = frozenset()
 
@@ -100,8 +100,8 @@ def contrast(
     kind = "exact" if test.exact else "Monte-Carlo"
     interval = "no interval" if math.isnan(low) else "Welch t interval"
     method = f"{interval}; {kind} permutation{' within blocks' if blocked else ''} ({test.arrangements})"
-    g = hedges_g(groups, shares)
-    return Effect(n_a, n_b, estimate, low, high, g, ratio, ratio_low, ratio_high, test.p, test.p_min, method, frozenset(flags))
+    effect = Effect(n_a, n_b, estimate, low, high, hedges_g(groups, shares), ratio, ratio_low, ratio_high)
+    return replace(effect, p=test.p, p_min=test.p_min, p_welch=welch_p(groups, shares), method=method, flags=frozenset(flags))
 
 
 def _blocks(a: Sequence[npt.ArrayLike] | None, b: Sequence[npt.ArrayLike] | None, n: int) -> tuple[IntArray, bool]:
@@ -120,14 +120,26 @@ def welch_interval(groups: Sequence[DoubleArray], shares: DoubleArray, level: fl
 
     For two groups and shares 1 and -1 this is Welch's interval.
     """
+    estimate, se, df = _welch(groups, shares)
+    half = NAN if math.isnan(se) else float(stats.t.ppf((1 + level) / 2, df)) * se
+    return estimate, estimate - half, estimate + half
+
+
+def _welch(groups: Sequence[DoubleArray], shares: DoubleArray) -> tuple[float, float, float]:
+    """Return estimate, standard error and df of a contrast of means; the last two NaN where they are not defined."""
     estimate = float(sum(s * g.mean() for g, s in zip(groups, shares, strict=True)))
     if min(map(len, groups)) < 2 or all(np.ptp(g) == 0 for g in groups):
         return estimate, NAN, NAN
     parts = np.array([s**2 * g.var(ddof=1) / len(g) for g, s in zip(groups, shares, strict=True)])
     fraction = parts / parts.sum()  # relative, so that squares of tiny variances do not vanish
     df = 1 / float(np.sum(fraction**2 / np.array([len(g) - 1 for g in groups])))
-    half = float(stats.t.ppf((1 + level) / 2, df) * math.sqrt(parts.sum()))
-    return estimate, estimate - half, estimate + half
+    return estimate, math.sqrt(parts.sum()), df
+
+
+def welch_p(groups: Sequence[DoubleArray], shares: DoubleArray) -> float:
+    """Return the two-sided p of the t statistic behind `welch_interval`; NaN where that has no bounds."""
+    estimate, se, df = _welch(groups, shares)
+    return NAN if math.isnan(se) else float(2 * stats.t.sf(abs(estimate) / se, df))
 
 
 def hedges_g(groups: Sequence[DoubleArray], shares: DoubleArray) -> float:
@@ -149,17 +161,18 @@ def _ratio(groups: Sequence[DoubleArray], shares: DoubleArray) -> tuple[float, f
 
 def holm(p: npt.ArrayLike) -> DoubleArray:
     """Return Holm's adjusted p values; NaN stays NaN and is not counted as a test."""
-    return _adjusted(p, "holm")
+    return _adjusted(p, lambda ordered, rank: np.maximum.accumulate(ordered * (len(ordered) - rank)))
 
 
 def benjamini_hochberg(p: npt.ArrayLike) -> DoubleArray:
     """Return Benjamini-Hochberg q values; NaN stays NaN and is not counted as a test."""
-    return _adjusted(p, "fdr_bh")
+    return _adjusted(p, lambda ordered, rank: np.minimum.accumulate((ordered * len(ordered) / (rank + 1))[::-1])[::-1])
 
 
-def _adjusted(p: npt.ArrayLike, method: str) -> DoubleArray:
+def _adjusted(p: npt.ArrayLike, rule: Callable[[DoubleArray, DoubleArray], DoubleArray]) -> DoubleArray:
+    """Apply `rule` to the known p in rising order and their ranks from 0."""
     out = np.array(p, dtype=np.float64)
-    known = np.isfinite(out)
-    if known.any():
-        out[known] = multipletests(out[known], method=method)[1]
+    known = np.flatnonzero(np.isfinite(out))
+    order = known[np.argsort(out[known], kind="stable")]
+    out[order] = np.minimum(rule(out[order], np.arange(len(order), dtype=np.float64)), 1.0)
     return out

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import pandas as pd
 
 from sevhisto.config import StudyConfig
-from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name, metric_rank, unit_of
+from sevhisto.metrics import METRIC_UNITS, SECONDARY_MOTOR, TISSUE, endpoint_name, metric_rank, unit_of
 from sevhisto.registry import did_you_mean
 from sevhisto.schema import ANIMALS
 from sevhisto.types import Problem, SevhistoError, StudyError
@@ -129,7 +129,7 @@ def choose_endpoints(config: StudyConfig, columns: Iterable[str]) -> tuple[list[
 def default_secondary(config: StudyConfig) -> list[str]:
     """Return the names of the endpoints that are secondary where none are declared, measured or not."""
     ring = list(config.zones.ranges)[1]
-    names = [endpoint_name(config.motor.test, "", "", metric) for metric in MOTOR_METRICS]
+    names = [endpoint_name(config.motor.test, "", "", metric) for metric in SECONDARY_MOTOR]
     for panel, settings in config.panels.items():
         names.append(core_volume(panel))
         for marker in (c.marker for c in settings.channels if c.role in ("ecm", "macrophage")):

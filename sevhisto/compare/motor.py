@@ -8,7 +8,7 @@ its own visits and is never extended beyond them: an animal not seen to the end 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -24,11 +24,15 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class Curve:
-    """One animal's recovery: days and scores, (n,) each; `complete` where every visit of the study was scored, with every side."""
+    """One animal's recovery: days, scores and pooled scores (NaN without such a scale), (n,) each.
+
+    `complete` where every visit of the study was scored, with every side.
+    """
 
     days: DoubleArray
     scores: DoubleArray
     complete: bool
+    pooled: DoubleArray
 
     def at(self, days: DoubleArray) -> DoubleArray:
         """Return the scores on `days`, linear between visits, NaN outside them."""
@@ -78,6 +82,7 @@ def summarise_motor(motor: pd.DataFrame, settings: MotorSettings, deaths: pd.Ser
     for animal, curve in sorted(curves.items()):
         died = deaths is not None and animal in deaths.index and bool(deaths[animal] < visits[-1])
         flags = ({"died"} if died else set()) | (set() if curve.complete else {"missing_visits"})
+        flags |= {"ceiling"} if curve.scores[-1] >= settings.maximum else set()
         seen = int(np.isin(visits, curve.days).sum())
         for metric in statistics:
             summary = statistics[metric](curve, visits, settings)
@@ -88,8 +93,19 @@ def summarise_motor(motor: pd.DataFrame, settings: MotorSettings, deaths: pd.Ser
     return ANIMALS.conform(pd.DataFrame(rows, columns=ANIMALS.names))
 
 
+def visit_scores(motor: pd.DataFrame, settings: MotorSettings) -> pd.DataFrame:
+    """Return one row per animal and visit of the study: animal, day, value (pooled where there is such a scale, else the score).
+
+    Arguments and errors as in `summarise_motor`.
+    """
+    scores = _scores(motor, settings)
+    kept = scores[scores["day"].isin(_study_visits(scores))]
+    column = "pooled" if settings.pooled_scale else "score"
+    return kept.rename(columns={column: "value"})[["animal", "day", "value"]].sort_values(["animal", "day"]).reset_index(drop=True)
+
+
 def _scores(motor: pd.DataFrame, settings: MotorSettings) -> pd.DataFrame:
-    """Rows animal, day, score, sides: one per animal and day after injury."""
+    """Rows animal, day, score, pooled, sides: one per animal and day after injury; scores are pooled before sides are averaged."""
     table = MOTOR.conform(motor.assign(**{c: "" for c in ("test", "side", "rater") if c not in motor.columns}))
     table["test"] = table["test"].replace("", "BBB")
     tests = set(table["test"])
@@ -98,9 +114,11 @@ def _scores(motor: pd.DataFrame, settings: MotorSettings) -> pd.DataFrame:
     table = table[table["test"] == settings.test]
     table = table[table["score"].notna() & (table["day"] > 0)]
     _refuse(table, settings)
-    sides = table.groupby(["animal", "day", "rater"])["score"].mean()
+    scale = settings.pooled_scale
+    pooled = np.interp(table["score"], np.arange(len(scale)), scale) if scale else np.full(len(table), _NAN)
+    sides = table.assign(pooled=pooled).groupby(["animal", "day", "rater"])[["score", "pooled"]].mean()
     seen = table.groupby(["animal", "day"])["side"].nunique()
-    out = sides.groupby(["animal", "day"]).mean().to_frame("score")
+    out = sides.groupby(["animal", "day"]).mean()
     return out.assign(sides=seen).reset_index()
 
 
@@ -133,7 +151,7 @@ def _curve(rows: pd.DataFrame, visits: DoubleArray) -> Curve:
     ordered = rows.sort_values("day")
     days = ordered["day"].to_numpy(dtype=np.float64)
     complete = bool(np.isin(visits, days).all()) and len(set(ordered["sides"])) == 1
-    return Curve(days, ordered["score"].to_numpy(dtype=np.float64), complete)
+    return Curve(days, ordered["score"].to_numpy(np.float64), complete, ordered["pooled"].to_numpy(np.float64))
 
 
 @statistics.register("auc")
@@ -169,13 +187,50 @@ def onset_day(curve: Curve, visits: DoubleArray, settings: MotorSettings) -> Sum
     The first visit, flagged ``already_reached``, where it is met there; the last day of the window, flagged ``not_reached``, where it is
     never met.
     """
-    end, criterion = float(visits[-1]), settings.criterion
-    reached = np.flatnonzero(curve.scores >= criterion)
-    if not len(reached) or curve.days[reached[0]] > end:
+    end, (after, by) = float(visits[-1]), _onset(curve, visits, settings)
+    if by == np.inf:
         # an animal lost before the end is not late: it has no onset day
         return (end if curve.days[-1] >= end else _NAN), {"not_reached"}
+    if after == 0:
+        return by, {"already_reached"}
+    low, high = (float(v) for v in curve.at(np.array([after, by])))
+    return after + (settings.criterion - low) / (high - low) * (by - after), set()
+
+
+def _onset(curve: Curve, visits: DoubleArray, settings: MotorSettings) -> tuple[float, float]:
+    """Return the interval in which the criterion was first met: 0 before the first visit, infinity where it was not."""
+    inside = curve.days <= visits[-1]
+    days, reached = curve.days[inside], np.flatnonzero(curve.scores[inside] >= settings.criterion)
+    if not len(days):
+        return 0.0, np.inf
+    if not len(reached):
+        return float(days[-1]), np.inf
     i = int(reached[0])
-    if i == 0:
-        return float(curve.days[0]), {"already_reached"}
-    share = (criterion - curve.scores[i - 1]) / (curve.scores[i] - curve.scores[i - 1])
-    return float(curve.days[i - 1] + share * (curve.days[i] - curve.days[i - 1])), set()
+    return (float(days[i - 1]) if i else 0.0), float(days[i])
+
+
+@statistics.register("onset_after_day")
+def onset_after_day(curve: Curve, visits: DoubleArray, settings: MotorSettings) -> Summary | None:
+    """Last visit below the criterion before it was met: onset is later than this; 0 where it was met at the first visit."""
+    after, by = _onset(curve, visits, settings)
+    return after, ({"already_reached"} if after == 0 and by < np.inf else set()) | ({"not_reached"} if by == np.inf else set())
+
+
+@statistics.register("onset_by_day")
+def onset_by_day(curve: Curve, visits: DoubleArray, settings: MotorSettings) -> Summary | None:
+    """First visit at which the criterion was met: onset is not later than this; empty, flagged ``not_reached``, where it never was."""
+    after, by = _onset(curve, visits, settings)
+    flags = ({"already_reached"} if after == 0 and by < np.inf else set()) | ({"not_reached"} if by == np.inf else set())
+    return (by if by < np.inf else _NAN), flags
+
+
+@statistics.register("pooled_auc")
+def pooled_auc(curve: Curve, visits: DoubleArray, settings: MotorSettings) -> Summary | None:
+    """Trapezoid over the window of the pooled scores (score x days)."""
+    return auc(replace(curve, scores=curve.pooled), visits, settings) if settings.pooled_scale else None
+
+
+@statistics.register("pooled_plateau")
+def pooled_plateau(curve: Curve, visits: DoubleArray, settings: MotorSettings) -> Summary | None:
+    """Mean pooled score at the last two visits of the study."""
+    return plateau(replace(curve, scores=curve.pooled), visits, settings) if settings.pooled_scale else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +16,7 @@ from sevhisto.types import AnyArray, DoubleArray, IntArray
 TIE = 1e-9
 """Two statistics closer than this, relative to the data, count as equal."""
 _CHUNK = 10_000
+_KEPT = 1_000_000  # permuted weights that are kept for the next endpoint: 8 MB
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def permutation_test(values: DoubleArray, weights: DoubleArray, blocks: IntArray
     if total <= permutations:
         statistics = _every_statistic([(weights[i], centred[i]) for i in layout])
         return Permutation(float(np.mean(np.abs(statistics) >= limit)), p_min, total, True)
-    count = sum(int(np.sum(np.abs(s) >= limit)) for s in _sampled(centred, weights, layout, permutations, seed))
+    place = np.concatenate(layout)
+    chunks = _chunks(tuple(weights[place]), tuple(map(len, layout)), permutations, seed)
+    count = sum(int(np.sum(np.abs(chunk @ centred[place]) >= limit)) for chunk in chunks)
     return Permutation((count + 1) / (permutations + 1), max(p_min, 1 / (permutations + 1)), permutations, False)
 
 
@@ -98,13 +101,20 @@ def _label_rows(sizes: tuple[int, ...]) -> npt.NDArray[np.int8]:
     return rows
 
 
-def _sampled(
-    centred: DoubleArray, weights: DoubleArray, layout: list[npt.NDArray[np.intp]], permutations: int, seed: int
-) -> Iterator[DoubleArray]:
+def _chunks(weights: tuple[float, ...], sizes: tuple[int, ...], permutations: int, seed: int) -> Iterable[DoubleArray]:
+    """Return permuted weights, (size, n) each. The same for every endpoint of a study: kept, where that takes little memory."""
+    few = permutations * len(weights) <= _KEPT
+    return _kept_chunks(weights, sizes, permutations, seed) if few else _sampled(weights, sizes, permutations, seed)
+
+
+@lru_cache(maxsize=8)
+def _kept_chunks(weights: tuple[float, ...], sizes: tuple[int, ...], permutations: int, seed: int) -> tuple[DoubleArray, ...]:
+    return tuple(_sampled(weights, sizes, permutations, seed))
+
+
+def _sampled(weights: tuple[float, ...], sizes: tuple[int, ...], permutations: int, seed: int) -> Iterator[DoubleArray]:
     rng = np.random.default_rng(seed)
+    parts = np.split(np.array(weights), np.cumsum(sizes)[:-1])
     for start in range(0, permutations, _CHUNK):
         size = min(_CHUNK, permutations - start)
-        statistics = np.zeros(size)
-        for index in layout:
-            statistics += rng.permuted(np.tile(weights[index], (size, 1)), axis=1) @ centred[index]
-        yield statistics
+        yield np.hstack([rng.permuted(np.tile(part, (size, 1)), axis=1) for part in parts])

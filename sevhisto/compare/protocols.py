@@ -61,29 +61,77 @@ def study_contrasts(config: StudyConfig, present: Iterable[str] | None = None) -
 def dose_problems(config: StudyConfig) -> list[Problem]:
     """Return a warning for every pair of treated groups whose total dose differs by unit, or by more than the tolerance.
 
-    The difference is relative to the larger dose. These are warnings: a study may compare doses on purpose.
+    The difference is relative to the larger dose; where both units are known (``other_dose``), both must match. These are warnings: a
+    study may compare doses on purpose.
     """
-    found = []
-    tolerance = config.comparison.dose_tolerance_pct
     treated = {n: p for n, p in config.protocols.items() if p.total_dose > 0}
-    for (a, pa), (b, pb) in itertools.combinations(treated.items(), 2):
-        doses = f"{a} {pa.total_dose:g} {pa.dose_unit}, {b} {pb.total_dose:g} {pb.dose_unit}"
-        if pa.dose_unit != pb.dose_unit:
-            what, remedy = f"doses cannot be compared: {doses}", "give both in particles or both in ug"
-        elif abs(pa.total_dose - pb.total_dose) * 100 > tolerance * max(pa.total_dose, pb.total_dose):
-            what = f"total doses differ by more than {tolerance:g} %: {doses}"
-            remedy = "a difference between these groups may be one of dose; correct the doses or say so"
-        else:
-            continue
-        found.append(Problem("study.toml: protocols", what, remedy))
-    return found
+    pairs = ((_dose_difference(a, b, config), a, b) for a, b in itertools.combinations(treated, 2))
+    return [Problem("study.toml: protocols", *told) for told, _, _ in pairs if told]
+
+
+def _dose_difference(a: str, b: str, config: StudyConfig) -> tuple[str, str] | None:
+    pa, pb = config.protocols[a], config.protocols[b]
+    tolerance = config.comparison.dose_tolerance_pct
+    doses = [(_dose(pa, unit), _dose(pb, unit), unit) for unit in ("particles", "ug")]
+    both = [(x, y, unit) for x, y, unit in doses if x is not None and y is not None]
+    if not both or pa.per_kg != pb.per_kg:
+        told = f"{a} {_dose_words(pa)}, {b} {_dose_words(pb)}"
+        return f"doses cannot be compared: {told}", "give both in particles or both in ug (other_dose), and both per kg or neither"
+    for x, y, unit in both:
+        if abs(x - y) * 100 > tolerance * max(x, y):
+            told = f"{a} {x:g} {unit}, {b} {y:g} {unit}"
+            what = f"total doses differ by more than {tolerance:g} %: {told}"
+            return what, "a difference between these groups may be one of dose; correct the doses or say so"
+    return None
+
+
+def _dose(protocol: ProtocolSettings, unit: str) -> float | None:
+    return protocol.total_dose if protocol.dose_unit == unit else protocol.other_dose
+
+
+def _dose_words(protocol: ProtocolSettings) -> str:
+    return f"{protocol.total_dose:g} {protocol.dose_unit}{' per kg' if protocol.per_kg else ''}"
+
+
+def contrast_flags(config: StudyConfig, c: ContrastSettings) -> set[str]:
+    """Return what the protocols confound in one contrast, as flags of results."""
+    flags = set()
+    protocols = config.protocols
+    treated = [[n for n in side if protocols[n].total_dose > 0] for side in (c.a, c.b)]
+    pairs = list(itertools.product(*treated))
+    if any(_dose_difference(a, b, config) for a, b in pairs):
+        flags.add("dose_unmatched")
+    for a, b in ((protocols[x], protocols[y]) for x, y in pairs):
+        if mode(a) != mode(b) and not _equal_duration(a, b):
+            flags.add("duration_confounded")
+        if a.route != b.route or a.vehicle != b.vehicle:
+            flags.add("route_or_vehicle_differs")
+    # mode against mode, or treated against vehicle: surgery, pump and injections differ too unless vehicles were given both ways
+    modes_differ = any(set(_modes(protocols[a])) != set(_modes(protocols[b])) for a, b in pairs)
+    across = modes_differ or bool(treated[0]) != bool(treated[1])
+    if across and unmatched_vehicles(config, [*treated[0], *treated[1]]):
+        flags.add("surgery_confounded")
+    return flags
+
+
+def unmatched_vehicles(config: StudyConfig, treated: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """Return the ways of giving (mode, route) of these treated groups that no vehicle group had, with the groups that had them."""
+    vehicles = {(m, p.route) for p in config.protocols.values() if p.total_dose == 0 for m in _modes(p)}
+    needed: dict[tuple[str, str], list[str]] = {}
+    for name in treated:
+        for how in _modes(config.protocols[name]):
+            needed.setdefault((how, config.protocols[name].route), []).append(name)
+    return {key: names for key, names in needed.items() if key not in vehicles}
+
+
+def _modes(protocol: ProtocolSettings) -> tuple[str, ...]:
+    return ("infusion", "injection") if protocol.double_dummy else (mode(protocol),)
 
 
 def design_notes(config: StudyConfig) -> list[str]:
     """Return plain sentences on what the design confounds: mode with duration, and treatment with surgery or pump."""
     protocols = config.protocols
     treated = {n: p for n, p in protocols.items() if p.total_dose > 0}
-    vehicles = {(mode(p), p.route) for p in protocols.values() if p.total_dose == 0}
     notes = []
     for c in study_contrasts(config):
         pairs = [(protocols[x], protocols[y]) for x in c.a for y in c.b if x in treated and y in treated]
@@ -91,15 +139,13 @@ def design_notes(config: StudyConfig) -> list[str]:
             notes.append(f"Contrast {c.name} confounds the mode of delivery with its duration: exploratory only.")
         if any(x.route != y.route for x, y in pairs):
             notes.append(f"Contrast {c.name} compares groups that were treated by different routes.")
-    needed: dict[tuple[str, str], list[str]] = {}
-    for name, p in treated.items():
-        needed.setdefault((mode(p), p.route), []).append(name)
-    for (how, route), names in needed.items():
-        if (how, route) not in vehicles:
-            notes.append(
-                f"No vehicle group was given by {route} {how}: effects of {', '.join(names)} are confounded with "
-                f"{'surgery and pump' if how == 'infusion' else 'the injections themselves'}."
-            )
+        if any(x.vehicle != y.vehicle for x, y in pairs):
+            notes.append(f"Contrast {c.name} compares groups that were treated in different vehicles.")
+    for (how, route), names in unmatched_vehicles(config, treated).items():
+        notes.append(
+            f"No vehicle group was given by {route} {how}: effects of {', '.join(names)} are confounded with "
+            f"{'surgery and pump' if how == 'infusion' else 'the injections themselves'}."
+        )
     return notes + dye_notes(config)
 
 

@@ -13,13 +13,14 @@ from statsmodels.regression.linear_model import OLS
 from sevhisto.compare.contrasts import carried_flags
 from sevhisto.compare.endpoints import core_volume, widen, with_endpoints
 from sevhisto.config import StudyConfig
-from sevhisto.metrics import TISSUE, endpoint_name
+from sevhisto.metrics import COMPOSITE, COMPOSITE_PANEL, TISSUE, endpoint_name
 from sevhisto.registry import join_flags
 from sevhisto.schema import RELATIONS
 from sevhisto.types import DoubleArray
 
 _NAN = float("nan")
 _MIN_DF = 3
+_MATRIX = {"ecm": ("positive_volume_mm3", "fraction_pct", "area_um2"), "macrophage": ("fraction_of_cd68_pct",)}
 MODELS = ("within_arm", "adjusted", "pooled")
 
 
@@ -88,12 +89,20 @@ def relate(
 
 
 def ecm_endpoints(config: StudyConfig, columns: Collection[str]) -> list[tuple[str, str]]:
-    """Return (panel, column) of what stands for matrix, and for CD206 among CD68, in the core; only what was measured."""
+    """Return (panel, column) of what stands for matrix, and for CD206 among CD68, in the core; only what was measured.
+
+    The composite index belongs to no panel: severity is taken from the first panel's.
+    """
     found = []
     for panel, settings in config.panels.items():
         for channel in settings.channels:
-            metrics = {"ecm": ["positive_volume_mm3", "fraction_pct"], "macrophage": ["fraction_of_cd68_pct"]}.get(channel.role, [])
+            metrics = {"ecm": ["positive_volume_mm3", "fraction_pct", "area_um2"], "macrophage": ["fraction_of_cd68_pct"]}.get(
+                channel.role, []
+            )
             found += [(panel, endpoint_name(panel, "core", channel.marker, m)) for m in metrics]
+    markers = dict.fromkeys(c.marker for p in config.panels.values() for c in p.channels if c.role == "ecm")
+    if found and len(markers) > 1:
+        found.append((found[0][0], endpoint_name(COMPOSITE_PANEL, "core", COMPOSITE, "index")))
     return [(panel, name) for panel, name in found if name in set(columns)]
 
 

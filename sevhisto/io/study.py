@@ -17,6 +17,7 @@ from sevhisto.config import StudyConfig, parse_config
 from sevhisto.io import crosscheck
 from sevhisto.io import labels as label_images
 from sevhisto.io.annotations import SUFFIXES
+from sevhisto.io.deliveries import delivery_problems
 from sevhisto.io.models import FOLDER as CLASSIFIERS
 from sevhisto.io.sheets import ID_COLUMNS, PENDING, numbers, pending, read_sheet
 from sevhisto.io.training import FOLDER as TRAINING
@@ -214,6 +215,7 @@ def _cross(root: Path, config: StudyConfig | None, sheets: dict[str, tuple[pd.Da
     found = crosscheck.spelling_problems(slides, animals, motor, config)
     found += crosscheck.slide_problems(slides, config, animals)
     found += crosscheck.animal_problems(animals, slides, config)
+    found += delivery_problems(animals, sheets["animals.csv"][1], config)
     found += crosscheck.motor_problems(motor, scores, animals, config)
     if not len(slides):
         found.append(Problem("slides.csv", "lists no section", "add one row per piece of tissue"))

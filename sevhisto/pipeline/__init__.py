@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.demonstrating import DemoSummary, demo
     from sevhisto.pipeline.differing import diff
     from sevhisto.pipeline.excluding import exclude
+    from sevhisto.pipeline.planning import PlanSummary, plan
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
     from sevhisto.pipeline.training import TrainSummary, train
 
@@ -16,6 +17,7 @@ __all__ = [
     "AgreementSummary",
     "CompareSummary",
     "DemoSummary",
+    "PlanSummary",
     "Progress",
     "RunSummary",
     "TrainSummary",
@@ -25,6 +27,7 @@ __all__ = [
     "demo",
     "diff",
     "exclude",
+    "plan",
     "quiet",
     "report",
     "run",
@@ -38,6 +41,7 @@ _HOMES = {
     "diff": "differing",
     "exclude": "excluding",
     **dict.fromkeys(("TrainSummary", "train"), "training"),
+    **dict.fromkeys(("PlanSummary", "plan"), "planning"),
 }
 
 

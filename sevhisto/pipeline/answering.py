@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +14,7 @@ from sevhisto.columns import Table
 from sevhisto.compare.balance import exclusion_balance
 from sevhisto.compare.contrasts import compare as compare_groups
 from sevhisto.compare.endpoints import wide
+from sevhisto.compare.exposure import profiles as delivery_profiles
 from sevhisto.compare.protocols import design_notes, dose_problems
 from sevhisto.compare.relations import relate
 from sevhisto.compare.specifications import robustness, specification_curve
@@ -25,15 +26,17 @@ from sevhisto.io.key import Key, codes, unblind, unblinded
 from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
+from sevhisto.metrics import COMPOSITE_PANEL
 from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
 from sevhisto.pipeline.exclusion_tables import refresh_exclusions
+from sevhisto.pipeline.further import Compared, further, with_composite
 from sevhisto.pipeline.opening import need_unchanged, write_under_names
 from sevhisto.pipeline.provenance import compared_facts
 from sevhisto.pipeline.robustness import LastRun, specifications
 from sevhisto.pipeline.running import Progress, frozen_now, is_open, last_facts, quiet, stamp_of, unaware
 from sevhisto.pipeline.tables import Names, motor_rows, restamp, stamped
-from sevhisto.registry import split_flags
-from sevhisto.schema import ANIMALS, COMPARISONS, PROFILES, RECORDS, RELATIONS, SECTIONS, SPECIFICATIONS, STATUS, THRESHOLDS
+from sevhisto.registry import join_flags, split_flags
+from sevhisto.schema import ANIMALS, COMPARISONS, EXPOSURE, PROFILES, RECORDS, RELATIONS, SECTIONS, SPECIFICATIONS, STATUS, THRESHOLDS
 from sevhisto.types import Problem, SectionRecord, StudyError
 
 
@@ -82,6 +85,8 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     need_applied(study, read_table(results / "status.csv", STATUS), names.shown)
     gone = {names.animals[a] for a in whole_animals(left_out(study))}
     excluded = sorted({*people.index[people["excluded"]], *gone})
+    taking_part = groups[~groups.index.isin(excluded)]
+    animals = with_composite(animals, taking_part, config, is_open(study))
     batches = read_table(results / "records.csv", RECORDS)[["animal", "batch", "panel"]].drop_duplicates()
     comparisons = compare_groups(animals, groups, config, blocks=people["block"], batches=batches, dpi=people["dpi"], excluded=excluded)
     relations = relate(animals, None, groups, config, covariates=people[["force_kdyn", "dpi"]], excluded=excluded)
@@ -90,12 +95,19 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     curve = _curve(results, comparisons, groups, config, excluded, motor, jobs or default_jobs(), progress)
     words = robustness(curve)
     comparisons["robustness"] = [words.get(key, "") for key in zip(comparisons["endpoint"], comparisons["contrast"], strict=True)]
+    scored = study.motor.assign(animal=[names.animals[a] for a in study.motor["animal"]])
+    sections = read_table(results / "sections.csv", SECTIONS)
+    beside = further(Compared(animals, sections, scored, people, taking_part, groups, comparisons, config, is_open(study)))
+    confounded = [beside.contrast_flags.get(c, set()) for c in comparisons["contrast"]]
+    comparisons["flags"] = [join_flags(split_flags(f) | more) for f, more in zip(comparisons["flags"], confounded, strict=True)]
     comparisons, relations = stamped(comparisons, stamp), stamped(relations, stamp)
     write_table(results / "comparisons.csv", comparisons, COMPARISONS)
     write_table(results / "relations.csv", relations, RELATIONS)
     write_table(results / "specifications.csv", stamped(curve, stamp - {"not_unblinded"}), SPECIFICATIONS)
+    for table, frame in beside.tables:
+        write_table(results / table.name, stamped(frame, stamp), table)
     _write_beside(study, names, groups, stamp)
-    return CompareSummary(results, comparisons, relations, tuple(_notes(study)), not is_open(study))
+    return CompareSummary(results, comparisons, relations, (*_notes(study), *beside.notes), not is_open(study))
 
 
 def _write_beside(study: Study, names: Names, groups: pd.Series[str], stamp: set[str]) -> None:
@@ -121,6 +133,9 @@ def _curve(
     """Return the specification curve of everything that was compared; days of sacrifice that differ are not compared here either."""
     compared = comparisons[~comparisons["flags"].map(lambda cell: "dpi_mixed" in split_flags(cell)).astype(bool)]
     variants = specifications(LastRun.of(results), config, jobs, lambda done, total: progress("other choices", done, total), motor)
+    if comparisons["endpoint"].str.startswith(f"{COMPOSITE_PANEL}_").any():
+        kept = groups[~groups.index.isin(excluded)]
+        variants = (replace(v, animals=with_composite(v.animals, kept, config, False)) for v in variants)
     curve = specification_curve(variants, groups, config, list(dict.fromkeys(comparisons["endpoint"])), excluded)
     pairs = pd.MultiIndex.from_frame(compared[["endpoint", "contrast"]])
     return curve[pd.MultiIndex.from_frame(curve[["endpoint", "contrast"]]).isin(pairs)].reset_index(drop=True)
@@ -192,6 +207,8 @@ def report(root: Path, jobs: int | None = None) -> Path:
         specifications=_if_there(results / "specifications.csv", SPECIFICATIONS),
         motor=motor.assign(animal=[names.animals[a] for a in motor["animal"]]) if len(motor) else None,
         profiles=read_table(results / "profiles.csv", PROFILES),
+        exposure=_if_there(results / EXPOSURE.name, EXPOSURE) if is_open(study) else None,
+        delivery_profiles=delivery_profiles(config) if is_open(study) else None,
         thresholds=read_table(results / "thresholds.csv", THRESHOLDS),
         run=facts,
         overlays=_overlays(study, results, status, stamp, jobs or default_jobs()),

@@ -118,10 +118,10 @@ def _own_tag(tag: str, ident: str) -> str:
     return re.sub(r"'DejaVu Sans'(, [^;\"]*)?", FONTS, tag)
 
 
-def legend(figure: Figure, names: Sequence[str], left: float, top: float, step: float) -> None:
-    """Write the groups with their markers from (left, top) downwards, in fractions of the figure."""
+def legend(figure: Figure, names: Sequence[str], left: float, top: float, step: float, numbers: Sequence[int] | None = None) -> None:
+    """Write the groups with their markers from (left, top) downwards, in fractions of the figure; `numbers` where some are left out."""
     for i, name in enumerate(names):
-        colour, marker = look(i)
+        colour, marker = look(i if numbers is None else numbers[i])
         y = top - i * step
         figure.add_artist(Line2D([left], [y], marker=marker, color=colour, markersize=6, linestyle="none", transform=figure.transFigure))
         figure.text(left + 0.014, y, shorten(name, 24), va="center")

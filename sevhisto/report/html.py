@@ -16,6 +16,7 @@ from sevhisto.report.canvas import stamp_figures
 from sevhisto.report.choices import choices_figure
 from sevhisto.report.classifiers import classifier_texts
 from sevhisto.report.exclusions import arrive_sentences, balance_rows, exclusion_rows
+from sevhisto.report.exposures import exposure_figure
 from sevhisto.report.figures import border_lines, curves, estimation_plot, group_order, relation_plot
 from sevhisto.report.words import MODELS, Finding, comparison_finding, endpoint_words, pair_words, relation_finding
 
@@ -43,6 +44,8 @@ class ReportInputs:
     motor : columns animal, day, score, for the test that is analysed
     groups : group (code or name) of each animal, index animal; its order is the order of the groups in all figures
     thresholds : columns panel, batch, marker, threshold, source, n_controls
+    exposure : exposure.csv; None until the study is open
+    delivery_profiles : columns protocol, half_life_min, hour, amount
     run : run.json
     overlays : pictures in the order of the gallery
     notes : what the design of the study limits, one sentence each
@@ -69,6 +72,8 @@ class ReportInputs:
     specifications: pd.DataFrame | None = None
     profiles: pd.DataFrame | None = None
     thresholds: pd.DataFrame | None = None
+    exposure: pd.DataFrame | None = None
+    delivery_profiles: pd.DataFrame | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
     overlays: Iterable[tuple[str, str, bytes, str]] = ()
     banner_flags: Sequence[str] = ()
@@ -110,6 +115,8 @@ def _render(inputs: ReportInputs) -> str:
         common=[tables.flag_meaning(f) for f in common],
         secondary=tables.comparison_table(None if comparisons is None else comparisons[~comparisons["endpoint"].isin(shown)]),
         recovery=_recovery(inputs),
+        delivery=_delivery(inputs),
+        deliveries=tables.exposure_table(inputs.exposure),
         relations=_relations(inputs, wide, drawn),
         other_relations=tables.relation_table(listed),
         profiles=_profiles(inputs),
@@ -205,6 +212,14 @@ def _recovery(inputs: ReportInputs) -> str:
         return ""
     lines = inputs.motor.rename(columns={"day": "x", "score": "y"})[["animal", "x", "y"]]
     return curves(lines, inputs.groups, "days after injury", inputs.motor_label, f"Recovery curves, {inputs.motor_label}", "recovery")
+
+
+def _delivery(inputs: ReportInputs) -> str:
+    known, profiles = inputs.exposure, inputs.delivery_profiles
+    if known is None or known.empty or profiles is None or profiles.empty:
+        return ""
+    levels: dict[float, float] = dict(zip(known["half_life_min"], known["level"], strict=True))
+    return exposure_figure(profiles, levels, group_order(inputs.groups), str(known["dose_unit"].iloc[0]), "delivery")
 
 
 def _split_relations(relations: pd.DataFrame | None, shown: Sequence[str]) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:

@@ -184,6 +184,22 @@ def autofluorescence_table(animals: pd.DataFrame) -> TextTable | None:
     return text_table(columns, rows)
 
 
+def exposure_table(exposure: pd.DataFrame | None) -> TextTable | None:
+    """Return one row per group at the half-life that is set: means over its animals, and how many carry which flag."""
+    if exposure is None or exposure.empty:
+        return None
+    main = exposure[exposure["half_life_min"] == exposure["half_life_min"].iloc[0]]
+    numbers = ("administrations", "duration_h", "dose", "peak", "trough", "time_above_h", "auc", "residence_h", "uptake_h")
+    heads = ["given", "duration (h)", "dose", "peak", "trough", "above level (h)", "AUC", "residence (h)", "saturable uptake (h)"]
+    rows = []
+    for group, own in main.groupby("protocol", sort=False):
+        counts = Counter(f for cell in own["flags"] for f in split_flags(cell))
+        told = ", ".join(f"{f} ({counts[f]})" for f, _ in flag_list(";".join(counts)))
+        rows.append([str(group), str(own["mode"].iloc[0]), *(number(own[c].mean()) for c in numbers), str(len(own)), told])
+    columns = [("group", False), ("mode", False), *((h, True) for h in heads), ("animals", True), ("flags", False)]
+    return text_table(columns, rows)
+
+
 def section_table(status: pd.DataFrame, which: str) -> TextTable | None:
     """Return the sections of one status with the reason."""
     own = status[status["status"] == which]

@@ -25,6 +25,7 @@ UNITS = {
     "score_days": "score × days",
     "ratio": "",
     "p": "",
+    "ln_ratio": "ln ratio",
     "day": "days",
     "score": "points",
 }
@@ -66,11 +67,16 @@ METRICS = {
     "angle_to_border_deg": "angle of fibres to the lesion border",
     "fibre_width_um": "fibre width",
     "fibre_length_mm_per_mm2": "length of fibres per area",
+    "index": "index of volume",
     "auc": "area under the recovery curve",
     "early_auc": "early area under the recovery curve",
     "plateau": "plateau",
     "day1": "day-1 score",
     "onset_day": "day of onset",
+    "onset_after_day": "last day before onset",
+    "onset_by_day": "first day seen after onset",
+    "pooled_auc": "area under the recovery curve, pooled scale",
+    "pooled_plateau": "plateau, pooled scale",
 }
 TISSUE_METRICS = {
     "zone_volume_mm3": "tissue volume",

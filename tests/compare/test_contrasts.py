@@ -185,3 +185,16 @@ def test_a_tracer_without_a_dye_only_group_is_flagged(make_rows, make_study, ani
     protocols = {**config.protocols, "V": config.protocols["V"].model_copy(update={"dye_only": True})}
     told = compare(table, GROUPS, config.model_copy(update={"protocols": protocols}))
     assert not told["flags"].str.contains("no_dye_control").any()
+
+
+def test_sides_that_differ_on_day_1_and_a_full_scale_are_flagged(make_rows, make_study):
+    config = make_study(endpoints={"primary": [AUC], "secondary": [CD68]})
+    curve = {"panel": "BBB", "zone": "", "marker": ""}
+    apart = {a: v + (3.0 if g == "P3" else 0.0) for (a, v), g in zip(numbers(4).items(), GROUPS, strict=True)}
+    area = make_rows(numbers(3), metric="auc", **curve)
+    area.loc[area["animal"] == "V0", "flags"] = "ceiling"
+    parts = [area, make_rows(apart, metric="day1", **curve), make_rows(numbers(2), panel="A", marker="CD68")]
+    t = compare(pd.concat(parts, ignore_index=True), GROUPS, config)
+    assert "day1_imbalance" in cell(t, AUC, "P3-D3")
+    assert "ceiling_effect" in cell(t, AUC, "treated-vehicle") and "ceiling_effect" not in cell(t, AUC, "P3-D3")
+    assert "day1_imbalance" not in cell(t, CD68, "P3-D3")

@@ -122,9 +122,9 @@ def test_other_tests_are_left_alone():
 
 def test_metrics_that_the_visits_cannot_give_are_left_out():
     one = summarise_motor(scores({"r1": {7: 5}}), MotorSettings())
-    assert list(one["metric"]) == ["onset_day"]
+    assert list(one["metric"]) == ["onset_day", "onset_after_day", "onset_by_day"]
     short = summarise_motor(scores({"r1": {3: 5, 7: 8}}), MotorSettings())
-    assert list(short["metric"]) == ["auc", "plateau", "onset_day"]
+    assert "early_auc" not in set(short["metric"]) and "day1" not in set(short["metric"])
 
 
 def test_impossible_and_double_scores_are_refused():
@@ -145,3 +145,34 @@ def test_better_scores_never_give_less_area_or_later_onset(curve):
     assert get(t, "b", "auc") == pytest.approx(get(t, "a", "auc") + 27)
     assert get(t, "b", "onset_day") <= get(t, "a", "onset_day")
     assert np.all((t.loc[t["metric"] == "onset_day", "value"] >= 1) & (t.loc[t["metric"] == "onset_day", "value"] <= 28))
+
+
+def test_onset_is_an_interval_between_two_visits():
+    t = summarise_motor(scores({"r1": R1, "low": dict.fromkeys(DAYS, 4), "high": dict.fromkeys(DAYS, 12), **FULL}), MotorSettings())
+    between = [(get(t, a, "onset_after_day"), get(t, a, "onset_by_day")) for a in ("r1", "high")]
+    assert between == [(7, 14), (0, 1)]
+    assert get(t, "low", "onset_after_day") == 28 and math.isnan(get(t, "low", "onset_by_day"))
+    assert get(t, "low", "onset_by_day", "flags") == "not_reached"
+
+
+def test_the_pooled_scale_is_fergusons():
+    # 0, 1, 2-4 as 2, 5-13 two less, 14 and above as 12
+    expected = [0, 1, 2, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 12, 12, 12, 12, 12, 12, 12]
+    assert MotorSettings().pooled_scale == expected
+    t = summarise_motor(scores({"r1": {1: 3.0, 7: 6.0, 14: 13.0, 28: 15.0}, **FULL}), MotorSettings())
+    assert get(t, "r1", "pooled_auc") == 6 * 3 + 7 * 7.5 + 14 * 11.5
+    assert get(t, "r1", "pooled_plateau") == 11.5
+    sides = scores({"r1": R1, **FULL}).assign(side="left")
+    sides = pd.concat([sides, sides.assign(side="right", score=sides["score"] + 4)])
+    assert get(summarise_motor(sides, MotorSettings()), "r1", "pooled_plateau") == 11.75  # 11 and 12, 12 and 12
+
+
+def test_other_scales_have_their_own_pooling_or_none():
+    bms = MotorSettings(test="BMS", maximum=9, criterion=4)
+    t = summarise_motor(scores({"r1": {1: 0, 7: 4, 14: 9}, "r2": {1: 0, 7: 2, 14: 6}}).assign(test="BMS"), bms)
+    assert not t["metric"].str.startswith("pooled").any()
+    assert get(t, "r1", "auc", "flags") == "ceiling" and get(t, "r2", "auc", "flags") == ""
+    own = MotorSettings(test="BMS", maximum=3, pooled=[0, 1, 1, 2])
+    assert own.pooled_scale == [0, 1, 1, 2]
+    with pytest.raises(ValueError, match="pooled needs 4 numbers that do not fall"):
+        MotorSettings(test="BMS", maximum=3, pooled=[0, 2, 1, 2])

@@ -109,7 +109,7 @@ def make_slide(name: str, seed: int) -> Slide:
         h, w = section.image.shape[1:]
         slide.light[:, y : y + h, x : x + w] += section.image
         outline = np.zeros(shape, np.uint8)
-        slide.outlines.append(section.truth.anatomy.outline + (x, y))
+        slide.outlines.append(section.truth.anatomy.outline + np.array([x, y]))
         fill_polygon(outline, slide.outlines[-1])
         slide.cords.append(outline > 0)
         slide.cavity[y : y + h, x : x + w] |= (outline[y : y + h, x : x + w] > 0) & (section.truth.anatomy.tissue == 0)
@@ -215,7 +215,11 @@ def cut_off(slide: Slide, rng: np.random.Generator) -> None:
         x0, x1 = (round(columns[0] + part), x1) if side == 2 else (x0, round(columns[-1] - part)) if side == 3 else (x0, x1)
     here = slice(y0, y1), slice(x0, x1)
     slide.light, slide.cavity = slide.light[:, *here].copy(), slide.cavity[here].copy()
-    kept = [(c[here].copy(), o - (x0, y0)) for c, o in zip(slide.cords, slide.outlines, strict=True) if c[here].sum() * slide.um**2 > 3e5]
+    kept = [
+        (c[here].copy(), o - np.array([x0, y0]))
+        for c, o in zip(slide.cords, slide.outlines, strict=True)
+        if c[here].sum() * slide.um**2 > 3e5
+    ]
     slide.cords, slide.outlines = [c for c, _ in kept], [o for _, o in kept]
 
 

@@ -15,7 +15,7 @@ LIMITS = (-3.0, 12.0)
 FLAT_SHARE = 1e-6
 BLOCK_UM, MIN_BLOCKS = 64.0, 24
 FITS, FAR_WEIGHT = 24, 0.02
-CLEARLY = 1.15
+ORDERS, CLEARLY = (2, 4), 1.15
 ABOVE_FLAT, NEARLY_ALL, STRAIGHT = 0.02, 0.9, 0.6
 
 
@@ -79,11 +79,10 @@ def tissue_signal(overview: FloatArray, um: float) -> Signal:
 
 
 def glass_surface(channel: FloatArray, field: BoolArray, um: float) -> FloatArray:
-    """Return how glass changes over a slide, (h, w) float32, 0 at its lowest: a surface of the second order along the darkest parts.
+    """Return how glass changes over a slide, (h, w) float32, 0 at its lowest: a polynomial surface along the darkest parts.
 
-    Zero everywhere, unless the surface explains clearly more of the slide than one level does: frames and glass at two levels make no slope.
-    Fitted to the minima of blocks of 64 um. Those above it count less the farther they lie from it: first a fiftieth (an expectile, Newey
-    and Powell 1987), then by the weight of Geman and McClure in units of the scatter below it, so that tissue takes no part.
+    Zero everywhere, unless a surface of the second order explains clearly more of the slide than one level does (frames, and glass at two
+    levels, make no slope); of the fourth where that explains clearly more again. Fitted to the minima of blocks of 64 um.
 
     Parameters
     ----------
@@ -97,20 +96,20 @@ def glass_surface(channel: FloatArray, field: BoolArray, um: float) -> FloatArra
     wide[:h, :w] = np.where(field, channel, np.inf)
     low = wide.reshape(rows, side, columns, side).min(axis=(1, 3)).astype(np.float64)
     seen = np.isfinite(low)
-    flat = np.zeros(channel.shape, np.float32)
     if seen.sum() < MIN_BLOCKS:
-        return flat
-    y, x = np.meshgrid(_unit(rows), _unit(columns), indexing="ij")
-    terms = _terms(y[seen], x[seen])
-    fit = _along_the_dark(terms, low[seen])
+        return np.zeros(channel.shape, np.float32)
     step = np.concatenate([np.diff(np.where(seen, low, np.nan), axis=a).ravel() for a in (0, 1)])
     noise = max(1.4826 * float(np.nanmedian(np.abs(step))) / 2**0.5, float(np.ptp(low[seen])) / 500)
-    if _explained(low[seen] - terms @ fit, noise) < CLEARLY * _explained(low[seen], noise):
-        return flat
-    down, across = (np.interp(np.arange(n), (np.arange(k) + 0.5) * side - 0.5, _unit(k)) for n, k in ((h, rows), (w, columns)))
-    v, u = (f.astype(np.float32) for f in (down[:, None], across[None, :]))
-    c, cy, cx, cyy, cxy, cxx = (np.float32(f) for f in fit)
-    surface = c + cy * v + cx * u + cyy * v * v + cxy * v * u + cxx * u * u
+    blocks = np.zeros(low.shape)
+    for order in ORDERS:
+        terms = _terms(order, _unit(rows), _unit(columns))
+        tried = np.tensordot(_along_the_dark(terms[:, seen].T, low[seen]), terms, 1)
+        if _explained((low - tried)[seen], noise) < CLEARLY * _explained((low - blocks)[seen], noise):
+            break
+        blocks = tried
+    matrix = np.array([[1 / side, 0, 0.5 / side - 0.5], [0, 1 / side, 0.5 / side - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    surface = cv2.warpAffine(blocks.astype(np.float32), matrix, (w, h), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(surface - surface[field].min(), np.float32)
 
 
@@ -118,17 +117,22 @@ def _unit(n: int) -> DoubleArray:
     return np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
 
 
-def _terms(y: DoubleArray, x: DoubleArray) -> DoubleArray:
-    return np.stack([np.ones_like(y), y, x, y * y, x * y, x * x], axis=1)
+def _terms(order: int, y: DoubleArray, x: DoubleArray) -> DoubleArray:
+    """Return the terms of a polynomial in two directions, (k, len(y), len(x))."""
+    return np.stack([np.outer(y**i, x**j) for i in range(order + 1) for j in range(order + 1 - i)])
 
 
 def _along_the_dark(terms: DoubleArray, values: DoubleArray) -> DoubleArray:
-    """Return the coefficients (k,) of terms (n, k) that lie along the lower ones of `values` (n,)."""
+    """Return the coefficients (k,) of terms (n, k) that lie along the lower ones of `values` (n,).
+
+    Values above count less the farther they lie: first a fiftieth (an expectile, Newey and Powell 1987), then by the weight of Geman and
+    McClure in units of the scatter below, so that tissue takes no part.
+    """
     weight = np.ones(len(values))
     scale = 0.0
     for step in range(FITS):
-        root = np.sqrt(weight)
-        fit = np.linalg.lstsq(terms * root[:, None], values * root, rcond=None)[0]
+        weighed = terms * weight[:, None]
+        fit = np.linalg.lstsq(weighed.T @ terms, weighed.T @ values, rcond=None)[0]
         over = values - terms @ fit
         if step == FITS // 2:
             scale = max(2 * float(np.sqrt(np.mean(np.minimum(over, 0) ** 2))), 1e-6)
@@ -157,7 +161,10 @@ def _as_dark_as(overview: FloatArray, outside: BoolArray, field: BoolArray) -> B
 
 
 def _bare(overview: FloatArray, outside: BoolArray) -> bool:
-    """Return whether the flat areas are glass: of one value, less than nearly all else, which has no straight sides as an image in a frame has."""
+    """Return whether the flat areas are glass.
+
+    Of one value, less than nearly all else, which has no straight sides as an image in a frame has.
+    """
     if not outside.any() or outside.all():
         return False
     field = cv2.erode((~outside).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
@@ -172,9 +179,9 @@ def _bare(overview: FloatArray, outside: BoolArray) -> bool:
 
 
 def straight_share(mask: BoolArray) -> float:
-    """Return how much of the outlines of a mask (h, w) lies in straight runs of at least a twelfth of an outline: 1 for a square, 0 for a disc.
+    """Return how much of the outlines of a mask (h, w) lies in straight runs, of at least a twelfth of an outline each.
 
-    The stairs of a turned image and of JPEG's blocks, up to 7 pixels, are straight.
+    It is 1 for a square and 0 for a disc. The stairs of a turned image and of JPEG's blocks, up to 7 pixels, are straight.
     """
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 6.0) > 0.5
     contours, _ = cv2.findContours(soft.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -10,6 +11,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from sevhisto.config import ImagingSettings
+from sevhisto.imaging.blobs import half_width, parts
 from sevhisto.imaging.geometry import dilated, eroded, filled
 from sevhisto.imaging.glass import LIMITS, Signal, tissue_signal
 from sevhisto.types import AnyArray, BoolArray, FloatArray
@@ -20,6 +22,7 @@ BAND_UM = (30.0, 100.0)
 RIM_UM, RIM_SHARE = 24.0, 0.3
 THIN_SHARE = 0.04
 NEARLY_ALL = 0.9
+POCKET_UM, POCKET = 150.0, 1.2
 AS_GLASS, AROUND_UM, HEART = 0.1, 80.0, 0.2
 COMPACT, TOUCHING = 0.85, 0.3
 MIN_SEPARABILITY = 0.75
@@ -84,9 +87,37 @@ def outlines(signal: Signal, um: float, smallest_px: float) -> tuple[BoolArray, 
         if found is None:
             break
         share, height = found
-        outline = solid((share > 0.5) & bright, um, smallest_px)
+        outline = with_pockets(solid((share > 0.5) & bright, um, smallest_px), um)
         tissue = outline & ~_hollow(share, outline, um, max(AS_GLASS, 2 / height))
     return outline, tissue
+
+
+def with_pockets(outline: BoolArray, um: float) -> BoolArray:
+    """Return outlines with the cysts that open to the outside: gaps wider within than where they open, by POCKET times at least.
+
+    A fissure, a tear or a notch is widest where it opens. A mouth may be POCKET_UM wide.
+    """
+    out = outline.copy()
+    reach = POCKET_UM / 2 / um
+    margin = math.ceil(reach) + 2
+    labels, _ = ndimage.label(outline)
+    for number, (sy, sx) in enumerate(ndimage.find_objects(labels), 1):
+        part = np.pad(labels[sy, sx] == number, margin)
+        grown = _distance(~part) <= reach
+        closed = filled(_distance(grown) > reach)
+        for (by, bx), gap in parts(closed & ~part):
+            mouth = int((dilated(gap, 1) & ~closed[by, bx] & ~part[by, bx]).sum())
+            width = 2 * half_width(gap)
+            if mouth and width >= POCKET * mouth and width * um > CLOSING_UM:
+                y, x = np.nonzero(gap)
+                y, x = y + by.start - margin + sy.start, x + bx.start - margin + sx.start
+                within = (y >= 0) & (x >= 0) & (y < out.shape[0]) & (x < out.shape[1])
+                out[y[within], x[within]] = True
+    return out
+
+
+def _distance(mask: BoolArray) -> FloatArray:
+    return np.asarray(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5), np.float32)
 
 
 def _holes(signal: Signal, outline: BoolArray, um: float) -> BoolArray:

@@ -10,9 +10,9 @@ faint      a quarter of the landmark's signal
 no DAPI    no nuclear channel
 
 Harder ones, three of each, are in lesions_of_all_kinds.py (the border weak, absent, broken; islands; grey against white matter; shading,
-noise, blur; folds, tears, bubbles), besides a section whose side is missing (partial), two lesions side by side (two), and CD68 as a further
-cue. "wrong" counts outlines with Dice under 0.85 and lesions missed; of these "untold" are those that say neither `contour_uncertain` nor
-`no_lesion`.
+noise, blur; folds, tears, bubbles), besides a section whose side is missing (partial), two lesions side by side (two), and CD68 as one
+more cue. "wrong" counts outlines with Dice under 0.85 and lesions missed; of these "untold" are those that say neither
+`contour_uncertain` nor `no_lesion`.
 
 Of each section: Dice of the core with the truth, 95th percentile of the distance between the two borders (both ways), beside the plain way
 (GFAP smoothed with 20 um, below Otsu's threshold of the tissue, largest blob, holes filled). No injured real cord with a drawn truth is
@@ -198,7 +198,7 @@ def row(kind: str, seen: list[Seen]) -> str:
     return (
         f"| {kind} | {len(seen)} | {np.mean(ours):.3f} ({min(ours):.3f}) | {mean:.1f} ({far.max():.1f}) | {missed} | {unsure} "
         f"| {len(wrong)}, {untold} "
-        f"| {np.mean(plain):.3f} | {far_plain[np.isfinite(far_plain)].mean():.0f} |"
+        f"| {np.mean(plain):.3f}, {far_plain[np.isfinite(far_plain)].mean():.0f} um |"
     )
 
 
@@ -227,10 +227,9 @@ def main() -> None:
     o = ask.parse_args()
     seeds = range(o.seed, o.seed + (2 if o.quick else len(SEEDS)))
     shown: list[list[Seen]] = []
-    print(
-        f"asked: {ASKED}\n\n| kind | n | Dice mean (min) | border, um mean (worst) | missed | uncertain | wrong, untold | Otsu: Dice | Otsu: um |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(f"asked: {ASKED}\n")
+    print("| kind | n | Dice mean (min) | border, um mean (worst) | missed | uncertain | wrong, untold | Otsu |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for kind in (*KINDS, *HARD):
         for orientation in ("transverse", "sagittal"):
             seen = [phantom(kind, orientation, s) for s in (seeds if kind in KINDS else seeds[:N_HARD])]

@@ -87,33 +87,26 @@ def outlines(signal: Signal, um: float, smallest_px: float) -> tuple[BoolArray, 
         if found is None:
             break
         share, height = found
-        outline = with_pockets(solid((share > 0.5) & bright, um, smallest_px), um)
+        outline = solid((share > 0.5) & bright, um, smallest_px)
         tissue = outline & ~_hollow(share, outline, um, max(AS_GLASS, 2 / height))
     return outline, tissue
 
 
-def with_pockets(outline: BoolArray, um: float) -> BoolArray:
-    """Return outlines with the cysts that open to the outside: gaps wider within than where they open, by POCKET times at least.
+def with_pockets(part: BoolArray, um: float) -> BoolArray:
+    """Return one piece (h, w) with the cysts that open to the outside: gaps wider within than where they open, by POCKET times at least.
 
     A fissure, a tear or a notch is widest where it opens. A mouth may be POCKET_UM wide.
     """
-    out = outline.copy()
     reach = POCKET_UM / 2 / um
     margin = math.ceil(reach) + 2
-    labels, _ = ndimage.label(outline)
-    for number, (sy, sx) in enumerate(ndimage.find_objects(labels), 1):
-        part = np.pad(labels[sy, sx] == number, margin)
-        grown = _distance(~part) <= reach
-        closed = filled(_distance(grown) > reach)
-        for (by, bx), gap in parts(closed & ~part):
-            mouth = int((dilated(gap, 1) & ~closed[by, bx] & ~part[by, bx]).sum())
-            width = 2 * half_width(gap)
-            if mouth and width >= POCKET * mouth and width * um > CLOSING_UM:
-                y, x = np.nonzero(gap)
-                y, x = y + by.start - margin + sy.start, x + bx.start - margin + sx.start
-                within = (y >= 0) & (x >= 0) & (y < out.shape[0]) & (x < out.shape[1])
-                out[y[within], x[within]] = True
-    return out
+    wide = np.pad(part, margin)
+    closed = filled(_distance(_distance(~wide) <= reach) > reach)
+    for box, gap in parts(closed & ~wide):
+        mouth = int((dilated(gap, 1) & ~closed[box] & ~wide[box]).sum())
+        width = 2 * half_width(gap)
+        if mouth and width >= POCKET * mouth and width * um > CLOSING_UM:
+            wide[box] |= gap
+    return np.asarray(wide[margin:-margin, margin:-margin], bool)
 
 
 def _distance(mask: BoolArray) -> FloatArray:
@@ -178,6 +171,7 @@ def solid(mask: BoolArray, um: float, smallest_px: float) -> BoolArray:
         size = int(part.sum())
         if size >= smallest_px:
             thin = max(round(THIN_SHARE * size**0.5), 1)
+            part = with_pockets(part, um)  # while its lips are there
             out[box] |= _opened(np.pad(part, 2 * thin, mode="edge"), thin)[2 * thin : -2 * thin, 2 * thin : -2 * thin]
     return out
 
@@ -231,7 +225,7 @@ def tissue_mask(overview: FloatArray, um: float, settings: ImagingSettings) -> t
     field = ~signal.padding
     values = signal.together[field]
     apart = float(np.ptp(values)) > 0 and separability(values, float(threshold_otsu(values))) >= MIN_SEPARABILITY
-    if not apart and not _stands_alone(outline, field):
+    if not signal.bare and not apart and not _stands_alone(outline, field):
         return np.ones(signal.padding.shape, bool), np.ones(signal.padding.shape, bool), True
     return outline, tissue, False
 

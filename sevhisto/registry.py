@@ -65,7 +65,10 @@ class Flag:
 _FLAGS = [
     Flag("no_lesion", "section", "no lesion core was found; the section counts in zone 'all' only"),
     Flag(
-        "no_landmark", "section", "the panel has no landmark channel, and no outline was drawn or could be carried over: no border distance"
+        "no_landmark",
+        "section",
+        "the panel has no landmark channel, and no outline was drawn or could be carried over: no border distance; draw the lesion in "
+        "corrections/",
     ),
     Flag("contour_unreviewed", "section", "the lesion outline was drawn by the program and nobody has confirmed it"),
     Flag("contour_drawn", "section", "the lesion outline was drawn by a person"),

@@ -17,6 +17,7 @@ from sevhisto.types import BoolArray, FloatArray
 
 BORDER_UM = 80.0
 RIM_UM = 40.0  # the glial border is brightest here
+NEARBY_UM, LEAST_RISE = 80.0, 0.25
 MAX_STEPS = 12
 BLOBS = 3  # at every level
 SAME = 0.95  # Dice from which a blob settles where an earlier one did
@@ -108,8 +109,8 @@ def find_core(cues: Cues, tissue: BoolArray, cavity: BoolArray, um: float, setti
     Candidates are blobs of pixels whose smoothed landmark is low and whose density of nuclei and markers is high for this section (sum of
     logs), at levels above which a half, a quarter, an eighth of the tissue lies: a small lesion hardly moves the histogram, and white
     matter can be the larger dark blob. The border of each moves to where the landmark (else the first marker) lies halfway between core
-    and rim, until it rests. One that shows a second sign besides its contrast is a lesion (`Evidence.claims`); of several the surest;
-    none may be.
+    and the rim nearby, until it rests. One that shows a second sign besides its contrast is a lesion (`Evidence.claims`): the surest, and
+    others beside it that are sure on their own; none may be.
     """
     solid = tissue & ~cavity
     named = tuple(cues.markers)
@@ -122,9 +123,21 @@ def find_core(cues: Cues, tissue: BoolArray, cavity: BoolArray, um: float, setti
     found = [(core, e) for core, e in found if e.claims]
     if not found:
         return nothing
-    core, evidence = max(found, key=lambda f: (round(f[1].confidence, 3), int(f[0].sum())))
-    flags = ["contour_unreviewed"] + (["contour_uncertain"] if evidence.confidence < SURE else [])
-    return Core(core, evidence.contrast, tuple(flags), evidence.facts, evidence.confidence, named)
+    core, evidence, confidence, parts = _together(found)
+    flags = ["contour_unreviewed"] + (["contour_uncertain"] if confidence < SURE else [])
+    return Core(core, evidence.contrast, tuple(flags), evidence.facts | {"parts": parts}, confidence, named)
+
+
+def _together(found: list[tuple[BoolArray, Evidence]]) -> tuple[BoolArray, Evidence, float, int]:
+    """Return the surest core with those beside it that are sure as well, its evidence, the lowest confidence, and how many they are."""
+    ranked = sorted(found, key=lambda f: (round(f[1].confidence, 3), int(f[0].sum())), reverse=True)
+    core, evidence = ranked[0][0].copy(), ranked[0][1]
+    confidence, parts = evidence.confidence, 1
+    for other, its in ranked[1:]:
+        if its.confidence >= SURE and not (dilated(other, 1) & core).any():
+            core |= other
+            confidence, parts = min(confidence, its.confidence), parts + 1
+    return core, evidence, confidence, parts
 
 
 def _guide(cues: Cues, here: _Field) -> tuple[FloatArray, list[FloatArray]]:
@@ -233,12 +246,20 @@ def _refine_in_box(candidate: BoolArray, guide: FloatArray, here: _Field, cut: f
 def _refine(
     candidate: BoolArray, guide: FloatArray, tissue: BoolArray, cavity: BoolArray, solid: BoolArray, here: _Field, cut: float
 ) -> BoolArray:
-    """Move the border to where the guide lies `cut` of the way from inside to rim: a blurred edge has its place halfway."""
+    """Move the border to where the guide lies `cut` of the way from inside to the rim nearby: a blurred edge has its place halfway.
+
+    The rim is not equally bright all around: where the glial border is open, half of the way to it lies in tissue beyond.
+    """
     grown = dilated(candidate, max(round(BORDER_UM / here.um), 1)) & tissue
     rim = dilated(candidate, max(round(RIM_UM / here.um), 1)) & ~candidate & solid
     inner = candidate & solid
     if not rim.any() or not inner.any():
         return candidate
     inside, outside = float(np.median(guide[inner])), float(np.median(guide[rim]))
-    dark = (grown & (guide < inside + cut * (outside - inside))) | (cavity & grown)
+    size = 2 * max(round(NEARBY_UM / here.um), 1) + 1
+    weight = cv2.blur(rim.astype(np.float32), (size, size), borderType=cv2.BORDER_CONSTANT)
+    nearby = cv2.blur(np.where(rim, guide - inside, 0).astype(np.float32), (size, size), borderType=cv2.BORDER_CONSTANT)
+    rise = np.where(weight > 1e-6, nearby / np.maximum(weight, 1e-6), outside - inside)
+    rise = np.maximum(rise, LEAST_RISE * (outside - inside))
+    dark = (grown & (guide < inside + cut * rise)) | (cavity & grown)
     return _largest(dark, cavity, here.um, here.settings) & tissue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -10,18 +11,19 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from sevhisto.config import ImagingSettings
+from sevhisto.imaging.blobs import half_width, parts
 from sevhisto.imaging.geometry import dilated, eroded, filled
+from sevhisto.imaging.glass import LIMITS, Signal, tissue_signal
 from sevhisto.types import AnyArray, BoolArray, FloatArray
 
-SMOOTHING_UM = 8.0
 CLOSING_UM = 40.0
-LIMITS = (-3.0, 12.0)
 STANDS_OUT = 3.0
 BAND_UM = (30.0, 100.0)
 RIM_UM, RIM_SHARE = 24.0, 0.3
 THIN_SHARE = 0.04
 NEARLY_ALL = 0.9
-FLAT_SHARE = 1e-6
+POCKET_UM, POCKET = 150.0, 1.2
+AS_GLASS, AROUND_UM, HEART = 0.1, 80.0, 0.2
 COMPACT, TOUCHING = 0.85, 0.3
 MIN_SEPARABILITY = 0.75
 """Otsu's eta of evenly spread values. Below it the signal is one population, and the split would cut through tissue, not between tissue and
@@ -42,101 +44,6 @@ class Piece:
     outline: BoolArray
     touches_edge: bool
     whole_field: bool = False
-
-
-@dataclass(frozen=True)
-class Signal:
-    """How far each overview pixel stands above the glass.
-
-    Attributes
-    ----------
-    above : (c, h, w) float32, intensity above the glass of each channel in units of its spread there; -3 in padding
-    together : (h, w) float32, mean over the channels, each limited to LIMITS so that none decides alone
-    padding : (h, w) bool, areas of one value at the edge of the image: frames, margins, or glass without any noise
-    flat_glass : (h, w) bool, the padding that is as dark as the darkest parts of the rest
-    """
-
-    above: FloatArray
-    together: FloatArray
-    padding: BoolArray
-    flat_glass: BoolArray
-
-
-def tissue_signal(overview: FloatArray, um: float) -> Signal:
-    """Return what stands out from glass.
-
-    The level of glass is the lowest clear mode of a channel (it may be the smaller part of the image, and tissue may have several levels of
-    its own); its spread is that of the darker half of that mode.
-
-    Parameters
-    ----------
-    overview : (c, h, w) float32, fluorescence in grey levels, or milli optical density
-    um : overview pixel size
-    """
-    overview = np.ascontiguousarray(overview, np.float32)
-    outside = padding(overview)
-    field = ~outside
-    if not field.any():
-        nothing = np.full(overview.shape, LIMITS[0], np.float32)
-        return Signal(nothing, nothing[0], outside, outside)
-    sigma = max(SMOOTHING_UM / um, 0.5)
-    weight = np.maximum(cv2.GaussianBlur(field.astype(np.float32), (0, 0), sigma), 1e-3)
-    inner = cv2.erode(field.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 if outside.any() else field
-    inner = inner if inner.any() else field
-    above = np.empty_like(overview)
-    for i, channel in enumerate(overview):
-        top = float(np.percentile(some(channel[field]), 99.5))
-        above[i] = cv2.GaussianBlur(np.where(field, np.minimum(channel, top), 0).astype(np.float32), (0, 0), sigma) / weight
-        level, spread = _glass(some(above[i][inner]))
-        above[i] = (above[i] - level) / spread if spread > 0 else 0
-        above[i][outside] = LIMITS[0]
-    together = np.asarray(np.clip(above, *LIMITS).mean(axis=0), np.float32)
-    return Signal(above, together, outside, _as_dark_as(overview, outside, field))
-
-
-def _as_dark_as(overview: FloatArray, outside: BoolArray, field: BoolArray) -> BoolArray:
-    if not outside.any():
-        return outside
-    n, labels = cv2.connectedComponents(outside.astype(np.uint8), connectivity=4)
-    like = np.ones(n, bool)
-    like[0] = False
-    for channel in overview:
-        dark, bright = (float(v) for v in np.percentile(some(channel[field]), (5, 99)))
-        level = ndimage.median(channel, labels, np.arange(n))
-        like &= np.abs(level - dark) <= 0.1 * max(bright - dark, 1e-6)
-    return np.asarray(like[labels], bool)
-
-
-def some(values: FloatArray) -> FloatArray:
-    """Return evenly spread members of (n,), half a million or so: enough for percentiles, which take longer than all else."""
-    return values[:: max(len(values) // 500_000, 1)]
-
-
-def padding(overview: FloatArray) -> BoolArray:
-    """Return areas of a single value in every channel that begin at the edge of the image, (h, w) bool."""
-    flat = np.ones(overview.shape[1:], bool)
-    cell = np.ones((3, 3), np.uint8)
-    for channel in overview:
-        low, high = (float(v) for v in np.percentile(some(channel.ravel()), (0.5, 99.5)))
-        flat &= cv2.dilate(channel, cell) - cv2.erode(channel, cell) <= FLAT_SHARE * (high - low)
-    wide = cv2.dilate(cv2.erode(flat.astype(np.uint8), cell), np.ones((5, 5), np.uint8))
-    _, labels = cv2.connectedComponents(wide, connectivity=4)
-    edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    return np.asarray(np.isin(labels, edge[edge > 0]), bool)
-
-
-def _glass(values: FloatArray) -> tuple[float, float]:
-    """Return level and spread of the lowest clear mode; a spread of 0 where all values are one."""
-    low, high = (float(v) for v in np.percentile(values, (0.1, 99)))
-    if np.isclose(high, low, rtol=1e-5, atol=0):  # the blur of one value differs from it by rounding
-        return low, 0.0
-    counts, edges = np.histogram(values, 512, (low, high))
-    smooth = ndimage.gaussian_filter1d(counts.astype(np.float64), 3, mode="constant")
-    highest = ndimage.maximum_filter1d(smooth, 17, mode="constant")
-    mode = int(np.flatnonzero((smooth >= highest) & (smooth > smooth.max() / 4))[0])
-    level = float(edges[mode] + edges[mode + 1]) / 2
-    darker = values[values <= level]
-    return level, max(1.4826 * float(np.median(level - darker)), (high - low) / 500)
 
 
 def separability(signal: FloatArray, threshold: float) -> float:
@@ -165,6 +72,8 @@ def outlines(signal: Signal, um: float, smallest_px: float) -> tuple[BoolArray, 
     first = solid(bright, um, smallest_px)
     inside = solid(field, um, smallest_px)
     lost = first.sum() < NEARLY_ALL * inside.sum()
+    if signal.bare and _share_at_end(inside, np.ones_like(field)) < TOUCHING:
+        return inside, inside & ~_holes(signal, inside, um)
     if (
         lost
         and _share_at_end(inside, np.ones_like(field)) < TOUCHING
@@ -174,28 +83,81 @@ def outlines(signal: Signal, um: float, smallest_px: float) -> tuple[BoolArray, 
         return inside, inside
     outline, tissue = first, bright & first
     for _ in range(2):  # the first outline lies out in the blur, where the tissue along it seems dim
-        share = _height_share(signal, outline, um)
-        if share is None:
+        found = _height_share(signal, outline, um)
+        if found is None:
             break
-        tissue = (share > 0.5) & bright
-        outline = solid(tissue, um, smallest_px)
+        share, height = found
+        outline = solid((share > 0.5) & bright, um, smallest_px)
+        tissue = outline & ~_hollow(share, outline, um, max(AS_GLASS, 2 / height))
     return outline, tissue
 
 
-def _height_share(signal: Signal, outline: BoolArray, um: float) -> FloatArray | None:
-    """Return intensity above glass over that of the tissue along an outline, (h, w) float32; None where that hardly stands out."""
+def with_pockets(part: BoolArray, um: float) -> BoolArray:
+    """Return one piece (h, w) with the cysts that open to the outside: gaps wider within than where they open, by POCKET times at least.
+
+    A fissure, a tear or a notch is widest where it opens. A mouth may be POCKET_UM wide.
+    """
+    reach = POCKET_UM / 2 / um
+    margin = math.ceil(reach) + 2
+    wide = np.pad(part, margin)
+    closed = filled(_distance(_distance(~wide) <= reach) > reach)
+    for box, gap in parts(closed & ~wide):
+        mouth = int((dilated(gap, 1) & ~closed[box] & ~wide[box]).sum())
+        width = 2 * half_width(gap)
+        if mouth and width >= POCKET * mouth and width * um > CLOSING_UM:
+            wide[box] |= gap
+    return np.asarray(wide[margin:-margin, margin:-margin], bool)
+
+
+def _distance(mask: BoolArray) -> FloatArray:
+    return np.asarray(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5), np.float32)
+
+
+def _holes(signal: Signal, outline: BoolArray, um: float) -> BoolArray:
+    found = _height_share(signal, outline, um)
+    return np.zeros_like(outline) if found is None else _hollow(found[0], outline, um, max(AS_GLASS, 2 / found[1]))
+
+
+def _hollow(share: FloatArray, outline: BoolArray, um: float, as_glass: float) -> BoolArray:
+    """Return holes: what is as dark as glass inside an outline, up to half of the height of the tissue around it.
+
+    Tissue may be as dark as half of the tissue elsewhere: a core in GFAP, white matter, the gaps between nuclei.
+
+    Parameters
+    ----------
+    share : as `_height_share` gives it
+    as_glass : share up to which tissue cannot be told from glass
+    """
+    solid = outline & (share > as_glass)
+    sigma = AROUND_UM / um
+    weight = cv2.GaussianBlur(solid.astype(np.float32), (0, 0), sigma)
+    height = cv2.GaussianBlur(np.where(solid, np.minimum(share, 1), 0).astype(np.float32), (0, 0), sigma) / np.maximum(weight, 1e-3)
+    dark = outline & (share < 0.5 * height)
+    n, labels = cv2.connectedComponents(dark.astype(np.uint8), connectivity=4)
+    hearts = np.bincount(labels[dark & (share < as_glass)], minlength=n)
+    keep = hearts > HEART * np.bincount(labels.ravel(), minlength=n)
+    keep[0] = False
+    return np.asarray(keep[labels], bool)
+
+
+def _height_share(signal: Signal, outline: BoolArray, um: float) -> tuple[FloatArray, float] | None:
+    """Return intensity above glass over that of the tissue along an outline, (h, w) float32, and that in spreads of glass.
+
+    None where that hardly stands out.
+    """
     depth = cv2.distanceTransform(np.pad(outline, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1] * um
     along = (depth > BAND_UM[0]) & (depth < BAND_UM[1])
     if not along.any():
         return None
     height = np.array([np.median(channel[along]) for channel in signal.above])
     weight = np.clip(height, 0.1, 10.0)
-    if float(np.average(height, weights=weight)) <= 2 * STANDS_OUT:
+    mean = float(np.average(height, weights=weight))
+    if mean <= 2 * STANDS_OUT:
         return None
     share = np.zeros(outline.shape, np.float32)
     for channel, top, w in zip(signal.above, height, weight, strict=True):
         share += np.float32(w / weight.sum()) * np.clip(channel / max(float(top), 1e-3), -1, 1.5)
-    return share
+    return share, mean
 
 
 def solid(mask: BoolArray, um: float, smallest_px: float) -> BoolArray:
@@ -209,6 +171,7 @@ def solid(mask: BoolArray, um: float, smallest_px: float) -> BoolArray:
         size = int(part.sum())
         if size >= smallest_px:
             thin = max(round(THIN_SHARE * size**0.5), 1)
+            part = with_pockets(part, um)  # while its lips are there
             out[box] |= _opened(np.pad(part, 2 * thin, mode="edge"), thin)[2 * thin : -2 * thin, 2 * thin : -2 * thin]
     return out
 
@@ -262,7 +225,7 @@ def tissue_mask(overview: FloatArray, um: float, settings: ImagingSettings) -> t
     field = ~signal.padding
     values = signal.together[field]
     apart = float(np.ptp(values)) > 0 and separability(values, float(threshold_otsu(values))) >= MIN_SEPARABILITY
-    if not apart and not _stands_alone(outline, field):
+    if not signal.bare and not apart and not _stands_alone(outline, field):
         return np.ones(signal.padding.shape, bool), np.ones(signal.padding.shape, bool), True
     return outline, tissue, False
 

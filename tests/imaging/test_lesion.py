@@ -208,3 +208,25 @@ def test_a_drawn_outline_has_no_confidence(bench):
     core[60:100, 60:120] = True
     record = bench.record(section.image, 2.5, bench.panel(section.spec.markers), drawn=Drawn(core, None))
     assert record.meta["has_core"] and record.meta["core_confidence"] is None and record.meta["core_markers"] == []
+
+
+@pytest.mark.parametrize("width", [0.4, 0.8])
+def test_the_border_does_not_run_out_where_the_glial_border_is_open(width):
+    """There the tissue beyond is darker than halfway between core and border."""
+    tissue, r = oval()
+    yy, xx = np.mgrid[0:300, 0:380]
+    open_ = np.abs(np.arctan2(yy - 150, xx - 190)) < width
+    landmark = np.where(open_ & (r >= 40), 200, ridged(r)).astype(np.float32)
+    found = find_core(Cues(landmark), tissue, np.zeros_like(tissue), 4.0, SETTINGS)
+    assert dice(found.mask, r < 40) > 0.95
+
+
+def test_two_lesions_on_a_section_are_both_found():
+    yy, xx = np.mgrid[0:300, 0:600]
+    tissue = np.hypot((yy - 150) / 140, (xx - 300) / 290) < 1
+    left, right = np.hypot(yy - 150, xx - 170), np.hypot(yy - 150, xx - 430)
+    landmark = np.minimum(ridged(left), 1e9)
+    landmark[:, 300:] = ridged(right)[:, 300:]
+    found = find_core(Cues(landmark), tissue, np.zeros_like(tissue), 4.0, SETTINGS)
+    assert dice(found.mask, (left < 40) | (right < 40)) > 0.95
+    assert found.facts["parts"] == 2 and "contour_uncertain" not in found.flags

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sevhisto.config import ImagingSettings
+from sevhisto.imaging.glass import glass_surface, straight_share
 from sevhisto.imaging.tissue import MIN_SEPARABILITY, find_cavity, find_pieces, separability
 from sevhisto.types import BoolArray, FloatArray
 
@@ -151,3 +152,56 @@ def test_the_outline_is_where_the_signal_is_half_as_high() -> None:
         pieces, _ = find_pieces(soft[None], UM, SETTINGS)
         areas.append(pieces[0].outline.sum() / truth.sum())
     assert areas == pytest.approx([1, 1, 1], abs=0.02)
+
+
+def test_glass_that_slopes_is_no_tissue() -> None:
+    """Background rises across the slide to twice the light of tissue."""
+    image, truth = cord((420, 520), level=60.0)
+    y, x = np.mgrid[0:420, 0:520]
+    pieces, _ = find_pieces((image + 80 * (x / 520) ** 2 + 20 * y / 420).astype(np.float32)[None], UM, SETTINGS)
+    assert len(pieces) == 1 and overlap(pieces, truth) > 0.95
+
+
+def test_even_glass_has_no_slope_and_a_noisy_frame_does_no_harm() -> None:
+    image, truth = cord((420, 520))
+    assert not glass_surface(image, np.ones(image.shape, bool), UM).any()
+    image[:, :40] = np.random.default_rng(6).normal(5, 1, (420, 40))
+    pieces, _ = find_pieces(image[None], UM, SETTINGS)
+    assert len(pieces) == 1 and overlap(pieces, truth) > 0.95
+
+
+def test_all_that_stands_on_lightless_glass_is_tissue() -> None:
+    """A bright ring around a lesion stands out of the rest, but the rest is no glass: that is of one value."""
+    image, truth = cord((420, 520), level=120.0, glass=0.0)
+    y, x = np.mgrid[0:420, 0:520]
+    image = np.where(truth, image + 600 * np.exp(-(((np.hypot(y - 210, x - 260) - 60) / 15) ** 2)), 0).astype(np.float32)
+    pieces, _ = find_pieces(np.round(image)[None], UM, SETTINGS)
+    assert len(pieces) == 1 and overlap(pieces, truth) > 0.95
+    assert straight_share(np.pad(np.ones((200, 300), bool), 60)) > 0.9
+    assert straight_share(truth) < 0.3
+
+
+def test_dim_tissue_is_no_cavity_and_a_hole_in_it_is() -> None:
+    image, truth = cord((420, 520), level=200.0)
+    y, x = np.mgrid[0:420, 0:520]
+    away = np.hypot(y - 210, x - 330)
+    image[away < 50] = 20 + 0.3 * 180  # as a core in GFAP
+    hole = away < 20
+    image[hole] = 20
+    image += np.random.default_rng(4).normal(0, 2, image.shape).astype(np.float32)
+    (piece,), mask = find_pieces(image[None], UM, SETTINGS)
+    box = slice(piece.y0, piece.y1), slice(piece.x0, piece.x1)
+    assert dice(find_cavity(mask[box], piece.outline, UM, SETTINGS), hole[box]) > 0.85
+
+
+@pytest.mark.parametrize(("mouth_um", "cyst"), [(60, True), (360, False)])
+def test_a_cyst_with_a_narrow_mouth_belongs_to_the_section(mouth_um: int, cyst: bool) -> None:
+    image, truth = cord((420, 520), level=200.0)
+    y, x = np.mgrid[0:420, 0:520]
+    gap = (np.hypot(y - 210, x - 120) < 35) | ((np.abs(y - 210) < mouth_um / UM / 2) & (x < 120))
+    image[gap] = 20
+    image += np.random.default_rng(5).normal(0, 2, image.shape).astype(np.float32)
+    (piece,), mask = find_pieces(image[None], UM, SETTINGS)
+    box = slice(piece.y0, piece.y1), slice(piece.x0, piece.x1)
+    found = (find_cavity(mask[box], piece.outline, UM, SETTINGS) & gap[box]).sum() / (gap & truth).sum()
+    assert found > 0.75 if cyst else found < 0.1

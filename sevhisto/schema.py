@@ -117,6 +117,14 @@ SECTIONS = Table(
         _t("threshold_source", "rung of the ladder that gave the threshold; fixed, dye or none where none did"),
         _n("n_cells", "nucleated cells positive for the marker; all nuclei for the nuclear marker", "", True),
         _t("flags", "flags, joined by ;"),
+        _n("n_cells_low", "macrophage markers: cells that are surely positive, in four fifths of their ring", "", True, required=False),
+        _n(
+            "n_cells_high",
+            "macrophage markers: nuclei that may be positive, in a fifth of their ring, nuclei that may not have been parted included",
+            "",
+            True,
+            required=False,
+        ),
         _n("n_cells_cd68", "of these, cells that are CD68-positive too", "", True, required=False),
         _n(
             "signal_in_cd68",

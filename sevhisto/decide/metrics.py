@@ -34,6 +34,9 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
     names += ["integrated_density", "mean_intensity", "positive_volume_mm3"]
     if channel.role in CELL_ROLES and panel.marker_of_role("nuclei"):
         names += ["count", "density_per_mm2"]
+        if channel.role == "macrophage":
+            names += ["count_low", "count_high"] if channel.cell_compartment == "ring" else []
+            names.append("area_per_cell_um2")
         if channel.role == "macrophage" and channel.marker != REFERENCE and REFERENCE in panel.markers:
             names.append("fraction_of_cd68_pct")
     if channel.marker != REFERENCE and any({channel.marker, REFERENCE} == set(pair) for pair in panel.pairs):
@@ -90,6 +93,9 @@ def marker_metrics(
         "integrated_density": sums["signal_sum"],
         "mean_intensity": _over(sums["signal_sum"], tissue),
         "count": sums["n_cells"],
+        "count_low": sums["n_cells_low"],
+        "count_high": sums["n_cells_high"],
+        "area_per_cell_um2": _over(sums["positive_um2"], sums["n_cells"]),
         "density_per_mm2": 1e6 * _over(sums["n_cells"], tissue),
         "fraction_of_cd68_pct": 100 * _over(sums["n_cells_cd68"], cd68_cells),
         "manders": m1,

@@ -151,7 +151,7 @@ def _marker_rows(
 def _cells(summary: SectionSummary, channel: ChannelSettings, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
     unknown = np.full(len(summary.zones), np.nan)
     if summary.cells is None:
-        return {"n_cells": unknown, "n_cells_cd68": unknown}
+        return dict.fromkeys(("n_cells", "n_cells_cd68", "n_cells_low", "n_cells_high"), unknown)
     cells = summary.cells
     chosen = np.ones(summary.in_zone.shape[1], bool)
     if channel.role != "nuclei":
@@ -159,7 +159,18 @@ def _cells(summary: SectionSummary, channel: ChannelSettings, thresholds: Mappin
     double = unknown
     if REFERENCE in cells:
         double = (summary.in_zone & chosen & (cells[REFERENCE] >= _threshold(summary, REFERENCE, thresholds).of_cells)).sum(axis=1)
-    return {"n_cells": (summary.in_zone & chosen).sum(axis=1), "n_cells_cd68": double}
+    return {"n_cells": (summary.in_zone & chosen).sum(axis=1), "n_cells_cd68": double, **_count_bounds(summary, channel.marker, thresholds)}
+
+
+def _count_bounds(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
+    """Return how many cells are surely positive, and how many nuclei may be: in clumps whose nucleus is whose cannot be seen."""
+    if marker not in summary.cell_bounds:
+        return dict.fromkeys(("n_cells_low", "n_cells_high"), np.full(len(summary.zones), np.nan))
+    surely, possibly = summary.cell_bounds[marker] >= _threshold(summary, marker, thresholds).of_cells
+    return {
+        "n_cells_low": (summary.in_zone & surely).sum(axis=1),
+        "n_cells_high": (summary.in_zone & possibly) @ summary.nuclei_in_object,
+    }
 
 
 def _joint(summary: SectionSummary, i: int, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
@@ -220,8 +231,7 @@ def _uptake(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdK
     cells, applied = summary.cells, _threshold(summary, marker, thresholds).puncta
     if cells is None or marker not in summary.cell_spots or np.isnan(applied) or not {REFERENCE, SUBSET} <= set(cells):
         return out
-    macrophage = cells[REFERENCE] >= _threshold(summary, REFERENCE, thresholds).value
-    with_subset = cells[SUBSET] >= _threshold(summary, SUBSET, thresholds).value
+    macrophage, with_subset = (cells[m] >= _threshold(summary, m, thresholds).of_cells for m in (REFERENCE, SUBSET))
     owner, contrast_bin, number = summary.cell_spots[marker].T
     counted = number * _share_above(summary.puncta[marker][[z.name for z in summary.zones].index("all")], applied)[contrast_bin]
     pixels = summary.counts[:, summary.markers.index(marker)].sum(axis=1)

@@ -296,6 +296,11 @@ def joint_pairs(panel: PanelSettings) -> list[tuple[str, str]]:
     return [*panel.pairs, *((c.marker, NEAR_VESSEL) for c in panel.channels if c.role == "ecm" and vessel)]
 
 
+def bounded_rows(panel: PanelSettings) -> list[int]:
+    """Return which markers' cells are counted with bounds: macrophages, which merge into clumps."""
+    return [i for i, c in enumerate(panel.channels) if c.role == "macrophage"]
+
+
 def _near_vessel(corrected: FloatArray, block: Block, job: _Pass) -> AnyArray:
     """Return the intensity bin of the brightest smoothed pixel within reach, (h, w) int16 of the owned pixels.
 
@@ -375,7 +380,8 @@ def _cells_block(
         labels, known = segmenters[settings.segmenter](small[job.nuclear_row], um * step, job.diameter_um, threshold), None
     else:
         labels, known = job.nuclei.in_frame(block, step)
-    cells = measure_cells(labels, small, um * step, settings.ring_um, _in_frame(place >= 0, block, step), step, known)
+    owned, bounded = _in_frame(place >= 0, block, step), bounded_rows(job.panel)
+    cells = measure_cells(labels, small, um * step, settings.ring_um, owned, step, known, bounded)
     if not len(cells.y):
         return
     iy, ix = containing_pixel(cells.y, step) + block.ry0, containing_pixel(cells.x, step) + block.rx0
@@ -390,6 +396,8 @@ def _cells_block(
     for i, marker in enumerate(job.panel.markers):
         columns[f"{marker}_nucleus"] = cells.nucleus[i]
         columns[f"{marker}_ring"] = cells.ring[i]
+    for i, low, high in zip(bounded, cells.ring_low, cells.ring_high, strict=True):
+        columns[f"{job.panel.markers[i]}_ring_low"], columns[f"{job.panel.markers[i]}_ring_high"] = low, high
     if spots:
         owner, area_px = uptake.footprints(labels, cells.labels, max(settings.ring_um / (um * step), 1.0))
         columns["footprint_um2"] = (area_px * (um * step) ** 2).astype(np.float32)

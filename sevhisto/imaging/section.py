@@ -15,7 +15,7 @@ from sevhisto.imaging.focus import focus
 from sevhisto.imaging.geometry import Layout, long_axis_deg, side_map, signed_distance
 from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.lesion import Core, Cues, cue_markers, find_core
-from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, measure
+from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader, Sums, bounded_rows, measure
 from sevhisto.imaging.overview import SlideOverview, outline_of
 from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, faults_in
 from sevhisto.imaging.registration import Neighbour, carry_core
@@ -347,6 +347,7 @@ def _cell_columns(sums: Sums, panel: PanelSettings) -> tuple[dict[str, FloatArra
     """Return the columns of the cells, in order of their place, and the spots in them."""
     names = ["y_um", "x_um", "distance_um", "side", "area_um2"] + ["footprint_um2"] * bool(sums.puncta)
     names += [f"{m}_{part}" for m in panel.markers for part in ("nucleus", "ring")]
+    names += [f"{panel.markers[i]}_{part}" for i in bounded_rows(panel) for part in ("ring_low", "ring_high")]
     counted = list(sums.puncta) if panel.marker_of_role("nuclei") else []
     if not sums.cells:
         empty = {name: np.zeros(0, np.float32) for name in names} if panel.marker_of_role("nuclei") else {}

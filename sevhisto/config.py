@@ -61,7 +61,9 @@ class ChannelSettings(Settings):
     clone: str = _s("", "clone")
     dilution: str = _s("", "dilution")
     threshold: float | None = _s(None, "fixed threshold on corrected intensity: the hand-set rung of the ladder", "grey")
-    cell_compartment: Literal["ring", "nucleus"] = _s("ring", "where a cell positive for the marker shows it")
+    cell_compartment: Literal["either", "ring", "nucleus"] = _s(
+        "either", "where a cell positive for the marker shows it: around the nucleus, at its place (over or under it, too), or either"
+    )
 
 
 class PanelSettings(Settings):

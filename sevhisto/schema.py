@@ -120,7 +120,7 @@ SECTIONS = Table(
         _n("n_cells_low", "macrophage markers: cells that are surely positive, in four fifths of their ring", "", True, required=False),
         _n(
             "n_cells_high",
-            "macrophage markers: nuclei that may be positive, in a fifth of their ring, nuclei that may not have been parted included",
+            "macrophage markers: nuclei that may be positive (a fifth of the ring, or the nucleus); two where an object is as large as two",
             "",
             True,
             required=False,

@@ -35,7 +35,7 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
     if channel.role in CELL_ROLES and panel.marker_of_role("nuclei"):
         names += ["count", "density_per_mm2"]
         if channel.role == "macrophage":
-            names += ["count_low", "count_high"] if channel.cell_compartment == "ring" else []
+            names += ["count_low", "count_high"] if channel.cell_compartment != "nucleus" else []
             names.append("area_per_cell_um2")
         if channel.role == "macrophage" and channel.marker != REFERENCE and REFERENCE in panel.markers:
             names.append("fraction_of_cd68_pct")

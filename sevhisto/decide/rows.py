@@ -85,8 +85,8 @@ class SectionSummary:
     core_confidence : how sure the program's lesion outline is; NaN without one
     core_markers : markers that had a part in that outline
     in_zone : (n_zones, n_cells) bool
-    cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
-    cell_bounds : {marker: (2, n_cells) float32}, what four fifths and one fifth of a cell's ring reach; markers counted with bounds
+    cells : {marker: (n_cells,) float32}, intensity in the marker's compartment, the larger of two; None without a nuclear channel
+    cell_bounds : {marker: (2, n_cells) float32}, what four fifths of a cell's ring reach, and one fifth or its nucleus
     nuclei_in_object : (n_cells,) int64, typical nuclei of the section that the object is as large as, at least 1
     """
 
@@ -196,8 +196,12 @@ def _summary(row: SectionRow, record: Tallies, zones: tuple[Zone, ...], panel: P
 
 def _bounds(columns: dict[str, FloatArray], panel: PanelSettings) -> tuple[dict[str, FloatArray], IntArray]:
     """Return what the bounds of a count are made of: an object as large as several nuclei may be nuclei that could not be parted."""
-    names = {c.marker: (f"{c.marker}_ring_low", f"{c.marker}_ring_high") for c in panel.channels if c.cell_compartment == "ring"}
-    bounds = {m: np.stack([columns[low], columns[high]]) for m, (low, high) in names.items() if low in columns}
+    bounds = {}
+    for channel in panel.channels:
+        low, high, nucleus = (f"{channel.marker}_{part}" for part in ("ring_low", "ring_high", "nucleus"))
+        if low in columns and channel.cell_compartment != "nucleus":
+            possible = np.maximum(columns[high], columns[nucleus]) if channel.cell_compartment == "either" else columns[high]
+            bounds[channel.marker] = np.stack([columns[low], possible])
     area = columns.get("area_um2", np.zeros(0, np.float32))
     typical = float(np.median(area)) if len(area) else 1.0
     return bounds, np.maximum(np.rint(area / max(typical, 1e-6)), 1).astype(np.int64)
@@ -252,8 +256,10 @@ def _cell_values(record: Tallies, panel: PanelSettings, where: str) -> dict[str,
         return None
     values = {}
     for channel in panel.channels:
-        column = f"{channel.marker}_{channel.cell_compartment}"
-        if record.cells and column not in record.cells:
-            raise SevhistoError(Problem(where, f"its cells have no column {column!r}", "run the section again"))
-        values[channel.marker] = record.cells.get(column, np.zeros(0, np.float32))
+        parts = ("ring", "nucleus") if channel.cell_compartment == "either" else (channel.cell_compartment,)
+        columns = [f"{channel.marker}_{part}" for part in parts]
+        missing = [c for c in columns if record.cells and c not in record.cells]
+        if missing:
+            raise SevhistoError(Problem(where, f"its cells have no column {missing[0]!r}", "run the section again"))
+        values[channel.marker] = np.maximum.reduce([record.cells.get(c, np.zeros(0, np.float32)) for c in columns])
     return values

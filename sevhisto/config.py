@@ -11,15 +11,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sevhisto.metrics import METRIC_UNITS, MOTOR_METRICS, TISSUE, endpoint_name
+from sevhisto.mistakes import problem_of
 from sevhisto.registry import did_you_mean
-from sevhisto.types import DISTANCE_STEP_UM, Problem, StudyError
+from sevhisto.types import DISTANCE_STEP_UM, StudyError
 
 Orientation = Literal["transverse", "sagittal", "horizontal"]
 SlideRole = Literal["sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge"]
 SLIDE_ROLES: tuple[str, ...] = ("sample", "unstained", "no_primary", "single_stain", "uninjured", "bridge")
 WITHOUT_LESION = ("unstained", "no_primary", "single_stain")
 """Roles of tissue in which no lesion is sought, since its landmark need not be stained."""
-MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "myelin", "tracer", "autofluorescence", "other"]
+MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "myelin", "tracer", "cell_body", "autofluorescence", "other"]
 
 
 class Settings(BaseModel):
@@ -88,7 +89,7 @@ class PanelSettings(Settings):
             for marker in pair:
                 if marker not in markers:
                     raise ValueError(f"pairs names {marker!r}, which is no marker of this panel; {did_you_mean(marker, markers)}")
-        for role in ("nuclei", "landmark", "vessel", "autofluorescence"):
+        for role in ("nuclei", "landmark", "vessel", "cell_body", "autofluorescence"):
             if sum(c.role == role for c in self.channels) > 1:
                 raise ValueError(f"more than one channel has role {role!r}")
         if self.kind == "brightfield" and not self.stain:
@@ -108,6 +109,11 @@ class PanelSettings(Settings):
     def marker_of_role(self, role: str) -> str | None:
         """Return the first marker with this role, or None."""
         return next((c.marker for c in self.channels if c.role == role), None)
+
+    @property
+    def cell_marker(self) -> str | None:
+        """The marker in whose image cells are found: that of the nuclei, or without one that of the cell bodies."""
+        return self.marker_of_role("nuclei") or self.marker_of_role("cell_body")
 
 
 class BatchSettings(Settings):
@@ -170,7 +176,7 @@ class ZoneSettings(Settings):
 
 
 LABELS = "labels"
-"""Value of imaging.segmenter for nuclei that were labelled elsewhere."""
+"""Value of imaging.segmenter for nuclei, and of imaging.body_segmenter for cells, that were labelled elsewhere."""
 TYPICAL_NUCLEUS_UM = 8.0
 """What a nucleus is taken for where its size is neither set nor estimated yet."""
 
@@ -203,8 +209,15 @@ class ImagingSettings(Settings):
     mask_faults: bool = _s(True, "leave out what is torn, folded, under a bubble, out of focus or without data; false only flags it")
     meninges_um: float = _s(0.0, "rim of the tissue to leave out", "um", ge=0, le=500)
     segmenter: str = _s(
-        "watershed", "how nuclei are found: a name from the segmenter registry, or `labels` for label images made elsewhere"
+        "watershed",
+        "how nuclei are found: `watershed`, `labels` for label images made elsewhere, or a function of your own, `package.module:function`",
     )
+    body_segmenter: str = _s(
+        "cell_bodies",
+        "how cells are found in a panel without nuclei, in the image of its marker with role `cell_body`: `cell_bodies`, `labels`, or a "
+        "function of your own",
+    )
+    segmenter_model: str = _s("", "file or folder of the model that a function of your own gets, relative to study.toml; never fetched")
     nucleus_diameter_um: float | None = _s(None, "typical nucleus; left out, it is estimated from each section", "um", ge=2, le=60)
     ring_um: float = _s(2.0, "width of the ring around a nucleus in which its cytoplasm is measured", "um", gt=0, le=20)
     fibre_sigma_um: float = _s(1.5, "scale of the fibre gradients", "um", gt=0, le=20)
@@ -212,6 +225,11 @@ class ImagingSettings(Settings):
         5.0, "matrix this near to a positive pixel of the panel's `vessel` marker is bound to a vessel", "um", ge=0, le=30
     )
     puncta_diameter_um: float = _s(0.8, "typical spot of a tracer; pixels of more than half of it cannot show one", "um", ge=0.2, le=5)
+
+
+def segmenter_name(panel: PanelSettings, imaging: ImagingSettings) -> str:
+    """Return what finds the cells of a panel: that of nuclei, or in a panel without them that of cell bodies."""
+    return imaging.segmenter if panel.marker_of_role("nuclei") else imaging.body_segmenter
 
 
 class ThresholdSettings(Settings):
@@ -338,7 +356,8 @@ class StudyConfig(Settings):
 
     def labelled(self, panel: str) -> bool:
         """Return whether the nuclei of a panel are taken from label images made elsewhere."""
-        return self.imaging.segmenter == LABELS and self.panels[panel].marker_of_role("nuclei") is not None
+        settings = self.panels[panel]
+        return settings.cell_marker is not None and segmenter_name(settings, self.imaging) == LABELS
 
     def endpoint_names(self) -> list[str]:
         """Return every column that animals_wide.csv can have under these settings."""
@@ -359,39 +378,7 @@ def parse_config(data: dict[str, Any], where: str = "study.toml") -> StudyConfig
     try:
         return StudyConfig.model_validate(data)
     except ValidationError as error:
-        raise StudyError([_problem(e, where) for e in error.errors()]) from None
-
-
-def _problem(error: Any, where: str) -> Problem:
-    place = ".".join(str(part + 1 if isinstance(part, int) else part) for part in error["loc"]) or "(whole file)"  # lists count from 1
-    if error["type"] == "extra_forbidden":
-        known = _known_keys(error["loc"][:-1])
-        return Problem(f"{where}: {place}", "unknown setting", did_you_mean(str(error["loc"][-1]), known))
-    if error["type"] == "missing":
-        return Problem(f"{where}: {place}", "is missing", "add it")
-    message = str(error["msg"]).removeprefix("Value error, ")
-    given = "" if isinstance(error.get("input"), (dict, list, BaseModel)) else f" (given: {error.get('input')!r})"
-    return Problem(f"{where}: {place}", f"{message}{given}", "correct this value")
-
-
-def _known_keys(path: tuple[Any, ...]) -> list[str]:
-    model: Any = StudyConfig
-    for part in path:
-        if part in model.model_fields:  # else a name or number inside a dict or list of the same model
-            model = _inner_model(model.model_fields[part].annotation)
-            if model is None:
-                return []
-    return list(model.model_fields)
-
-
-def _inner_model(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for arg in getattr(annotation, "__args__", ()):
-        found = _inner_model(arg)
-        if found is not None:
-            return found
-    return None
+        raise StudyError([problem_of(e, where, StudyConfig) for e in error.errors()]) from None
 
 
 def settings_hash(*parts: Any) -> str:

@@ -14,7 +14,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 PLUGIN = "sevhisto_napari"
 
-VOCABULARY = ("types", "columns", "schema", "metrics", "config", "registry", "tallies")
+VOCABULARY = ("types", "columns", "schema", "metrics", "config", "mistakes", "registry", "tallies")
 SIBLINGS = ("io", "imaging", "decide", "compare", "report", "export", "phantom")
 PATH = ("pipeline", "engine")  # where the siblings meet
 LAYERS = (VOCABULARY, SIBLINGS, PATH, (PLUGIN,), ("cli", "__main__"))  # cli may open the plugin

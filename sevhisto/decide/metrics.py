@@ -12,7 +12,7 @@ from sevhisto.decide.rows import REFERENCE, SUBSET
 Measured = tuple[str, float, set[str]]
 """Metric, value, and the flags that belong to this value alone."""
 
-CELL_ROLES = ("nuclei", "landmark", "macrophage", "tracer", "other")
+CELL_ROLES = ("nuclei", "cell_body", "landmark", "macrophage", "tracer", "other")
 """Roles whose cells are counted; matrix lies between cells, and autofluorescence is not a label."""
 FIBRE_METRICS = (
     "alignment",
@@ -32,7 +32,7 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
     if panel.marker_of_role("autofluorescence") not in (None, channel.marker):
         names.append("autofluorescent_pct")
     names += ["integrated_density", "mean_intensity", "positive_volume_mm3"]
-    if channel.role in CELL_ROLES and panel.marker_of_role("nuclei"):
+    if channel.role in CELL_ROLES and panel.cell_marker:
         names += ["count", "density_per_mm2"]
         if channel.role == "macrophage":
             names += ["count_low", "count_high"] if channel.cell_compartment != "nucleus" else []
@@ -46,7 +46,7 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
         names += FREE_METRICS if panel.marker_of_role("vessel") else ()
     if channel.role == "tracer":
         names += ["puncta_count", "puncta_per_mm2"]
-        if panel.marker_of_role("nuclei") and {REFERENCE, SUBSET} <= set(panel.markers):
+        if panel.cell_marker and {REFERENCE, SUBSET} <= set(panel.markers):
             names += ["puncta_per_cd206_pos_cell", "puncta_per_cd206_neg_cell"]
             names += ["cd206_pos_uptake_over_random", "cd206_neg_uptake_over_random"]
     return names

@@ -252,7 +252,7 @@ def _add_joint(summary: SectionSummary, record: Tallies) -> None:
 
 
 def _cell_values(record: Tallies, panel: PanelSettings, where: str) -> dict[str, FloatArray] | None:
-    if panel.marker_of_role("nuclei") is None or "cells_not_labelled" in record.meta.get("flags", []):
+    if panel.cell_marker is None or "cells_not_labelled" in record.meta.get("flags", []):
         return None
     values = {}
     for channel in panel.channels:

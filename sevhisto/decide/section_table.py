@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sevhisto.config import ChannelSettings, StudyConfig
+from sevhisto.config import StudyConfig
 from sevhisto.decide.fibres import level_set, rotated
 from sevhisto.decide.quality import KEPT, Verdict, section_key, verdicts
 from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, SUBSET, SectionRow, SectionSummary, panel_settings, summarise
@@ -102,7 +102,7 @@ def _marker_rows(
     row, n = summary.row, len(summary.zones)
     marker = summary.markers[i]
     threshold = _threshold(summary, marker, thresholds)
-    channel = next(c for c in panel_settings(config, row.panel).channels if c.marker == marker)
+    panel = panel_settings(config, row.panel)
     counts = summary.counts[:, i]
     area = np.float64(summary.px_um2)
     pixels = counts.sum(axis=1)
@@ -113,7 +113,7 @@ def _marker_rows(
         "masked_um2": summary.masked_px * area,
         "positive_um2": np.where((pixels > 0) & np.isnan(threshold.value), np.nan, positive),
         "signal_sum": summary.signal[:, i] * (QUANTUM * area),
-        **_cells(summary, channel, thresholds),
+        **_cells(summary, marker, panel.cell_marker, thresholds),
         **_joint(summary, i, thresholds),
         **_fibres(summary, marker, threshold),
         "positive_free_um2": _free(summary, i, positive, thresholds, config),
@@ -148,18 +148,21 @@ def _marker_rows(
     return {**constant, "zone": np.array([z.name for z in summary.zones], object), **measures}
 
 
-def _cells(summary: SectionSummary, channel: ChannelSettings, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
+def _cells(
+    summary: SectionSummary, marker: str, cell_marker: str | None, thresholds: Mapping[ThresholdKey, Threshold]
+) -> dict[str, DoubleArray]:
+    """Return how many cells are positive for a marker; all of them for the marker that shows the cells."""
     unknown = np.full(len(summary.zones), np.nan)
     if summary.cells is None:
         return dict.fromkeys(("n_cells", "n_cells_cd68", "n_cells_low", "n_cells_high"), unknown)
     cells = summary.cells
     chosen = np.ones(summary.in_zone.shape[1], bool)
-    if channel.role != "nuclei":
-        chosen = cells[channel.marker] >= _threshold(summary, channel.marker, thresholds).of_cells
+    if marker != cell_marker:
+        chosen = cells[marker] >= _threshold(summary, marker, thresholds).of_cells
     double = unknown
     if REFERENCE in cells:
         double = (summary.in_zone & chosen & (cells[REFERENCE] >= _threshold(summary, REFERENCE, thresholds).of_cells)).sum(axis=1)
-    return {"n_cells": (summary.in_zone & chosen).sum(axis=1), "n_cells_cd68": double, **_count_bounds(summary, channel.marker, thresholds)}
+    return {"n_cells": (summary.in_zone & chosen).sum(axis=1), "n_cells_cd68": double, **_count_bounds(summary, marker, thresholds)}
 
 
 def _count_bounds(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:

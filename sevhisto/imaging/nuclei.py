@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,13 +13,10 @@ from sevhisto.imaging.kernels import centroids, group_by_label, levels, rings
 from sevhisto.imaging.labels import Known
 from sevhisto.imaging.nuclear_parts import basins, highest, merged
 from sevhisto.imaging.nuclear_size import typical_diameter
-from sevhisto.registry import Registry
 from sevhisto.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 
-Segmenter = Callable[[FloatArray, float, float, float], IntArray]
-"""(nuclear intensity (h, w), um per pixel, typical diameter in um, contrast threshold) -> labels (h, w), 0 for background. A label may
-depend on pixels within REACH typical diameters only: blocks of one section must agree on the nuclei at their border."""
 REACH = 5.0
+"""Typical diameters within which a nucleus depends on pixels."""
 ACROSS_PX = 7.0
 """Pixels across a typical nucleus: no fewer are needed, and more are kept only where reducing would leave fewer."""
 _HALF = 0.45  # a nucleus ends where this share of its contrast is left
@@ -27,8 +24,6 @@ _SMALLEST = 0.12  # of the typical area
 _MEDIAN = np.array([5])
 _BOUNDS = np.array([2, 8])  # a cell is surely positive where four fifths of its ring are, and possibly where one fifth is
 _FLOOR = 1.5  # half side in diameters of the square in which the surroundings are sought
-
-segmenters: Registry[Segmenter] = Registry("segmenter")
 
 
 def local_contrast(image: FloatArray, um: float, diameter_um: float) -> FloatArray:
@@ -55,7 +50,6 @@ def contrast_threshold(samples: list[FloatArray]) -> float:
     return float(threshold_otsu(np.sqrt(np.maximum(values, 0)))) ** 2
 
 
-@segmenters.register("watershed")
 def segment_watershed(image: FloatArray, um: float, diameter_um: float, threshold: float) -> IntArray:
     """Label nuclei: contrast above `threshold` falls into the basins of a landscape of brightness and depth, each of which ends where
     about half of its own contrast is left; basins that together are more like a nucleus than each alone are joined."""
@@ -181,9 +175,9 @@ def containing_pixel(place: AnyArray, step: int = 1) -> IntArray:
     return np.asarray(np.floor((np.asarray(place, np.float64) + 0.5) * step + 1e-6), np.int64)
 
 
-def cell_step(um: float, diameter_um: float) -> int:
-    """Return the side in pixels of the means in which cells are seen: the largest that leaves a nucleus ACROSS_PX of them, at least 1.
+def cell_step(um: float, diameter_um: float, across_px: float = ACROSS_PX) -> int:
+    """Return the side in pixels of the means in which cells are seen: the largest that leaves a cell `across_px` of them, at least 1.
 
     A finer scan shows no more nuclei; the same grid at every magnification makes them comparable.
     """
-    return max(1, int(diameter_um / um / ACROSS_PX))
+    return max(1, int(diameter_um / um / across_px))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sevhisto import __version__
-from sevhisto.config import LABELS, WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, settings_hash
+from sevhisto.config import LABELS, WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, segmenter_name, settings_hash
 from sevhisto.imaging.labels import Labelled, survey
 from sevhisto.imaging.measure import MarkerReader
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
@@ -29,6 +29,7 @@ from sevhisto.io.labels import LabelFile
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, folder_files, open_slide
+from sevhisto.pipeline.own_segmenter import is_own, own_segmenter, source_of
 from sevhisto.types import BoolArray, Correction, Problem, SectionRecord, SevhistoError, SlideError, decode_thumbnail
 
 MAX_OVERVIEW_PX = 3_200_000
@@ -79,6 +80,7 @@ class SlideTask:
     records: Path
     correction: Correction | None = None
     labels: Path | None = None
+    model: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         None if piece.contour is None else [piece.contour.record.name, piece.contour.mirrored, piece.contour.gap_um],
         None if task.drawn is None else file_sha256(task.drawn),
         *([] if task.labels is None else [labels_sha256(task.labels)]),
+        *_own_hashes(task),
         None
         if correction is None
         else [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
@@ -132,6 +135,15 @@ def labels_sha256(path: Path) -> str:
     """Return the sha256 (hex) of a label image, which can be large: read once for all sections of a slide while it does not change."""
     found = path.stat()
     return _digest_of_state(path, found.st_size, found.st_mtime_ns)
+
+
+def _own_hashes(task: SlideTask) -> list[str]:
+    """Return the sums of the module and of the model of a person's own segmenter."""
+    name = segmenter_name(task.panel, task.imaging)
+    if not is_own(name):
+        return []
+    files = [source_of(name)] + ([] if task.model is None else [task.model])
+    return [file_sha256(f) if f.is_dir() else labels_sha256(f) for f in files]
 
 
 @lru_cache(maxsize=16)
@@ -268,6 +280,8 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
         raise SlideError(Problem(task.path.name, "the background of its batch could not be measured", "see the batch's control slides"))
     reader, plans = _plans(slide, task, pieces, correction, sha256)
     outcomes = []
+    name = segmenter_name(task.panel, task.imaging)
+    own = own_segmenter(name, task.model) if is_own(name) and task.panel.cell_marker else None
     with nullcontext() if task.labels is None else LabelFile(task.labels, slide.shape) as labels:
         for piece, plan in plans:
             if isinstance(plan, str):
@@ -275,8 +289,9 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 continue
             try:
                 nuclei = _labelled(labels, task, piece, plan, slide.um_per_px)
-                along = task.longitudinal
-                record = measure_section(slide, plan, reader, task.panel, correction, task.imaging, longitudinal=along, nuclei=nuclei)
+                record = measure_section(
+                    slide, plan, reader, task.panel, correction, task.imaging, longitudinal=task.longitudinal, nuclei=nuclei, segmenter=own
+                )
                 _describe(record, slide, sha256, task)
                 _find_clipped(record, slide, reader)
                 outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
@@ -289,7 +304,7 @@ def _labelled(labels: LabelFile | None, task: SlideTask, piece: PieceTask, plan:
     """Return the nuclei labelled elsewhere; None where they are not asked for, and for a control without a label image."""
     if labels is not None:
         return survey(labels, plan.corner, plan.shape, um)
-    wanted = task.imaging.segmenter == LABELS and task.panel.marker_of_role("nuclei") is not None
+    wanted = segmenter_name(task.panel, task.imaging) == LABELS and task.panel.cell_marker is not None
     if wanted and piece.role not in WITHOUT_LESION:
         remedy = "put it into the folder of label images, named as the image; `sevhisto check` names the place"
         raise SlideError(Problem(task.path.name, "has no label image of its nuclei, and imaging.segmenter is 'labels'", remedy))
@@ -303,6 +318,7 @@ def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask)
     record.meta["flags"] = sorted({*record.meta["flags"], *flags})
     record.meta.update(um_source=slide.um_source, sha256=sha256, version=__version__)
     record.meta["labels_sha256"] = None if task.labels is None else labels_sha256(task.labels)
+    record.meta["segmenter_sha256"] = _own_hashes(task)
     channels = imaged(slide.info, task.panel, task.panel_name, task.batch_name, task.path.name)
     record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
 

@@ -13,9 +13,8 @@ from typing import Any, Protocol
 
 from sevhisto import __version__
 from sevhisto.compare.protocols import dose_problems, dye_notes
-from sevhisto.config import LABELS, BatchSettings, settings_hash
+from sevhisto.config import BatchSettings, settings_hash
 from sevhisto.engine import default_jobs, run_tasks
-from sevhisto.imaging.nuclei import segmenters
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
 from sevhisto.io.files import write_json
@@ -25,6 +24,7 @@ from sevhisto.pipeline.batches import background_tasks, batch_correction, correc
 from sevhisto.pipeline.contours import contour_notes, takes_contours, with_contours
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.measuring import PieceOutcome, PieceTask, SlideTask, measure_slide, reason_of
+from sevhisto.pipeline.own_segmenter import segmenter_problems
 from sevhisto.pipeline.tables import Names, Results, decide, write_results
 from sevhisto.registry import did_you_mean
 from sevhisto.types import Correction, Problem, StudyError
@@ -75,10 +75,7 @@ def check(root: Path) -> tuple[list[Problem], list[str]]:
 
 def registry_problems(study: Study) -> list[Problem]:
     """Return a problem for every segmenter, stain or stain component that study.toml names and nobody registered."""
-    found = []
-    name = study.config.imaging.segmenter
-    if name not in (*segmenters, LABELS):
-        found.append(Problem("study.toml: imaging.segmenter", f"unknown {name!r}", did_you_mean(name, [*segmenters, LABELS])))
+    found = segmenter_problems(study.config.imaging, study.root)
     for panel, settings in study.config.panels.items():
         if settings.kind != "brightfield":
             continue
@@ -193,6 +190,7 @@ def slide_tasks(study: Study) -> list[SlideTask]:
                 study.corrections(str(file), int(str(scene))),
                 study.results_dir / "records",
                 labels=study.labels(str(file), int(str(scene)), str(panel)),
+                model=study.root / study.config.imaging.segmenter_model if study.config.imaging.segmenter_model else None,
             )
         )
     return tasks

@@ -14,7 +14,9 @@ lie over or under those cells, which no measurement in the plane can tell). `hel
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -66,7 +68,7 @@ def main() -> None:
     ask.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     ask.add_argument("--jobs", type=int, default=1)
     o = ask.parse_args()
-    counts, bounds = [], []
+    counts, bounds, started = [], [], time.process_time()
     for seed in o.seeds:
         with tempfile.TemporaryDirectory(prefix="sevhisto-cells-") as name:
             study = Path(name) / "study"
@@ -77,6 +79,7 @@ def main() -> None:
             truth = load_truth(study)
             counts.append(count_rows(study, truth, more))
             bounds.append(bounds_rows(study, truth, more))
+        print(f"seed {seed}: {time.process_time() - started:.0f} CPU s so far", file=sys.stderr, flush=True)
     show("Counts", count_table(pd.concat(counts)))
     show("Bounds of the CD68+ count", bounds_table(pd.concat(bounds)))
 

@@ -205,7 +205,7 @@ def uptake(folder: Path, seeds: Sequence[int]) -> pd.DataFrame:
     levels = (
         read_table(folder / "results" / "sections.csv", SECTIONS)
         .drop_duplicates(["batch", "marker"])
-        .set_index(["batch", "marker"])["threshold"]
+        .set_index(["batch", "marker"])["cell_threshold"]
     )
     rows = []
     for case in cases:
@@ -245,7 +245,8 @@ def _true_uptake(section: Any, record: Any, box: list[int], levels: dict[str, fl
     y, x = (cells[c] / um + record.meta["corner_px"][i] - box[i] for i, c in enumerate(("y_um", "x_um")))
     core = truth.core_mask()
     iy, ix = (np.clip(np.rint(v).astype(int), 0, n - 1) for v, n in zip((y, x), core.shape, strict=True))
-    macrophage = (cells["distance_um"] < 0) & core[iy, ix] & (cells["CD68_ring"] >= levels["CD68"])
+    positive = {m: np.maximum(cells[f"{m}_ring"], cells[f"{m}_nucleus"]) >= level for m, level in levels.items()}
+    macrophage = (cells["distance_um"] < 0) & core[iy, ix] & positive["CD68"]
     spots = truth.puncta
     here = spots[core[np.rint(spots[:, 1]).astype(int), np.rint(spots[:, 0]).astype(int)]]
     tree = cKDTree(np.stack([y, x], 1))
@@ -256,8 +257,8 @@ def _true_uptake(section: Any, record: Any, box: list[int], levels: dict[str, fl
     density = len(here) / (np.count_nonzero(core) * um**2)
     out = {"n_puncta": float(len(here))}
     for group, chosen in (
-        ("cd206_pos", macrophage & (cells["CD206_ring"] >= levels["CD206"])),
-        ("cd206_neg", macrophage & (cells["CD206_ring"] < levels["CD206"])),
+        ("cd206_pos", macrophage & positive["CD206"]),
+        ("cd206_neg", macrophage & ~positive["CD206"]),
     ):
         out[f"{group}_puncta"] = float(per_cell[chosen].sum())
         out[f"{group}_expected"] = density * float(cells["footprint_um2"][chosen].sum())

@@ -70,11 +70,11 @@ def section_spec(case: Case, panel: str, seed: int, scale: float) -> SectionSpec
     )
 
 
-def plan(case: Case, seeds: Sequence[int]) -> list[SlidePlan]:
+def plan(case: Case, seeds: Sequence[int], panels: Sequence[str] = tuple(PANELS)) -> list[SlidePlan]:
     """Return, per seed and panel, a slide of samples and one of its own controls: every seed is a stain batch of one animal."""
     plans = []
     for k, seed in enumerate(seeds, 1):
-        for panel in PANELS:
+        for panel in panels:
             batch, file = f"batch{k}", f"{seed}_{panel}"
             samples = [
                 Piece(f"R{seed}", f"s{i}_{s:g}", "sample", 10_000 + 400 * i, section_spec(case, panel, seed, s), seed * 100 + i)
@@ -130,8 +130,11 @@ def extra(section: PhantomSection) -> dict[str, Any]:
     row["cells_cd68_core"] = int((cells.cd68 & cells.nucleated & inside(truth.anatomy.core, cells.xy)).sum())
     row["cells_both_core"] = int((cells.cd68 & cells.cd206 & cells.nucleated & inside(truth.anatomy.core, cells.xy)).sum())
     if "CD68" in truth.layers:
-        on68, on206 = inside(truth.layers["CD68"], nuclei), inside(truth.layers["CD206"], nuclei)
+        side = 2 * round(2.5 / spec.um_per_px) + 1  # closes vacuoles
+        closed = cv2.morphologyEx(truth.layers["CD206"], cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+        on68, on206, on_paint = (inside(layer, nuclei) for layer in (truth.bodies, closed, truth.layers["CD68"]))
         row |= {"on_cd68_core": int((on68 & core).sum()), "on_cd68": int(on68.sum()), "on_both_core": int((on68 & on206 & core).sum())}
+        row["on_paint_core"] = int((on_paint & core).sum())
     row |= plain_counts(section)
     label = zone_labels(truth)
     names = zone_names(DEFAULT_EDGES_UM)
@@ -164,10 +167,10 @@ def _make(folder: Path, slide: SlidePlan) -> tuple[list[dict[str, Any]], list[di
     return rows, more
 
 
-def make(folder: Path, case: Case, seeds: Sequence[int], jobs: int) -> pd.DataFrame:
+def make(folder: Path, case: Case, seeds: Sequence[int], jobs: int, panels: Sequence[str] = tuple(PANELS)) -> pd.DataFrame:
     """Write the study of a case, open (not blind), with its truth; return the further truth of each sample section."""
     (folder / "slides").mkdir(parents=True)
-    plans = plan(case, seeds)
+    plans = plan(case, seeds, panels)
     shape = SectionSpec(orientation=case.orientation)  # type: ignore[arg-type]
     spec = StudySpec(seed=seeds[0], name=case.name, um_per_px=case.um_per_px, n_batches=len(seeds), section=shape)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:

@@ -28,8 +28,8 @@ WITHOUT_LESION = ("unstained", "no_primary", "single_stain")
 """Roles of tissue in which no lesion is sought, since its landmark need not be stained."""
 CLASS_ROLES = ("other", "ecm", "macrophage", "myelin", "vessel")
 """Roles that a class of a classifier can have: the others are needed before any pixel is classified."""
-MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "myelin", "tracer", "autofluorescence", "other"]
-CELL_ROLES: tuple[str, ...] = ("nuclei", "landmark", "macrophage", "tracer", "other")
+MarkerRole = Literal["nuclei", "landmark", "macrophage", "ecm", "vessel", "myelin", "tracer", "cell_body", "autofluorescence", "other"]
+CELL_ROLES: tuple[str, ...] = ("nuclei", "cell_body", "landmark", "macrophage", "tracer", "other")
 """Roles whose cells are counted; matrix lies between cells, and autofluorescence is not a label."""
 
 
@@ -63,7 +63,9 @@ class ChannelSettings(Settings):
     clone: str = _s("", "clone")
     dilution: str = _s("", "dilution")
     threshold: float | None = _s(None, "fixed threshold on corrected intensity: the hand-set rung of the ladder", "grey")
-    cell_compartment: Literal["ring", "nucleus"] = _s("ring", "where a cell positive for the marker shows it")
+    cell_compartment: Literal["either", "ring", "nucleus"] = _s(
+        "either", "where a cell positive for the marker shows it: around the nucleus, at its place (over or under it, too), or either"
+    )
 
 
 class PanelSettings(Settings):
@@ -93,7 +95,7 @@ class PanelSettings(Settings):
             for marker in pair:
                 if marker not in markers:
                     raise ValueError(f"pairs names {marker!r}, which is no marker of this panel; {did_you_mean(marker, markers)}")
-        for role in ("nuclei", "landmark", "vessel", "autofluorescence"):
+        for role in ("nuclei", "landmark", "vessel", "cell_body", "autofluorescence"):
             if sum(c.role == role for c in self.channels) > 1:
                 raise ValueError(f"more than one channel has role {role!r}")
         if self.kind == "brightfield" and not self.stain:
@@ -156,6 +158,11 @@ class PanelSettings(Settings):
         """Return the first marker with this role, or None."""
         return next((c.marker for c in self.channels if c.role == role), None)
 
+    @property
+    def cell_marker(self) -> str | None:
+        """The marker in whose image cells are found: that of the nuclei, or without one that of the cell bodies."""
+        return self.marker_of_role("nuclei") or self.marker_of_role("cell_body")
+
 
 class ShadingSettings(Settings):
     """[batches.X.shading]: how evenly the camera saw this batch. Fluorescence only; without this section nothing is divided out."""
@@ -213,7 +220,7 @@ class ZoneSettings(Settings):
 
 
 LABELS = "labels"
-"""Value of imaging.segmenter for nuclei that were labelled elsewhere."""
+"""Value of imaging.segmenter for nuclei, and of imaging.body_segmenter for cells, that were labelled elsewhere."""
 TYPICAL_NUCLEUS_UM = 8.0
 """What a nucleus is taken for where its size is neither set nor estimated yet."""
 
@@ -246,8 +253,15 @@ class ImagingSettings(Settings):
     mask_faults: bool = _s(True, "leave out what is torn, folded, under a bubble, out of focus or without data; false only flags it")
     meninges_um: float = _s(0.0, "rim of the tissue to leave out", "um", ge=0, le=500)
     segmenter: str = _s(
-        "watershed", "how nuclei are found: a name from the segmenter registry, or `labels` for label images made elsewhere"
+        "watershed",
+        "how nuclei are found: `watershed`, `labels` for label images made elsewhere, or a function of your own, `package.module:function`",
     )
+    body_segmenter: str = _s(
+        "cell_bodies",
+        "how cells are found in a panel without nuclei, in the image of its marker with role `cell_body`: `cell_bodies`, `labels`, or a "
+        "function of your own",
+    )
+    segmenter_model: str = _s("", "file or folder of the model that a function of your own gets, relative to study.toml; never fetched")
     nucleus_diameter_um: float | None = _s(None, "typical nucleus; left out, it is estimated from each section", "um", ge=2, le=60)
     ring_um: float = _s(2.0, "width of the ring around a nucleus in which its cytoplasm is measured", "um", gt=0, le=20)
     fibre_sigma_um: float = _s(1.5, "scale of the fibre gradients", "um", gt=0, le=20)
@@ -258,6 +272,11 @@ class ImagingSettings(Settings):
         50.0, "radius of structure, for what stands over the local background: the specification curve only", "um", ge=10, le=500
     )
     puncta_diameter_um: float = _s(0.8, "typical spot of a tracer; pixels of more than half of it cannot show one", "um", ge=0.2, le=5)
+
+
+def segmenter_name(panel: PanelSettings, imaging: ImagingSettings) -> str:
+    """Return what finds the cells of a panel: that of nuclei, or in a panel without them that of cell bodies."""
+    return imaging.segmenter if panel.marker_of_role("nuclei") else imaging.body_segmenter
 
 
 class ThresholdSettings(Settings):
@@ -412,7 +431,8 @@ class StudyConfig(Settings):
 
     def labelled(self, panel: str) -> bool:
         """Return whether the nuclei of a panel are taken from label images made elsewhere."""
-        return self.imaging.segmenter == LABELS and self.panels[panel].marker_of_role("nuclei") is not None
+        settings = self.panels[panel]
+        return settings.cell_marker is not None and segmenter_name(settings, self.imaging) == LABELS
 
     def endpoint_names(self) -> list[str]:
         """Return every column that animals_wide.csv can have under these settings."""

@@ -135,7 +135,8 @@ _FLAGS = [
     ),
     Flag("no_cells", "section", "no nucleus was found"),
     Flag("cells_not_labelled", "section", "a control without a label image, where cells are labelled elsewhere: they were not counted"),
-    Flag("no_nuclear_channel", "section", "the panel has no nuclear channel: cells were not counted"),
+    Flag("no_nuclear_channel", "section", "the panel has no channel with role nuclei or cell_body: cells were not counted"),
+    Flag("cells_by_bodies", "section", "the panel has no nuclear channel: cells are the bodies seen in its marker with role cell_body"),
     Flag("puncta_unresolved", "section", "a pixel is more than half of imaging.puncta_diameter_um: spots of the tracer were not counted"),
     Flag("projected", "section", "the slide has a Z stack; its maximum projection was measured"),
     Flag(

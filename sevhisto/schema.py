@@ -130,6 +130,14 @@ SECTIONS = Table(
         _t("threshold_source", "rung of the ladder that gave the threshold; or fixed, classifier, dye, per_image, none; rule (phenotype)"),
         _n("n_cells", "nucleated cells positive for the marker; all nuclei for the nuclear marker", "", True),
         _t("flags", "flags, joined by ;"),
+        _n("n_cells_low", "macrophage markers: cells that are surely positive, in four fifths of their ring", "", True, required=False),
+        _n(
+            "n_cells_high",
+            "macrophage markers: nuclei that may be positive (a fifth of the ring, or the nucleus); two where an object is as large as two",
+            "",
+            True,
+            required=False,
+        ),
         _n("n_cells_cd68", "of these, cells that are CD68-positive too", "", True, required=False),
         _n(
             "signal_in_cd68",

@@ -32,8 +32,11 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
     if panel.marker_of_role("autofluorescence") not in (None, channel.marker):
         names.append("autofluorescent_pct")
     names += ["integrated_density", "mean_intensity", "positive_volume_mm3"]
-    if channel.role in CELL_ROLES and panel.marker_of_role("nuclei"):
+    if channel.role in CELL_ROLES and panel.cell_marker:
         names += ["count", "density_per_mm2"]
+        if channel.role == "macrophage":
+            names += ["count_low", "count_high"] if channel.cell_compartment != "nucleus" else []
+            names.append("area_per_cell_um2")
         if channel.role == "macrophage" and channel.marker != REFERENCE and REFERENCE in panel.markers:
             names.append("fraction_of_cd68_pct")
     if channel.marker != REFERENCE and any({channel.marker, REFERENCE} == set(pair) for pair in panel.pairs):
@@ -43,7 +46,7 @@ def metric_names(channel: ChannelSettings, panel: PanelSettings) -> list[str]:
         names += FREE_METRICS if panel.marker_of_role("vessel") else ()
     if channel.role == "tracer":
         names += ["puncta_count", "puncta_per_mm2"]
-        if panel.marker_of_role("nuclei") and {REFERENCE, SUBSET} <= set(panel.markers):
+        if panel.cell_marker and {REFERENCE, SUBSET} <= set(panel.markers):
             names += ["puncta_per_cd206_pos_cell", "puncta_per_cd206_neg_cell"]
             names += ["cd206_pos_uptake_over_random", "cd206_neg_uptake_over_random"]
     return names
@@ -90,6 +93,9 @@ def marker_metrics(
         "integrated_density": sums["signal_sum"],
         "mean_intensity": over(sums["signal_sum"], tissue),
         "count": sums["n_cells"],
+        "count_low": sums["n_cells_low"],
+        "count_high": sums["n_cells_high"],
+        "area_per_cell_um2": over(sums["positive_um2"], sums["n_cells"]),
         "density_per_mm2": 1e6 * over(sums["n_cells"], tissue),
         "fraction_of_cd68_pct": 100 * over(sums["n_cells_cd68"], cd68_cells),
         "manders": m1,

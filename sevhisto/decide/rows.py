@@ -89,7 +89,9 @@ class SectionSummary:
     core_markers : markers that had a part in that outline
     classified : {marker that a classifier shows: flags of it}
     in_zone : (n_zones, n_cells) bool
-    cells : {marker: (n_cells,) float32}, intensity in the marker's compartment; None without a nuclear channel
+    cells : {marker: (n_cells,) float32}, intensity in the marker's compartment, the larger of two; None without a nuclear channel
+    cell_bounds : {marker: (2, n_cells) float32}, what four fifths of a cell's ring reach, and one fifth or its nucleus
+    nuclei_in_object : (n_cells,) int64, typical nuclei of the section that the object is as large as, at least 1
     """
 
     row: SectionRow
@@ -113,6 +115,8 @@ class SectionSummary:
     autofluorescent: dict[str, IntArray] = field(default_factory=dict)
     local: dict[str, IntArray] = field(default_factory=dict)
     cell_spots: dict[str, IntArray] = field(default_factory=dict)
+    cell_bounds: dict[str, FloatArray] = field(default_factory=dict)
+    nuclei_in_object: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     footprint_um2: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
     focus: dict[str, float] = field(default_factory=dict)
     has_core: bool = False
@@ -178,6 +182,7 @@ def _summary(row: SectionRow, record: Tallies, zones: tuple[Zone, ...], panel: P
         cells=_cell_values(record, panel, where),
     )
     _add_joint(summary, record)
+    summary.cell_bounds, summary.nuclei_in_object = _bounds(columns, panel)
     for kind in ("fibres", "puncta", "autofluorescent", "local"):
         setattr(summary, kind, {m: _by_zone(t, zones)[:, 0] for m, t in record.named(kind).items()})
     summary.cell_spots = dict(record.cell_spots)
@@ -195,6 +200,19 @@ def _summary(row: SectionRow, record: Tallies, zones: tuple[Zone, ...], panel: P
     summary.core_markers = frozenset(record.meta.get("core_markers", []))
     summary.classified = record.meta.get("classified", {})
     return summary
+
+
+def _bounds(columns: dict[str, FloatArray], panel: PanelSettings) -> tuple[dict[str, FloatArray], IntArray]:
+    """Return what the bounds of a count are made of: an object as large as several nuclei may be nuclei that could not be parted."""
+    bounds = {}
+    for channel in panel.channels:
+        low, high, nucleus = (f"{channel.marker}_{part}" for part in ("ring_low", "ring_high", "nucleus"))
+        if low in columns and channel.cell_compartment != "nucleus":
+            possible = np.maximum(columns[high], columns[nucleus]) if channel.cell_compartment == "either" else columns[high]
+            bounds[channel.marker] = np.stack([columns[low], possible])
+    area = columns.get("area_um2", np.zeros(0, np.float32))
+    typical = float(np.median(area)) if len(area) else 1.0
+    return bounds, np.maximum(np.rint(area / max(typical, 1e-6)), 1).astype(np.int64)
 
 
 _BY_ZONE = ("zones", "known", "counts", "signal", "cavity_px", "masked_px", "in_zone")
@@ -244,12 +262,14 @@ def pair_of(name: str) -> Pair:
 
 
 def _cell_values(record: Tallies, panel: PanelSettings, where: str) -> dict[str, FloatArray] | None:
-    if panel.marker_of_role("nuclei") is None or "cells_not_labelled" in record.meta.get("flags", []):
+    if panel.cell_marker is None or "cells_not_labelled" in record.meta.get("flags", []):
         return None
     values = {}
     for channel in panel.channels:
-        column = f"{channel.marker}_{channel.cell_compartment}"
-        if record.cells and column not in record.cells:
-            raise SevhistoError(Problem(where, f"its cells have no column {column!r}", "run the section again"))
-        values[channel.marker] = record.cells.get(column, np.zeros(0, np.float32))
+        parts = ("ring", "nucleus") if channel.cell_compartment == "either" else (channel.cell_compartment,)
+        columns = [f"{channel.marker}_{part}" for part in parts]
+        missing = [c for c in columns if record.cells and c not in record.cells]
+        if missing:
+            raise SevhistoError(Problem(where, f"its cells have no column {missing[0]!r}", "run the section again"))
+        values[channel.marker] = np.maximum.reduce([record.cells.get(c, np.zeros(0, np.float32)) for c in columns])
     return values

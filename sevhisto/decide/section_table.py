@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sevhisto.config import ChannelSettings, PanelSettings, StudyConfig
+from sevhisto.config import PanelSettings, StudyConfig
 from sevhisto.decide.colocalisation import colocalised, share_of
 from sevhisto.decide.fibres import level_set, rotated
 from sevhisto.decide.histograms import threshold_bin
@@ -85,7 +85,7 @@ def _marker_rows(
     row = summary.row
     marker = summary.markers[i]
     threshold = threshold_of(summary, marker, thresholds)
-    channel = next(c for c in panel_settings(config, row.panel).channels if c.marker == marker)
+    panel = panel_settings(config, row.panel)
     counts = summary.counts[:, i]
     area = np.float64(summary.px_um2)
     pixels = counts.sum(axis=1)
@@ -96,7 +96,7 @@ def _marker_rows(
         "masked_um2": summary.masked_px * area,
         "positive_um2": np.where((pixels > 0) & np.isnan(threshold.value), np.nan, positive),
         "signal_sum": summary.signal[:, i] * (QUANTUM * area / threshold.gain),
-        **_cells(summary, channel, thresholds),
+        **_cells(summary, marker, panel.cell_marker, thresholds),
         **colocalised(summary, marker, thresholds),
         **_fibres(summary, marker, threshold),
         "positive_free_um2": _free(summary, i, positive, thresholds, config),
@@ -167,18 +167,32 @@ def _finished(summary: SectionSummary, measures: dict[str, AnyArray], words: dic
     return dict.fromkeys(SECTIONS.names, np.full(n, np.nan)) | columns
 
 
-def _cells(summary: SectionSummary, channel: ChannelSettings, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
+def _cells(
+    summary: SectionSummary, marker: str, cell_marker: str | None, thresholds: Mapping[ThresholdKey, Threshold]
+) -> dict[str, DoubleArray]:
+    """Return how many cells are positive for a marker; all of them for the marker that shows the cells."""
     unknown = np.full(len(summary.zones), np.nan)
     if summary.cells is None:
-        return {"n_cells": unknown, "n_cells_cd68": unknown}
+        return dict.fromkeys(("n_cells", "n_cells_cd68", "n_cells_low", "n_cells_high"), unknown)
     cells = summary.cells
     chosen = np.ones(summary.in_zone.shape[1], bool)
-    if channel.role != "nuclei":
-        chosen = cells[channel.marker] >= threshold_of(summary, channel.marker, thresholds).of_cells
+    if marker != cell_marker:
+        chosen = cells[marker] >= threshold_of(summary, marker, thresholds).of_cells
     double = unknown
     if REFERENCE in cells:
         double = (summary.in_zone & chosen & (cells[REFERENCE] >= threshold_of(summary, REFERENCE, thresholds).of_cells)).sum(axis=1)
-    return {"n_cells": (summary.in_zone & chosen).sum(axis=1), "n_cells_cd68": double}
+    return {"n_cells": (summary.in_zone & chosen).sum(axis=1), "n_cells_cd68": double, **_count_bounds(summary, marker, thresholds)}
+
+
+def _count_bounds(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdKey, Threshold]) -> dict[str, DoubleArray]:
+    """Return how many cells are surely positive, and how many nuclei may be: in clumps whose nucleus is whose cannot be seen."""
+    if marker not in summary.cell_bounds:
+        return dict.fromkeys(("n_cells_low", "n_cells_high"), np.full(len(summary.zones), np.nan))
+    surely, possibly = summary.cell_bounds[marker] >= threshold_of(summary, marker, thresholds).of_cells
+    return {
+        "n_cells_low": (summary.in_zone & surely).sum(axis=1),
+        "n_cells_high": (summary.in_zone & possibly) @ summary.nuclei_in_object,
+    }
 
 
 def _free(
@@ -215,8 +229,7 @@ def _uptake(summary: SectionSummary, marker: str, thresholds: Mapping[ThresholdK
     cells, applied = summary.cells, threshold_of(summary, marker, thresholds).puncta
     if cells is None or marker not in summary.cell_spots or np.isnan(applied) or not {REFERENCE, SUBSET} <= set(cells):
         return out
-    macrophage = cells[REFERENCE] >= threshold_of(summary, REFERENCE, thresholds).value
-    with_subset = cells[SUBSET] >= threshold_of(summary, SUBSET, thresholds).value
+    macrophage, with_subset = (cells[m] >= threshold_of(summary, m, thresholds).of_cells for m in (REFERENCE, SUBSET))
     owner, contrast_bin, number = summary.cell_spots[marker].T
     counted = number * _share_above(summary.puncta[marker][[z.name for z in summary.zones].index("all")], applied)[contrast_bin]
     pixels = summary.counts[:, summary.markers.index(marker)].sum(axis=1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
-from sevhisto.config import LABELS, ImagingSettings, PanelSettings
+from sevhisto.config import LABELS, ImagingSettings, PanelSettings, segmenter_name
 from sevhisto.imaging import kernels, puncta, scramble, uptake
 from sevhisto.imaging.autofluorescence import audit_block
 from sevhisto.imaging.background import corrected_marker
@@ -19,17 +19,17 @@ from sevhisto.imaging.focus import ROW_STEP, focus_sums
 from sevhisto.imaging.geometry import Layout, border_turn, class_codes, neighbours, upsample_at
 from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.local import NO_BACKGROUND, LocalBackground, local_block
-from sevhisto.imaging.nuclear_size import reduction, typical_diameter
-from sevhisto.imaging.nuclei import REACH, cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells, segmenters
+from sevhisto.imaging.nuclear_size import reduction
+from sevhisto.imaging.nuclei import cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells
 from sevhisto.imaging.process import give_back_memory
 from sevhisto.imaging.reader import MarkerReader
+from sevhisto.imaging.segmenters import Segmenter, segmenters
 from sevhisto.imaging.shading import flattened
+from sevhisto.imaging.sums import Sums, bounded_rows, empty_sums, joint_pairs
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, N_COARSE, intensity_bin, quantise
 from sevhisto.types import (
-    FIBRE_COLUMNS,
     N_DISTANCE,
     N_INTENSITY,
-    N_JOINT_DISTANCE,
     NEAR_VESSEL,
     AnyArray,
     BoolArray,
@@ -44,47 +44,11 @@ SAMPLE_PX, N_SAMPLES = 512, 16  # windows that tell the contrast of nuclei
 SATURATED_SHARE = 0.001
 
 
-@dataclass
-class Sums:
-    """What the pass adds up; see SectionRecord for shapes.
-
-    `tally` : (n_markers, 2 * N_DISTANCE, N_INTENSITY, 2) int64, counts and sums side by side, since each pixel adds to both.
-    `nucleus_diameter_um` : the typical nucleus, set or estimated; 0 where none was sought or nothing stands out.
-    `seen` : {marker: (h, w) int64}, per mille of a classifier's class, summed over the pixels of each overview pixel.
-    """
-
-    tally: IntArray
-    cavity_px: IntArray
-    masked_px: IntArray
-    joint: dict[tuple[str, str], IntArray]
-    scrambled: dict[tuple[str, str], IntArray]
-    fibres: dict[str, IntArray]
-    puncta: dict[str, IntArray]
-    autofluorescent: dict[str, IntArray]
-    local: dict[str, IntArray]
-    saturated_px: IntArray
-    focus: AnyArray
-    nucleus_diameter_um: float = 0.0
-    seen: dict[str, IntArray] = field(default_factory=dict)
-    cells: list[dict[str, FloatArray]] = field(default_factory=list)
-    cell_spots: dict[str, list[IntArray]] = field(default_factory=dict)
-
-    @property
-    def counts(self) -> IntArray:
-        """Pixels, (n_markers, 2, N_DISTANCE, N_INTENSITY)."""
-        return np.ascontiguousarray(self.tally[..., 0]).reshape(-1, 2, N_DISTANCE, N_INTENSITY)
-
-    @property
-    def sums(self) -> IntArray:
-        """Sums of intensity, as `counts`."""
-        return np.ascontiguousarray(self.tally[..., 1]).reshape(-1, 2, N_DISTANCE, N_INTENSITY)
-
-
-def halo_px(settings: ImagingSettings, um: float, diameter_um: float) -> int:
-    """Return how far beyond a block the filters and a nucleus with its ring reach, in pixels."""
-    reach = max(4 * settings.blur_um, REACH * diameter_um + settings.ring_um, 4 * settings.fibre_sigma_um)
+def halo_px(settings: ImagingSettings, um: float, cell_um: float) -> int:
+    """Return how far beyond a block the filters reach, and what a cell depends on with its ring (`cell_um`), in pixels."""
+    reach = max(4 * settings.blur_um, cell_um + settings.ring_um, 4 * settings.fibre_sigma_um)
     reach = max(reach, puncta.reach_um(settings.puncta_diameter_um), 4 * settings.fibre_sigma_um + settings.vessel_reach_um)
-    return int(np.ceil(reach / um)) + 2 + cell_step(um, diameter_um)
+    return int(np.ceil(reach / um)) + 2
 
 
 @dataclass(frozen=True)
@@ -101,7 +65,8 @@ class _Pass:
     turn: FloatArray
     nuclei: Labelled | None
     local: LocalBackground
-    classifier: Classifier | None = None
+    classifier: Classifier | None
+    segmenter: Segmenter
     diameter_um: float = 0.0
 
     @property
@@ -110,12 +75,12 @@ class _Pass:
 
     @property
     def step(self) -> int:
-        return cell_step(self.um, self.diameter_um)
+        return cell_step(self.um, self.diameter_um, self.segmenter.across_px)
 
     @property
     def halo(self) -> int:
         wide = self.cell_reach + int(np.ceil(puncta.reach_um(self.settings.puncta_diameter_um) / self.um)) + 3 if self.nuclei else 0
-        return max(halo_px(self.settings, self.um, self.diameter_um), wide)
+        return max(halo_px(self.settings, self.um, self.segmenter.reach * self.diameter_um) + self.step, wide)
 
     @property
     def cell_reach(self) -> int:
@@ -124,8 +89,9 @@ class _Pass:
         return max(uptake.reach_px(self.diameter_um, self.settings.ring_um, self.um), wide)
 
     @property
-    def nuclear_row(self) -> int:
-        return self.panel.markers.index(str(self.panel.marker_of_role("nuclei")))
+    def cell_row(self) -> int:
+        """Which marker shows the cells."""
+        return self.panel.markers.index(str(self.panel.cell_marker))
 
     @property
     def order(self) -> list[int]:
@@ -189,6 +155,7 @@ def measure(
     nuclei: Labelled | None = None,
     local: LocalBackground = NO_BACKGROUND,
     classifier: Classifier | None = None,
+    segmenter: Segmenter | None = None,
 ) -> Sums:
     """Read one section once and return its sums.
 
@@ -200,20 +167,23 @@ def measure(
     nuclei : labels made elsewhere, which replace the segmenter; no cells are sought without them where it is "labels"
     local : local background of the markers that are tallied over it too
     classifier : for the section's shape, where the panel has markers that are classes of one
+    segmenter : a person's own; None for the registered one that the settings name
 
     Memory is bounded by the block, whatever the size of the section.
     """
     give_back_memory()
     turn = np.zeros((2, 0, 0), np.float32) if panel.marker_of_role("ecm") is None else border_turn(layout.distance, layout.um)
-    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, turn, nuclei, local, classifier)
-    totals = _empty(job)
-    totals.seen = {marker: np.zeros(layout.tissue.shape, np.int64) for marker in panel.classes}
+    name = segmenter_name(panel, settings)
+    segmenter = segmenter or segmenters["watershed" if name == LABELS else name]
+    job = _Pass(source, reader, layout, class_codes(layout), panel, settings, correction, turn, nuclei, local, classifier, segmenter)
+    fine = puncta.is_resolved(job.um, settings.puncta_diameter_um)
+    totals = empty_sums(panel, len(reader.channels), fine, correction, local.levels, layout.tissue.shape)
     threshold = float("inf")
-    if panel.marker_of_role("nuclei") and (nuclei is not None or settings.segmenter != LABELS):
-        found = nuclei.diameter_um if nuclei else 0.0 if settings.nucleus_diameter_um else _nuclear_diameter(job)
-        job = replace(job, diameter_um=settings.nucleus_diameter_um or found)
+    if panel.cell_marker and (nuclei is not None or name != LABELS):
+        known = settings.nucleus_diameter_um if panel.marker_of_role("nuclei") else None
+        job = replace(job, diameter_um=known or (nuclei.diameter_um if nuclei else _cell_diameter(job)))
         totals.nucleus_diameter_um = job.diameter_um
-        threshold = 0.0 if nuclei else _nuclear_threshold(job)
+        threshold = 0.0 if nuclei else _cell_contrast(job)
     halo = job.halo
     for number, block in enumerate(blocks(source.shape, halo, job.step)):
         if number % BLOCKS_A_TRIM == 0:
@@ -230,26 +200,6 @@ def measure(
             if small is not None:
                 _cells_block(totals, job, small, spots, block, place, threshold)
     return totals
-
-
-def _empty(job: _Pass) -> Sums:
-    panel, n = job.panel, len(job.panel.markers)
-    spots = puncta.is_resolved(job.um, job.settings.puncta_diameter_um)
-    places = np.zeros((2, N_DISTANCE), np.int64)
-    # no tissue is a measurement: zeros
-    return Sums(
-        tally=np.zeros((n, 2 * N_DISTANCE, N_INTENSITY, 2), np.int64),
-        cavity_px=places,
-        masked_px=places.copy(),
-        joint={pair: np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for pair in joint_pairs(panel)},
-        scrambled={(a, b): np.zeros((2, N_JOINT_DISTANCE, N_COARSE, N_COARSE), np.int64) for a, b in panel.pairs},
-        fibres={c.marker: np.zeros((2, N_DISTANCE, N_COARSE, len(FIBRE_COLUMNS)), np.int64) for c in panel.channels if c.role == "ecm"},
-        puncta={c.marker: np.zeros((2, N_DISTANCE, N_INTENSITY), np.int64) for c in panel.channels if c.role == "tracer" and spots},
-        autofluorescent={m: np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64) for m in job.correction.autofluorescence},
-        local={m: np.zeros((2, N_JOINT_DISTANCE, N_INTENSITY), np.int64) for m in job.local.levels},
-        saturated_px=np.zeros(len(job.reader.channels), np.int64),
-        focus=np.zeros((n, 4), object),  # Python's own numbers: squares over a large section can pass 2**63
-    )
 
 
 def _tally_block(
@@ -299,12 +249,6 @@ def _tally_block(
     return small, spots
 
 
-def joint_pairs(panel: PanelSettings) -> list[tuple[str, str]]:
-    """Return what gets a joint tally: the declared pairs, and every matrix marker with the nearness of a vessel marker."""
-    vessel = panel.marker_of_role("vessel")
-    return [*panel.pairs, *((c.marker, NEAR_VESSEL) for c in panel.channels if c.role == "ecm" and vessel)]
-
-
 def _near_vessel(corrected: FloatArray, block: Block, job: _Pass) -> AnyArray:
     """Return the intensity bin of the brightest smoothed pixel within reach, (h, w) int16 of the owned pixels.
 
@@ -351,18 +295,18 @@ def _samples(job: _Pass, side: int, halo: int) -> list[Block]:
     return [with_tissue[i] for i in evenly if i < len(with_tissue)]
 
 
-def _nuclear_diameter(job: _Pass) -> float:
-    """Return the diameter of a typical nucleus of this section, um; 0 where nothing stands out."""
+def _cell_diameter(job: _Pass) -> float:
+    """Return the diameter of a typical nucleus (or cell body) of this section, um; 0 where nothing stands out."""
     step = reduction(job.um)
-    images = [kernels.reduced(job.marker(b, job.nuclear_row), step) for b in _samples(job, SAMPLE_PX * step, 0)[::2]]
-    return float(np.nan_to_num(typical_diameter(images, job.um * step)))
+    images = [kernels.reduced(job.marker(b, job.cell_row), step) for b in _samples(job, SAMPLE_PX * step, 0)[::2]]
+    return float(np.nan_to_num(job.segmenter.diameter(images, job.um * step)))
 
 
-def _nuclear_threshold(job: _Pass) -> float:
-    """Return the contrast of nuclei of this section; inf where there are none."""
+def _cell_contrast(job: _Pass) -> float:
+    """Return the contrast of nuclei (or cell bodies) of this section; inf where there are none."""
     samples = []
     for b in _samples(job, SAMPLE_PX, job.halo) if job.diameter_um else []:
-        image = kernels.reduced(job.marker(b, job.nuclear_row), job.step)
+        image = kernels.reduced(job.marker(b, job.cell_row), job.step)
         contrast = local_contrast(image, job.um * job.step, job.diameter_um)
         examined = _in_frame(job.places(b) >= 0, b, job.step)[:: job.step, :: job.step][: image.shape[0], : image.shape[1]]
         samples.append(contrast[examined])
@@ -381,10 +325,11 @@ def _cells_block(
 ) -> None:
     um, step, settings = job.um, job.step, job.settings
     if job.nuclei is None:
-        labels, known = segmenters[settings.segmenter](small[job.nuclear_row], um * step, job.diameter_um, threshold), None
+        labels, known = job.segmenter.find(small[job.cell_row], um * step, job.diameter_um, threshold), None
     else:
         labels, known = job.nuclei.in_frame(block, step)
-    cells = measure_cells(labels, small, um * step, settings.ring_um, _in_frame(place >= 0, block, step), step, known)
+    owned, bounded = _in_frame(place >= 0, block, step), bounded_rows(job.panel)
+    cells = measure_cells(labels, small, um * step, settings.ring_um, owned, step, known, bounded)
     if not len(cells.y):
         return
     iy, ix = containing_pixel(cells.y, step) + block.ry0, containing_pixel(cells.x, step) + block.rx0
@@ -399,6 +344,8 @@ def _cells_block(
     for i, marker in enumerate(job.panel.markers):
         columns[f"{marker}_nucleus"] = cells.nucleus[i]
         columns[f"{marker}_ring"] = cells.ring[i]
+    for i, low, high in zip(bounded, cells.ring_low, cells.ring_high, strict=True):
+        columns[f"{job.panel.markers[i]}_ring_low"], columns[f"{job.panel.markers[i]}_ring_high"] = low, high
     if spots:
         owner, area_px = uptake.footprints(labels, cells.labels, max(settings.ring_um / (um * step), 1.0))
         columns["footprint_um2"] = (area_px * (um * step) ** 2).astype(np.float32)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from skimage.filters import threshold_otsu
 
-from sevhisto.imaging.kernels import centroids, group_by_label, medians, rings
+from sevhisto.imaging.kernels import centroids, group_by_label, levels, rings
 from sevhisto.imaging.labels import Known
 from sevhisto.imaging.nuclear_parts import basins, highest, merged
 from sevhisto.imaging.nuclear_size import typical_diameter
-from sevhisto.registry import Registry
 from sevhisto.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 
-Segmenter = Callable[[FloatArray, float, float, float], IntArray]
-"""(nuclear intensity (h, w), um per pixel, typical diameter in um, contrast threshold) -> labels (h, w), 0 for background. A label may
-depend on pixels within REACH typical diameters only: blocks of one section must agree on the nuclei at their border."""
 REACH = 5.0
+"""Typical diameters within which a nucleus depends on pixels."""
 ACROSS_PX = 7.0
 """Pixels across a typical nucleus: no fewer are needed, and more are kept only where reducing would leave fewer."""
 _HALF = 0.45  # a nucleus ends where this share of its contrast is left
 _SMALLEST = 0.12  # of the typical area
+_MEDIAN = np.array([5])
+_BOUNDS = np.array([2, 8])  # a cell is surely positive where four fifths of its ring are, and possibly where one fifth is
 _FLOOR = 1.5  # half side in diameters of the square in which the surroundings are sought
-
-segmenters: Registry[Segmenter] = Registry("segmenter")
 
 
 def local_contrast(image: FloatArray, um: float, diameter_um: float) -> FloatArray:
@@ -53,7 +50,6 @@ def contrast_threshold(samples: list[FloatArray]) -> float:
     return float(threshold_otsu(np.sqrt(np.maximum(values, 0)))) ** 2
 
 
-@segmenters.register("watershed")
 def segment_watershed(image: FloatArray, um: float, diameter_um: float, threshold: float) -> IntArray:
     """Label nuclei: contrast above `threshold` falls into the basins of a landscape of brightness and depth, each of which ends where
     about half of its own contrast is left; basins that together are more like a nucleus than each alone are joined."""
@@ -102,18 +98,30 @@ def find_nuclei(image: FloatArray, um: float, diameter_um: float | None = None) 
 
 @dataclass
 class CellBlock:
-    """Cells of one block: columns of equal length, positions in pixels of the block; `labels` are their numbers in the segmentation."""
+    """Cells of one block: columns of equal length, positions in pixels of the block; `labels` are their numbers in the segmentation.
+
+    `ring_low`, `ring_high` hold, for the channels with bounds, the values that four fifths and one fifth of the ring reach.
+    """
 
     y: DoubleArray
     x: DoubleArray
     area_px: FloatArray
     nucleus: FloatArray
     ring: FloatArray
+    ring_low: FloatArray
+    ring_high: FloatArray
     labels: IntArray
 
 
 def measure_cells(
-    labels: IntArray, channels: FloatArray, um: float, ring_um: float, owned: BoolArray, step: int = 1, known: Known | None = None
+    labels: IntArray,
+    channels: FloatArray,
+    um: float,
+    ring_um: float,
+    owned: BoolArray,
+    step: int = 1,
+    known: Known | None = None,
+    bounded: Sequence[int] = (),
 ) -> CellBlock:
     """Return centroid, area and median intensities in nucleus and ring of each label whose centroid falls on `owned`.
 
@@ -125,6 +133,7 @@ def measure_cells(
     step : pixels of `owned` per pixel of `labels`
     known : area and centroid of each label from 0 on, where they are not those of its pixels here; a label may then have none, and
         takes the intensity at its centroid
+    bounded : channels whose cells are counted with bounds
 
     Returns
     -------
@@ -136,24 +145,27 @@ def measure_cells(
     keep[0] = False
     chosen = np.flatnonzero(keep)
     chosen = chosen[owned[containing_pixel(cy[chosen], step), containing_pixel(cx[chosen], step)]]
-    nucleus_level = _medians(labels, channels, chosen, n)
+    ((nucleus_level,),) = _levels(labels, chosen, n, (channels, _MEDIAN))
     if known is not None and channels.size:
         y, x = (np.clip(containing_pixel(c[chosen]), 0, side - 1) for c, side in zip((cy, cx), labels.shape, strict=True))
         nucleus_level = np.where(np.isnan(nucleus_level), channels[:, y, x], nucleus_level)
-    ring_level = _medians(rings(labels, max(ring_um / um, 1.0)), channels, chosen, n)
+    around, rows = rings(labels, max(ring_um / um, 1.0)), list(bounded)
+    (ring_level,), bounds = _levels(around, chosen, n, (channels, _MEDIAN), ([channels[i] for i in rows], _BOUNDS))
     ring_level = np.where(np.isnan(ring_level), nucleus_level, ring_level)
-    return CellBlock(cy[chosen], cx[chosen], area[chosen].astype(np.float32), nucleus_level, ring_level, chosen)
+    low, high = np.where(np.isnan(bounds), nucleus_level[rows], bounds)
+    return CellBlock(cy[chosen], cx[chosen], area[chosen].astype(np.float32), nucleus_level, ring_level, low, high, chosen)
 
 
-def _medians(labels: IntArray, channels: FloatArray, chosen: IntArray, n: int) -> FloatArray:
-    """Return the upper median of every channel over the pixels of each chosen label, (c, n) float32; NaN for a label without pixels.
+def _levels(labels: IntArray, chosen: IntArray, n: int, *wanted: tuple[Iterable[FloatArray], IntArray]) -> list[FloatArray]:
+    """Return, for each pair of channels and tenths, what the pixels of each chosen label reach, (len(tenths), c, n): see kernels.levels.
 
-    It reaches a threshold exactly where at least half of the pixels do, so that a bright neighbour at the edge of a ring does not count.
+    The upper median reaches a threshold exactly where at least half of the pixels do: a bright neighbour at the edge does not count.
     """
     start, pixels = group_by_label(labels, n)
-    out = np.empty((len(channels), len(chosen)), np.float32)
-    for c, channel in enumerate(channels):
-        out[c] = medians(channel.ravel(), start, pixels, chosen)
+    out = []
+    for channels, tenths in wanted:
+        found = [levels(channel.ravel(), start, pixels, chosen, tenths) for channel in channels]
+        out.append(np.stack(found, axis=1) if found else np.zeros((len(tenths), 0, len(chosen)), np.float32))
     return out
 
 
@@ -163,9 +175,9 @@ def containing_pixel(place: AnyArray, step: int = 1) -> IntArray:
     return np.asarray(np.floor((np.asarray(place, np.float64) + 0.5) * step + 1e-6), np.int64)
 
 
-def cell_step(um: float, diameter_um: float) -> int:
-    """Return the side in pixels of the means in which cells are seen: the largest that leaves a nucleus ACROSS_PX of them, at least 1.
+def cell_step(um: float, diameter_um: float, across_px: float = ACROSS_PX) -> int:
+    """Return the side in pixels of the means in which cells are seen: the largest that leaves a cell `across_px` of them, at least 1.
 
     A finer scan shows no more nuclei; the same grid at every magnification makes them comparable.
     """
-    return max(1, int(diameter_um / um / ACROSS_PX))
+    return max(1, int(diameter_um / um / across_px))

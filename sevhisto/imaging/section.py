@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sevhisto.config import LABELS, ImagingSettings, PanelSettings
+from sevhisto.config import LABELS, ImagingSettings, PanelSettings, segmenter_name
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.classify import Classifier
 from sevhisto.imaging.focus import focus
@@ -17,13 +17,15 @@ from sevhisto.imaging.geometry import Layout, long_axis_deg, side_map, signed_di
 from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.lesion import Core, Cues, cue_markers, find_core
 from sevhisto.imaging.local import NO_BACKGROUND, LocalBackground, local_backgrounds
-from sevhisto.imaging.measure import SATURATED_SHARE, Sums, measure
+from sevhisto.imaging.measure import SATURATED_SHARE, measure
 from sevhisto.imaging.overview import SlideOverview, outline_of
 from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, faults_in
 from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.registration import Neighbour, carry_core
 from sevhisto.imaging.seams import shows_nothing
+from sevhisto.imaging.segmenters import Segmenter
 from sevhisto.imaging.stains import dye_markers
+from sevhisto.imaging.sums import Sums, bounded_rows
 from sevhisto.imaging.tissue import find_cavity, trim_rim
 from sevhisto.types import (
     AnyArray,
@@ -262,25 +264,27 @@ def measure_section(
     tick: Callable[[int], Any] = lambda px: None,
     nuclei: Labelled | None = None,
     classifier: Classifier | None = None,
+    segmenter: Segmenter | None = None,
 ) -> SectionRecord:
     """Return the record of one planned section of a slide, reading each of its full-resolution pixels once.
 
-    `nuclei` are those labelled elsewhere; where imaging.segmenter is "labels" and there are none, cells are not counted. `classifier`
-    shows the markers that are classes of one.
+    `nuclei` are those labelled elsewhere; where the segmenter is "labels" and there are none, cells are not counted. `classifier`
+    shows the markers that are classes of one, `segmenter` is a person's own.
     """
     layout, stained = plan.layout, panel.stained.markers
     section, here = Crop(slide, *plan.corner, plan.shape), reader.seen_from(*plan.corner)
     classifier = None if classifier is None else classifier.of(plan.shape, here)
-    sums = measure(section, here, layout, panel, settings, correction, tick, nuclei, plan.local, classifier)
+    sums = measure(section, here, layout, panel, settings, correction, tick, nuclei, plan.local, classifier, segmenter)
     counts = sums.counts
     flags = [*plan.flags, *_quality_flags(sums, counts, panel, correction)]
-    if settings.segmenter == LABELS and nuclei is None and "no_cells" in flags:
+    if segmenter_name(panel, settings) == LABELS and nuclei is None and "no_cells" in flags:
         flags[flags.index("no_cells")] = "cells_not_labelled"
     axis = long_axis_deg(layout.tissue) if sums.fibres else float("nan")
     if sums.fibres and np.isnan(axis) and layout.tissue.any():
         flags.append("axis_uncertain")
     if any(c.role == "tracer" and c.marker not in sums.puncta for c in panel.channels):
         flags.append("puncta_unresolved")
+    set_by_hand = settings.nucleus_diameter_um is not None and panel.marker_of_role("nuclei") is not None
     meta = {
         "kind": panel.kind,
         "um_per_px": slide.um_per_px,
@@ -300,8 +304,9 @@ def measure_section(
         "shading": {} if correction.shading is None else dict(zip(stained, correction.shading.source, strict=True)),
         "saturated_px": [int(v) for v in sums.saturated_px],
         "nucleus_diameter_um": round(sums.nucleus_diameter_um, 3) or None,
-        "nucleus_diameter_source": "set" if settings.nucleus_diameter_um else "labels" if nuclei else "estimated",
-        "segmenter": settings.segmenter,
+        "nucleus_diameter_source": "set" if set_by_hand else "labels" if nuclei else "estimated",
+        "segmenter": segmenter_name(panel, settings),
+        "cell_marker": panel.cell_marker,
         "focus": {m: focus(s) for m, s in zip(panel.markers, sums.focus, strict=True)},
         "nuclear_marker": panel.marker_of_role("nuclei"),
         "dyes": dye_markers(panel.stained),
@@ -359,10 +364,12 @@ def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correctio
         flags.append("autofluorescence_not_subtracted")
     if panel.kind == "brightfield" and (not correction.stain_source or "published" in correction.stain_source):
         flags.append("stain_vectors_assumed")
-    if panel.marker_of_role("nuclei") is None:
+    if panel.cell_marker is None:
         flags.append("no_nuclear_channel")
     elif not sums.cells:
         flags.append("no_cells")
+    if panel.cell_marker is not None and panel.marker_of_role("nuclei") is None:
+        flags.append("cells_by_bodies")
     return flags
 
 
@@ -370,9 +377,10 @@ def _cell_columns(sums: Sums, panel: PanelSettings) -> tuple[dict[str, FloatArra
     """Return the columns of the cells, in order of their place, and the spots in them."""
     names = ["y_um", "x_um", "distance_um", "side", "area_um2"] + ["footprint_um2"] * bool(sums.puncta)
     names += [f"{m}_{part}" for m in panel.markers for part in ("nucleus", "ring")]
-    counted = list(sums.puncta) if panel.marker_of_role("nuclei") else []
+    names += [f"{panel.markers[i]}_{part}" for i in bounded_rows(panel) for part in ("ring_low", "ring_high")]
+    counted = list(sums.puncta) if panel.cell_marker else []
     if not sums.cells:
-        empty = {name: np.zeros(0, np.float32) for name in names} if panel.marker_of_role("nuclei") else {}
+        empty = {name: np.zeros(0, np.float32) for name in names} if panel.cell_marker else {}
         return empty, {m: np.zeros((0, 3), np.int64) for m in counted}
     y, x = (np.concatenate([c[name] for c in sums.cells]) for name in ("y_um", "x_um"))
     order = np.lexsort((x, y))

@@ -38,7 +38,7 @@ def make_section(spec: SectionSpec, seed: int, keep_truth_images: bool = True) -
     anatomy = build_anatomy(spec, seed)
     painter = Painter(spec, anatomy, seed)
     layers, glow, nuclei, found, puncta = _paint(painter)
-    truth = SectionTruth(spec, seed, anatomy, layers, nuclei, found, puncta)
+    truth = SectionTruth(spec, seed, anatomy, layers, nuclei, found, puncta, glow)
     if keep_truth_images:
         for marker in spec.markers:
             truth.images[marker] = truth.optical(marker)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sevhisto.phantom.geometry import inside
 from sevhisto.phantom.motor import DAYS
 from sevhisto.phantom.section import PhantomSection
 from sevhisto.phantom.spec import MARKERS, stream
@@ -73,12 +74,15 @@ def facts(section: PhantomSection) -> dict[str, Any]:
     px = truth.px_um2
     cells = truth.cells
     here = cells.nucleated
+    on_cd68 = inside(truth.bodies, truth.nuclei.xy)
     return {
         "tissue_um2": float(np.count_nonzero(truth.anatomy.tissue)) * px,
         "core_um2": float(np.count_nonzero(truth.anatomy.core)) * px,
         "cavity_um2": truth.cavity_um2,
         "n_nuclei": len(truth.nuclei),
         "n_nuclei_core": int(truth.nuclei.in_core.sum()),
+        "n_nuclei_on_cd68": int(on_cd68.sum()),
+        "n_nuclei_on_cd68_core": int((on_cd68 & truth.nuclei.in_core).sum()),
         "n_cd68_cells": int((cells.cd68 & here).sum()),
         "n_cd206_cells": int((cells.cd206 & here).sum()),
         "n_cd68_cd206_cells": int((cells.cd68 & cells.cd206 & here).sum()),

@@ -29,6 +29,7 @@ class SectionTruth:
     anatomy : outlines in px (`tissue_outline`, `core_outline`, `cavities`) and masks
     layers : painted structure per marker, uint8, 0 = none
     nuclei, cells, puncta : every object, with its place
+    bodies : where CD68+ cells are, uint8, their vacuoles included
     images : noise-free stain images that were kept
     """
 
@@ -39,6 +40,7 @@ class SectionTruth:
     nuclei: Nuclei
     cells: Cells
     puncta: DoubleArray
+    bodies: Mask
     images: dict[str, FloatArray] = field(default_factory=dict)
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sevhisto import __version__
-from sevhisto.config import LABELS, WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, settings_hash
+from sevhisto.config import LABELS, WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, segmenter_name, settings_hash
 from sevhisto.imaging.classify import classifier_for
 from sevhisto.imaging.labels import Labelled, survey
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
@@ -32,6 +32,7 @@ from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, folder_files, open_slide
+from sevhisto.pipeline.own_segmenter import is_own, own_segmenter, source_of
 from sevhisto.types import BoolArray, Correction, PixelModel, Problem, SectionRecord, SevhistoError, Shading, SlideError, decode_thumbnail
 
 MAX_OVERVIEW_PX = 3_200_000
@@ -84,6 +85,7 @@ class SlideTask:
     labels: Path | None = None
     study: Path = Path()
     classifier: Path | None = None
+    model: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         *([] if task.labels is None else [labels_sha256(task.labels)]),
         *([] if task.classifier is None else [model_sha256(task.classifier), _glass(correction)]),
         *([None, None] if correction is None else correction_key(correction)),
+        *_own_hashes(task),
     )
 
 
@@ -153,6 +156,15 @@ def labels_sha256(path: Path) -> str:
     """Return the sha256 (hex) of a label image, which can be large: read once for all sections of a slide while it does not change."""
     found = path.stat()
     return _digest_of_state(path, found.st_size, found.st_mtime_ns)
+
+
+def _own_hashes(task: SlideTask) -> list[str]:
+    """Return the sums of the module and of the model of a person's own segmenter."""
+    name = segmenter_name(task.panel, task.imaging)
+    if not is_own(name):
+        return []
+    files = [source_of(name)] + ([] if task.model is None else [task.model])
+    return [file_sha256(f) if f.is_dir() else labels_sha256(f) for f in files]
 
 
 @lru_cache(maxsize=16)
@@ -308,6 +320,8 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
     of_slide = task.panel, reader, correction, slide.um_per_px, slide.shape
     classifier = None if model is None else classifier_for(model, *of_slide)
     outcomes = []
+    name = segmenter_name(task.panel, task.imaging)
+    own = own_segmenter(name, task.model) if is_own(name) and task.panel.cell_marker else None
     with nullcontext() if task.labels is None else LabelFile(task.labels, slide.shape) as labels:
         for piece, plan in plans:
             if isinstance(plan, str):
@@ -317,7 +331,7 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 nuclei = _labelled(labels, task, piece, plan, slide.um_per_px)
                 of_panel = reader, task.panel, correction, task.imaging
                 along = task.longitudinal
-                record = measure_section(slide, plan, *of_panel, longitudinal=along, nuclei=nuclei, classifier=classifier)
+                record = measure_section(slide, plan, *of_panel, longitudinal=along, nuclei=nuclei, classifier=classifier, segmenter=own)
                 _describe(record, slide, sha256, task)
                 record.meta["excluded_areas"] = _excluded_areas(task.drawn, plan)
                 record.meta["classified"] = dict.fromkeys(task.panel.classes, [] if model is None else _class_flags(model, sha256))
@@ -332,7 +346,7 @@ def _labelled(labels: LabelFile | None, task: SlideTask, piece: PieceTask, plan:
     """Return the nuclei labelled elsewhere; None where they are not asked for, and for a control without a label image."""
     if labels is not None:
         return survey(labels, plan.corner, plan.shape, um)
-    wanted = task.imaging.segmenter == LABELS and task.panel.marker_of_role("nuclei") is not None
+    wanted = segmenter_name(task.panel, task.imaging) == LABELS and task.panel.cell_marker is not None
     if wanted and piece.role not in WITHOUT_LESION:
         remedy = "put it into the folder of label images, named as the image; `sevhisto check` names the place"
         raise SlideError(Problem(task.path.name, "has no label image of its nuclei, and imaging.segmenter is 'labels'", remedy))
@@ -346,6 +360,7 @@ def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask)
     record.meta["flags"] = sorted({*record.meta["flags"], *flags})
     record.meta.update(um_source=slide.um_source, sha256=sha256, version=__version__)
     record.meta["labels_sha256"] = None if task.labels is None else labels_sha256(task.labels)
+    record.meta["segmenter_sha256"] = _own_hashes(task)
     channels = imaged(slide.info, task.panel, task.panel_name, task.batch_name, task.path.name)
     record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
 

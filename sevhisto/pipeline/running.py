@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sevhisto.compare.protocols import dose_problems, dye_notes
-from sevhisto.config import LABELS, BatchSettings, settings_hash
+from sevhisto.config import BatchSettings, settings_hash
 from sevhisto.decide.controls import missing_controls
 from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.evidence import PROVENANCE
 from sevhisto.imaging.classify import misfits
-from sevhisto.imaging.nuclei import segmenters
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
 from sevhisto.io.files import write_json
@@ -27,6 +26,7 @@ from sevhisto.pipeline.contours import contour_notes, takes_contours, with_conto
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.measuring import PieceOutcome, PieceTask, SlideTask, measure_slide, reason_of
+from sevhisto.pipeline.own_segmenter import segmenter_problems
 from sevhisto.pipeline.provenance import provenance_table, run_facts
 from sevhisto.pipeline.tables import Names, Results, decide, stamped, write_results
 from sevhisto.registry import did_you_mean
@@ -78,10 +78,7 @@ def check(root: Path) -> tuple[list[Problem], list[str]]:
 
 def registry_problems(study: Study) -> list[Problem]:
     """Return a problem for every segmenter, stain or stain component that study.toml names and nobody registered."""
-    found = []
-    name = study.config.imaging.segmenter
-    if name not in (*segmenters, LABELS):
-        found.append(Problem("study.toml: imaging.segmenter", f"unknown {name!r}", did_you_mean(name, [*segmenters, LABELS])))
+    found = segmenter_problems(study.config.imaging, study.root)
     for panel, settings in study.config.panels.items():
         if settings.kind != "brightfield":
             continue
@@ -242,6 +239,7 @@ def slide_tasks(study: Study) -> list[SlideTask]:
                 labels=study.labels(str(file), int(str(scene)), str(panel)),
                 study=study.root,
                 classifier=study.classifier(str(panel)),
+                model=study.root / study.config.imaging.segmenter_model if study.config.imaging.segmenter_model else None,
             )
         )
     return tasks

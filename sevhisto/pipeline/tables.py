@@ -43,6 +43,7 @@ QUIET_FLAGS = {
     "no_landmark",
     "stain_vectors_assumed",
     "no_nuclear_channel",
+    "cells_by_bodies",
     "axis_uncertain",
 }
 """Flags that say what a section is, not that something is wrong with it: they leave its status ok."""

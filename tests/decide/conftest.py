@@ -27,9 +27,9 @@ from sevhisto.types import (
 N_COARSE = len(JOINT_EDGES) + 1
 CHANNELS = [
     {"channel": 1, "marker": "DAPI", "role": "nuclei", "cell_compartment": "nucleus"},
-    {"channel": 2, "marker": "GFAP", "role": "landmark"},
-    {"channel": 3, "marker": "CD68", "role": "macrophage"},
-    {"channel": 4, "marker": "CD206", "role": "macrophage"},
+    {"channel": 2, "marker": "GFAP", "role": "landmark", "cell_compartment": "ring"},
+    {"channel": 3, "marker": "CD68", "role": "macrophage", "cell_compartment": "ring"},
+    {"channel": 4, "marker": "CD206", "role": "macrophage", "cell_compartment": "ring"},
     {"channel": 5, "marker": "FN", "role": "ecm"},
     {"channel": 6, "marker": "AF", "role": "autofluorescence"},
     {"channel": 7, "marker": "CD31", "role": "vessel"},

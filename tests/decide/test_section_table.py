@@ -105,6 +105,29 @@ def test_cells_are_counted_by_their_compartment_and_zone(config_of, record_of, r
     assert (without["n_cells"] == 0).all()
 
 
+def test_counts_have_bounds_and_a_marker_may_show_in_ring_or_nucleus(config_of, record_of, row_of):
+    cells = {
+        "distance_um": [-5] * 5,
+        "side": [0] * 5,
+        "area_um2": [40, 40, 40, 40, 90],  # the last is as large as two
+        "DAPI_nucleus": [9] * 5,
+        "CD68_nucleus": [1, 1, 1, 30, 1],
+        "CD68_ring": [50, 50, 10, 10, 10],
+        "CD68_ring_low": [30, 10, 1, 1, 1],
+        "CD68_ring_high": [60, 60, 10, 10, 40],
+    }
+    row = row_of(record_of({"DAPI": [1], "CD68": [1]}, [-5], cells=cells))
+    columns = ["n_cells_low", "n_cells", "n_cells_high"]
+    for compartment, want in (("ring", [1, 2, 4]), ("either", [1, 3, 5])):
+        config = config_of(("DAPI", "CD68"), channels={"CD68": {"cell_compartment": compartment}})
+        table = section_rows(row, at(DAPI=20, CD68=20), config)
+        assert pick(table, "core", "CD68")[columns].tolist() == want
+        assert pick(table, "250-500", "CD68")[columns].tolist() == [0, 0, 0]
+        assert pick(table, "core", "DAPI")[["n_cells_low", "n_cells_high"]].isna().all()  # it is no macrophage marker
+    table = section_rows(row, at(DAPI=20, CD68=20), config_of(("DAPI", "CD68"), channels={"CD68": {"cell_compartment": "nucleus"}}))
+    assert pick(table, "core", "CD68")["n_cells"] == 1 and np.isnan(pick(table, "core", "CD68")["n_cells_low"])
+
+
 def manders(table, marker, zone="all"):
     row = pick(table, zone, marker)
     return row["signal_in_cd68"] / row["signal_joint"]

@@ -134,17 +134,21 @@ def test_reduced_images_hold_means_of_whole_blocks(step):
 
 @settings(deadline=None, max_examples=30)
 @given(SEEDS)
-def test_medians_are_upper_medians_of_each_label(seed):
+def test_levels_are_the_highest_values_that_enough_pixels_of_a_label_reach(seed):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 9, (13, 17))
     labels[labels == 4] = 0  # a label without pixels
     channel = rng.normal(0, 100, labels.shape).astype(np.float32)
     start, pixels = kernels.group_by_label(labels, 9)
     chosen = np.arange(1, 9)
-    found = kernels.medians(channel.ravel(), start, pixels, chosen)
-    for label, value in zip(chosen, found, strict=True):
+    found = kernels.levels(channel.ravel(), start, pixels, chosen, np.array([2, 5, 8]))
+    for label, values in zip(chosen, found.T, strict=True):
         own = np.sort(channel[labels == label])
-        assert np.isnan(value) if not len(own) else value == own[len(own) // 2]
+        assert len(own) or np.isnan(values).all()
+        for value, share in zip(values, (0.8, 0.5, 0.2), strict=True) if len(own) else ():
+            reached = [v for v in own if (own >= v).sum() >= share * len(own) - 1e-9]
+            assert value == max(reached)
+        assert not len(own) or values[1] == own[len(own) // 2]
 
 
 def test_a_map_at_single_points_is_the_map_at_those_pixels():

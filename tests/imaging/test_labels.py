@@ -13,18 +13,21 @@ from sevhisto.config import ImagingSettings
 from sevhisto.imaging import blocks as grid
 from sevhisto.imaging import labels as labelling
 from sevhisto.imaging.labels import WIDEST_UM, survey
-from sevhisto.imaging.nuclei import segment_watershed, segmenters
+from sevhisto.imaging.nuclei import segment_watershed
+from sevhisto.imaging.segmenters import Segmenter, segmenters
 from sevhisto.types import AnyArray, Correction, SlideError
 
 SEEN: list[AnyArray] = []
 PLAIN = Correction(np.zeros(2), np.eye(2), ("glass",) * 2)
 
 
-@segmenters.register("watershed, remembered")
 def remembered(image, um, diameter_um, threshold):
     """The own segmenter; what it finds is kept."""
     SEEN.append(segment_watershed(image, um, diameter_um, threshold))
     return SEEN[-1]
+
+
+segmenters.register("watershed, remembered")(Segmenter(remembered))
 
 
 @dataclass(frozen=True)

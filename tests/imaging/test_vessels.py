@@ -9,8 +9,8 @@ from scipy import ndimage
 from sevhisto.config import ChannelSettings, ImagingSettings, PanelSettings
 from sevhisto.imaging import blocks as grid
 from sevhisto.imaging.geometry import Layout, border_turn
-from sevhisto.imaging.measure import blurred, joint_pairs, measure
-from sevhisto.imaging.reader import MarkerReader
+from sevhisto.imaging.measure import MarkerReader, blurred, measure
+from sevhisto.imaging.sums import joint_pairs
 from sevhisto.types import JOINT_EDGES, NEAR_VESSEL, Correction
 
 SIDE, UM, FACTOR = 420, 0.8, 5

@@ -12,7 +12,7 @@ Synthetic slides are learned from rectangles, strokes and points inside the regi
 masks in squares of 64 pixels, with a pixel as finest scale, since they are small crops of unknown pixel size. Otsu is that of each image
 alone: of the first channel, smoothed as far as suits it best on the training slides (synthetic), or of scikit-image's collagen channel.
 
-    .venv/bin/python benchmarks/accuracy_classifier.py [--data ../shared/data]     # three minutes of CPU
+    .venv/bin/python benchmarks/accuracy_classifier.py [--data ../shared/data]     # 70 s of CPU
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ def drawn_records(draw: st.DrawFn) -> SectionRecord:
         puncta=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
         autofluorescent=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
         cell_spots=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
+        scrambled=draw(st.dictionaries(st.tuples(_WORDS, _WORDS), _INTS, max_size=2)),
     )  # fmt: skip
 
 
@@ -78,6 +79,7 @@ def test_record_round_trip(tmp_path: Path, record: SectionRecord) -> None:
         "puncta",
         "autofluorescent",
         "cell_spots",
+        "scrambled",
     ):
         same(getattr(record, name), getattr(again, name))
     same(record.cells, cells)

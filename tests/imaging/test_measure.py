@@ -79,6 +79,7 @@ def test_the_record_is_a_count_pixel_by_pixel(bench):
         assert record.sums[i].sum() == quanta.sum()
     assert np.array_equal(record.counts.sum(3), np.broadcast_to(record.counts[0].sum(2), record.counts.shape[:3]))
     assert record.joint["CD68", "CD206"].sum() == examined.sum()
+    assert 0.3 * examined.sum() / 8 < record.scrambled["CD68", "CD206"].sum() <= 1.1 * examined.sum() / 8  # every eighth row
 
 
 def test_blocks_change_no_tally_but_for_the_last_bits_of_a_blur(bench, monkeypatch):

@@ -46,6 +46,7 @@ def drawn_records(draw: st.DrawFn) -> SectionRecord:
         autofluorescent=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
         local=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
         cell_spots=draw(st.dictionaries(_WORDS, _INTS, max_size=2)),
+        scrambled=draw(st.dictionaries(st.tuples(_WORDS, _WORDS), _INTS, max_size=2)),
     )  # fmt: skip
 
 
@@ -80,6 +81,7 @@ def test_record_round_trip(tmp_path: Path, record: SectionRecord) -> None:
         "autofluorescent",
         "local",
         "cell_spots",
+        "scrambled",
     ):
         same(getattr(record, name), getattr(again, name))
     same(record.cells, cells)

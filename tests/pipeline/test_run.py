@@ -59,6 +59,15 @@ def test_a_threshold_set_by_hand_reads_no_slide(study):
     assert rows["flags"].str.contains("threshold_fixed").all()
 
 
+def test_a_phenotype_reads_no_slide_and_has_rows_of_its_own(study):
+    study.edit("[panels.A]\n", '[panels.A]\nphenotypes = { double = "CD68 and CD206" }\n')
+    done = run(study.root, jobs=1)
+    assert done.measured_now == 0
+    rows = study.table("sections.csv").query("marker == 'double'")
+    assert rows["n_cells"].notna().any() and rows["positive_um2"].notna().any()
+    assert {"count", "fraction_of_cd206_pct"} <= set(study.table("animals.csv").query("marker == 'double'")["metric"])
+
+
 def test_a_change_of_imaging_reads_the_slides_again(study):
     study.edit("[endpoints]", "[imaging]\nblur_um = 5\n\n[endpoints]")
     assert run(study.root, jobs=1).measured_now == 15

@@ -36,7 +36,23 @@ from sevhisto.pipeline.robustness import LastRun, specifications
 from sevhisto.pipeline.running import Progress, frozen_now, is_open, last_facts, quiet, stamp_of, unaware
 from sevhisto.pipeline.tables import Names, motor_rows, restamp, stamped
 from sevhisto.registry import join_flags, split_flags
-from sevhisto.schema import ANIMALS, COMPARISONS, EXPOSURE, PROFILES, RECORDS, RELATIONS, SECTIONS, SPECIFICATIONS, STATUS, THRESHOLDS
+from sevhisto.schema import (
+    ANIMALS,
+    COMPARISONS,
+    DESIGN,
+    EXPOSURE,
+    MEDIATION,
+    MODELS,
+    PROFILES,
+    RECORDS,
+    RELATIONS,
+    SECTIONS,
+    SENSITIVITY,
+    SHAPES,
+    SPECIFICATIONS,
+    STATUS,
+    THRESHOLDS,
+)
 from sevhisto.types import Problem, SectionRecord, StudyError
 
 
@@ -209,6 +225,11 @@ def report(root: Path, jobs: int | None = None) -> Path:
         profiles=read_table(results / "profiles.csv", PROFILES),
         exposure=_if_there(results / EXPOSURE.name, EXPOSURE) if is_open(study) else None,
         delivery_profiles=delivery_profiles(config) if is_open(study) else None,
+        models=_if_there(results / MODELS.name, MODELS),
+        mediation=_if_there(results / MEDIATION.name, MEDIATION),
+        sensitivity=_if_there(results / SENSITIVITY.name, SENSITIVITY),
+        shapes=_if_there(results / SHAPES.name, SHAPES),
+        design=_if_there(results / DESIGN.name, DESIGN),
         thresholds=read_table(results / "thresholds.csv", THRESHOLDS),
         run=facts,
         overlays=_overlays(study, results, status, stamp, jobs or default_jobs()),

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from sevhisto.report import tables
 from sevhisto.report.canvas import stamp_figures
+from sevhisto.report.chains import sensitivity_figure, shown_chains
 from sevhisto.report.choices import choices_figure
 from sevhisto.report.classifiers import classifier_texts
 from sevhisto.report.exclusions import arrive_sentences, balance_rows, exclusion_rows
@@ -46,6 +47,7 @@ class ReportInputs:
     thresholds : columns panel, batch, marker, threshold, source, n_controls
     exposure : exposure.csv; None until the study is open
     delivery_profiles : columns protocol, half_life_min, hour, amount
+    models, mediation, sensitivity, shapes, design : the tables of these names that `compare` writes
     run : run.json
     overlays : pictures in the order of the gallery
     notes : what the design of the study limits, one sentence each
@@ -74,6 +76,11 @@ class ReportInputs:
     thresholds: pd.DataFrame | None = None
     exposure: pd.DataFrame | None = None
     delivery_profiles: pd.DataFrame | None = None
+    models: pd.DataFrame | None = None
+    mediation: pd.DataFrame | None = None
+    sensitivity: pd.DataFrame | None = None
+    shapes: pd.DataFrame | None = None
+    design: pd.DataFrame | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
     overlays: Iterable[tuple[str, str, bytes, str]] = ()
     banner_flags: Sequence[str] = ()
@@ -118,6 +125,11 @@ def _render(inputs: ReportInputs) -> str:
         delivery=_delivery(inputs),
         deliveries=tables.exposure_table(inputs.exposure),
         relations=_relations(inputs, wide, drawn),
+        models=tables.model_table(inputs.models),
+        shapes=tables.shape_table(inputs.shapes),
+        chains=tables.mediation_table(inputs.mediation),
+        sensitivity=_sensitivity(inputs, shown),
+        design=tables.design_table(inputs.design, shown),
         other_relations=tables.relation_table(listed),
         profiles=_profiles(inputs),
         per_animal=tables.animal_table(inputs.animals, wide, inputs.groups, shown),
@@ -220,6 +232,12 @@ def _delivery(inputs: ReportInputs) -> str:
         return ""
     levels: dict[float, float] = dict(zip(known["half_life_min"], known["level"], strict=True))
     return exposure_figure(profiles, levels, group_order(inputs.groups), str(known["dose_unit"].iloc[0]), "delivery")
+
+
+def _sensitivity(inputs: ReportInputs, shown: list[str]) -> str:
+    if inputs.mediation is None or inputs.sensitivity is None or inputs.sensitivity.empty:
+        return ""
+    return sensitivity_figure(inputs.sensitivity, shown_chains(inputs.mediation, shown), "chains")
 
 
 def _split_relations(relations: pd.DataFrame | None, shown: Sequence[str]) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:

@@ -200,6 +200,68 @@ def exposure_table(exposure: pd.DataFrame | None) -> TextTable | None:
     return text_table(columns, rows)
 
 
+def model_table(models: pd.DataFrame | None) -> TextTable | None:
+    """Return one row per contrast and model of the recovery curves."""
+    if models is None:
+        return None
+    columns = [("model", False), ("contrast", False), ("difference (95 % interval)", True), ("p", True), ("df", True), ("animals", True)]
+    rows = []
+    for r in models.to_dict("records"):
+        name = f"{str(r['model']).replace('_', ' ')}, {r['term']}"
+        df = fixed(r["df"], 1) if finite(r["df"]) else "–"
+        rows.append(
+            [name, str(r["contrast"]), _estimate(r, str(r["unit"])), p_words(r["p"]), df, str(int(r["n_animals"])), _shown_flags(r)]
+        )
+    return _table([*columns, ("flags", False)], rows)
+
+
+def shape_table(shapes: pd.DataFrame | None) -> TextTable | None:
+    """Return one row per pair of endpoints: AICc of none, line and parabola, and which is taken."""
+    if shapes is None:
+        return None
+    columns = [("endpoints", False), ("AICc none", True), ("line", True), ("parabola", True), ("shape", False), ("turns at", True)]
+    rows = []
+    for r in shapes.to_dict("records"):
+        values = [fixed(r[k], 1) if finite(r[k]) else "–" for k in ("aicc_none", "aicc_linear", "aicc_curved")]
+        turn = number(r["turning_point"]) if r["shape"] == "non_monotonic" else "–"
+        pair = pair_words(str(r["ecm"]), str(r["motor"]))
+        rows.append([pair, *values, str(r["shape"]).replace("_", "-"), turn, str(int(r["n"])), _shown_flags(r)])
+    return _table([*columns, ("animals", True), ("flags", False)], rows)
+
+
+def mediation_table(mediation: pd.DataFrame | None) -> TextTable | None:
+    """Return one row per chain: both paths with p, their product with its interval, and what would take it away."""
+    if mediation is None:
+        return None
+    columns = [("contrast", False), ("through", False), ("to", False), ("path a, p", True), ("path b, p", True)]
+    columns += [("product (95 % interval)", True), ("nothing left at correlation", True), ("animals", True), ("flags", False)]
+    rows = []
+    for r in mediation.to_dict("records"):
+        ends = [endpoint_words(str(r[k])) for k in ("mediator", "outcome")]
+        product = _estimate({"estimate": r["indirect"], "ci_low": r["ci_low"], "ci_high": r["ci_high"]}, ends[1].unit)
+        rho = fixed(r["rho_zero"], 2) if finite(r["rho_zero"]) else "–"
+        paths = [p_words(r["p_a"]), p_words(r["p_b"])]
+        rows.append([str(r["contrast"]), *(e.label for e in ends), *paths, product, rho, str(int(r["n"])), _shown_flags(r)])
+    return _table(columns, rows)
+
+
+def design_table(design: pd.DataFrame | None, shown: Sequence[str]) -> TextTable | None:
+    """Return the shown endpoints, and those with counted cells, with the p that sections or cells would have claimed."""
+    if design is None:
+        return None
+    own = design[design["endpoint"].isin(list(shown)) | design["p_cells"].notna()]
+    columns = [("endpoint", False), ("contrast", False), ("ICC (95 % interval)", True), ("design effect", True), ("p, animals", True)]
+    columns += [("p if sections counted", True), ("p if cells counted", True), ("animals", True), ("sections", True), ("cells", True)]
+    rows = []
+    for r in own.to_dict("records"):
+        icc = f"{fixed(r['icc'], 2)} ({fixed(r['icc_low'], 2)} to {fixed(r['icc_high'], 2)})" if finite(r["icc"]) else "–"
+        effect = fixed(r["design_effect"], 1) if finite(r["design_effect"]) else "–"
+        p = [p_words(r[k]) for k in ("p", "p_sections", "p_cells")]
+        counts = [number(r[k]) for k in ("n_animals", "n_sections", "n_cells")]
+        rows.append([endpoint_words(str(r["endpoint"])).label, str(r["contrast"]), icc, effect, *p, *counts])
+    return _table(columns, rows)
+
+
 def section_table(status: pd.DataFrame, which: str) -> TextTable | None:
     """Return the sections of one status with the reason."""
     own = status[status["status"] == which]

@@ -37,8 +37,8 @@ def test_a_contrast_of_two_groups_is_rs_welch_test():
 
 
 def test_a_contrast_of_pooled_groups_is_satterthwaites():
-    # R: L <- c(-1, 1, 1, 1) / c(1, 3, 3, 3); v <- group variances / 5; se <- sqrt(sum(L^2 * v))
-    #    df <- sum(L^2 * v)^2 / sum((L^2 * v)^2 / 4)
+    # R: L <- c(-1, 1, 1, 1) / c(1, 3, 3, 3); v <- group variances / 5
+    #    se <- sqrt(sum(L^2 * v)); df <- sum(L^2 * v)^2 / sum((L^2 * v)^2 / 4)
     #    estimate -5.80666667, se 0.914257440, df 9.13750054, interval -7.87012628 to -3.74320705, p 0.000124177014
     e = contrast([D, P, Q], [V])
     assert (e.estimate, e.ci_low, e.ci_high) == pytest.approx((-5.80666667, -7.87012628, -3.74320705), rel=1e-8)

@@ -212,7 +212,7 @@ def model_table(models: pd.DataFrame | None) -> TextTable | None:
         rows.append(
             [name, str(r["contrast"]), _estimate(r, str(r["unit"])), p_words(r["p"]), df, str(int(r["n_animals"])), _shown_flags(r)]
         )
-    return _table([*columns, ("flags", False)], rows)
+    return text_table([*columns, ("flags", False)], rows)
 
 
 def shape_table(shapes: pd.DataFrame | None) -> TextTable | None:
@@ -226,7 +226,7 @@ def shape_table(shapes: pd.DataFrame | None) -> TextTable | None:
         turn = number(r["turning_point"]) if r["shape"] == "non_monotonic" else "–"
         pair = pair_words(str(r["ecm"]), str(r["motor"]))
         rows.append([pair, *values, str(r["shape"]).replace("_", "-"), turn, str(int(r["n"])), _shown_flags(r)])
-    return _table([*columns, ("animals", True), ("flags", False)], rows)
+    return text_table([*columns, ("animals", True), ("flags", False)], rows)
 
 
 def mediation_table(mediation: pd.DataFrame | None) -> TextTable | None:
@@ -242,7 +242,7 @@ def mediation_table(mediation: pd.DataFrame | None) -> TextTable | None:
         rho = fixed(r["rho_zero"], 2) if finite(r["rho_zero"]) else "–"
         paths = [p_words(r["p_a"]), p_words(r["p_b"])]
         rows.append([str(r["contrast"]), *(e.label for e in ends), *paths, product, rho, str(int(r["n"])), _shown_flags(r)])
-    return _table(columns, rows)
+    return text_table(columns, rows)
 
 
 def design_table(design: pd.DataFrame | None, shown: Sequence[str]) -> TextTable | None:
@@ -259,7 +259,7 @@ def design_table(design: pd.DataFrame | None, shown: Sequence[str]) -> TextTable
         p = [p_words(r[k]) for k in ("p", "p_sections", "p_cells")]
         counts = [number(r[k]) for k in ("n_animals", "n_sections", "n_cells")]
         rows.append([endpoint_words(str(r["endpoint"])).label, str(r["contrast"]), icc, effect, *p, *counts])
-    return _table(columns, rows)
+    return text_table(columns, rows)
 
 
 def section_table(status: pd.DataFrame, which: str) -> TextTable | None:

@@ -91,11 +91,14 @@ def stamp_figures(flags: Iterable[str]) -> Iterator[None]:
         _STAMP.reset(token)
 
 
-def put_stamp(figure: Figure, y: float = 0.004, colours: tuple[str, str] = (WARN, "white")) -> None:
-    """Write the stamp, if there is one, into the figure's lower right corner, or higher up; `colours` are of text and halo."""
-    if _STAMP.get():
-        halo = [withStroke(linewidth=2.2, foreground=colours[1])]
-        figure.text(0.99, y, _STAMP.get(), ha="right", va="top" if y > 0.5 else "bottom", fontsize=7.5, color=colours[0], path_effects=halo)
+def put_stamp(figure: Figure, on_picture: tuple[str, str] | None = None) -> None:
+    """Write the stamp, if there is one, into the figure's lower right corner; on a picture into its upper one, in ink and halo."""
+    if not _STAMP.get():
+        return
+    where = figure.text(0.99, 0.99 if on_picture else 0.004, _STAMP.get(), ha="right", va="top" if on_picture else "bottom", fontsize=7.5)
+    where.set_color(on_picture[0] if on_picture else WARN)
+    if on_picture:  # a halo would turn the text of an SVG into paths, which nobody can search
+        where.set_path_effects([withStroke(linewidth=2.2, foreground=on_picture[1])])
 
 
 def to_svg(figure: Figure, ident: str, alt: str) -> str:

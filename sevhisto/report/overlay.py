@@ -117,7 +117,7 @@ def overlay(
         _labels(ax, record, float(record.meta["overview_um"]) / scale, size, roles)
         ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
         ax.set_axis_off()
-        put_stamp(figure, 0.99, ("black", "white") if "thumbnail_rgb" in record.masks else ("white", "black"))
+        put_stamp(figure, ("black", "white") if "thumbnail_rgb" in record.masks else ("white", "black"))
         canvas = FigureCanvasAgg(figure)
         canvas.draw()  # type: ignore[no-untyped-call]
         return np.array(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]

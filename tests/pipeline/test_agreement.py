@@ -34,8 +34,7 @@ def test_two_people_and_the_program(study: Study, sevhisto: Callable) -> None:
     run(study.root, jobs=1)
     done = agreement(study.root, ["ann", "auto"], 1)
     again = done.sections.set_index(["animal", "section"])["area_um2_b"].dropna()
-    pd.testing.assert_series_equal(again.sort_index(), own[own.index.isin(again.index)].groupby(level=[0, 1]).first().sort_index())
-    assert len(again) == 2
+    assert len(again) == 2 and all((own.loc[place] == area).all() for place, area in again.items())
     assert {p.name for p in done.folder.iterdir()} == {"agreement.csv", "agreement_summary.csv", "agreement.svg", "agreement.png"}
 
 

@@ -56,26 +56,26 @@ class Sparse:
     def over(self, zones: Iterable[Reach]) -> IntArray:
         """Return the sums over each zone, (n_zones, n_lead, *cells) int64."""
         n_lead, _, n_distance, n_cells = self.shape
-        member, part = _parts(tuple(zones), n_distance)  # (n_zones, n_parts) and (2 * n_distance,)
-        n_parts = member.shape[1]
+        members, part = _parts(tuple(zones), n_distance)
+        n_parts = int(part.max()) + 1
         at = ((np.arange(n_lead)[:, None] * n_parts + part) * n_cells).ravel()
         flat = np.zeros(n_lead * n_parts * n_cells, np.int64)
         np.add.at(flat, np.repeat(at, np.diff(self.start)) + self.column, self.value.astype(np.int64))
         parts = flat.reshape(n_lead, n_parts, n_cells)
-        summed = np.empty((len(member), n_lead, n_cells), np.int64)
-        for zone, mine in zip(summed, (np.flatnonzero(row) for row in member), strict=True):
+        summed = np.empty((len(members), n_lead, n_cells), np.int64)
+        for zone, mine in zip(summed, members, strict=True):
             zone[:] = parts[:, mine[0]] if len(mine) == 1 else parts[:, mine].sum(axis=1)
-        return summed.reshape(len(member), n_lead, *self.cells)
+        return summed.reshape(len(members), n_lead, *self.cells)
 
 
 @cache
-def _parts(zones: tuple[Reach, ...], n_distance: int) -> tuple[IntArray, IntArray]:
-    """Return which parts make each zone, (n_zones, n_parts), and the part of each side and distance: no zone cuts a part."""
+def _parts(zones: tuple[Reach, ...], n_distance: int) -> tuple[tuple[IntArray, ...], IntArray]:
+    """Return the parts that make each zone, and the part of each side and distance, (2 * n_distance,): no zone cuts a part."""
     inside = np.zeros((len(zones), 2, n_distance), np.int64)
     for row, (first, stop, sides) in zip(inside, zones, strict=True):
         row[list(sides), first:stop] = 1
     member, part = np.unique(inside.reshape(len(zones), -1), axis=1, return_inverse=True)
-    return member, part.ravel()
+    return tuple(np.flatnonzero(row) for row in member), part.ravel()
 
 
 def smallest(values: AnyArray) -> AnyArray:

@@ -17,7 +17,7 @@ from sevhisto.decide.metrics import FEW, TOO_FEW, Measured, marker_metrics, metr
 from sevhisto.decide.phenotypes import rule_metric_names, rule_metrics
 from sevhisto.decide.rows import REFERENCE, STUDIED_ROLES, panel_settings
 from sevhisto.decide.scrambled import scramble_metrics
-from sevhisto.decide.stack import SUMMED, Selection, Stack, make_stack, selections
+from sevhisto.decide.stack import SUMMED, SectionArrays, Selection, Stack, make_stack, selections
 from sevhisto.decide.zones import ALL, CORE, HALVES, animal_zones, section_zones
 from sevhisto.metrics import TISSUE, unit_of
 from sevhisto.registry import join_flags
@@ -66,14 +66,16 @@ def animal_table(sections: pd.DataFrame, status: pd.DataFrame, config: StudyConf
         sections[column] = np.nan
     listed = _listed(status)
     known_zones = [z.name for z in section_zones(config)]
-    groups = dict(tuple(sections.groupby(["animal", "panel"], sort=False)))
+    arrays, rows_of = SectionArrays.of(sections), sections.groupby(["animal", "panel"], sort=False).indices
     rows: list[_Row] = []
     for (animal, panel), mine in listed.groupby(["animal", "panel"], sort=True):
         markers = list(panel_settings(config, str(panel)).rows)
-        stack = make_stack(groups.get((animal, panel), sections.iloc[:0]), mine, known_zones, markers)
+        stack = make_stack(arrays.at(np.asarray(rows_of.get((animal, panel), ()), np.int64)), mine, known_zones, markers)
         for selection in selections(stack, animal_zones(config)):
             rows += _zone_rows(stack, selection, config)
-    return ANIMALS.conform(pd.DataFrame(rows, columns=list(_COLUMNS)))
+    columns = zip(*rows, strict=True) if rows else ((),) * len(_COLUMNS)
+    kinds = {"value": np.float64, "n_sections": np.int64, "n_expected": np.int64}
+    return ANIMALS.conform(pd.DataFrame({n: np.array(c, kinds.get(n, object)) for n, c in zip(_COLUMNS, columns, strict=True)}))
 
 
 def _listed(status: pd.DataFrame) -> pd.DataFrame:

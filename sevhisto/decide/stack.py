@@ -14,7 +14,7 @@ from sevhisto.decide.rows import MEASURED
 from sevhisto.decide.zones import ALL, CORE, HALVES
 from sevhisto.registry import split_flags
 from sevhisto.schema import SECTIONS
-from sevhisto.types import BoolArray, DoubleArray, IntArray
+from sevhisto.types import AnyArray, BoolArray, DoubleArray, IntArray
 
 SUMMED = tuple(c.name for c in SECTIONS.columns if c.additive and c.name != "masked_um2")
 """Columns of the section table that an animal's values are made of."""
@@ -83,7 +83,25 @@ class Selection:
     even: bool
 
 
-def make_stack(sections: pd.DataFrame, listed: pd.DataFrame, zones: list[str], markers: list[str]) -> Stack:
+@dataclass(frozen=True)
+class SectionArrays:
+    """Rows of the section table as arrays: `words` by column (n,), `numbers` (n, columns) as in `SUMMED`."""
+
+    words: dict[str, AnyArray]
+    numbers: DoubleArray
+
+    @classmethod
+    def of(cls, sections: pd.DataFrame) -> SectionArrays:
+        """Take them out of a section table, once for all of its animals."""
+        words = {name: sections[name].to_numpy(object) for name in ("section", "zone", "marker", "flags")}
+        return cls(words, sections[list(SUMMED)].to_numpy(np.float64))
+
+    def at(self, rows: IntArray) -> SectionArrays:
+        """Return some of the rows."""
+        return SectionArrays({name: values[rows] for name, values in self.words.items()}, self.numbers[rows])
+
+
+def make_stack(sections: SectionArrays, listed: pd.DataFrame, zones: list[str], markers: list[str]) -> Stack:
     """Return the stack of one animal and panel.
 
     Parameters
@@ -92,13 +110,13 @@ def make_stack(sections: pd.DataFrame, listed: pd.DataFrame, zones: list[str], m
     listed : its rows of status.csv with `position_um` and `role`
     zones, markers : every zone and marker that its sections have
     """
-    names = sorted(set(sections["section"]) & set(listed.loc[listed["status"].isin(MEASURED), "section"]))
+    words = sections.words
+    names = sorted(set(words["section"]) & set(listed.loc[listed["status"].isin(MEASURED), "section"]))
     place = {name: {v: i for i, v in enumerate(known)} for name, known in (("section", names), ("zone", zones), ("marker", markers))}
-    words = {name: sections[name].to_numpy(object) for name in (*place, "flags")}
     kept = np.array([s in place["section"] for s in words["section"]], bool)
     where = tuple(np.array([known[w] for w in words[name][kept]], np.intp) for name, known in place.items())
     numbers = np.full((len(names), len(zones), len(markers), len(SUMMED)), np.nan)
-    numbers[where] = sections[list(SUMMED)].to_numpy(float)[kept]
+    numbers[where] = sections.numbers[kept]
     values = {column: np.ascontiguousarray(numbers[..., i]) for i, column in enumerate(SUMMED)}
     by_name = listed.set_index("section")
     position = by_name.loc[names, "position_um"].to_numpy(float)

@@ -104,7 +104,7 @@ def animal_zones(config: StudyConfig) -> list[str]:
 
 def cells_in_zone(distance_um: FloatArray, side: FloatArray, zone: Zone) -> BoolArray:
     """Return which cells lie in `zone`, (n,) bool; a cell without a distance lies in `all` only."""
-    inside = np.isin(side, zone.sides)
+    inside = np.ones(len(side), bool) if zone.sides == BOTH_SIDES else np.isin(side, zone.sides)
     if zone.needs_core:
         inside &= (distance_um >= zone.low) & (distance_um < zone.high)
     return np.asarray(inside, bool)

@@ -40,7 +40,7 @@ def sensitivity_figure(sensitivity: pd.DataFrame, chains: pd.DataFrame, ident: s
         ax.axhline(0, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)))
         ax.axvline(0, color=SOFT, linewidth=0.6)
         ax.plot([chain["rho_zero"]], [0], "o", color=INK, markersize=5)
-        mediator, outcome = (shorten(endpoint_words(str(chain[k])).label, 34) for k in ("mediator", "outcome"))
+        mediator, outcome = (shorten(endpoint_words(str(chain[k])).label, 28) for k in ("mediator", "outcome"))
         ax.set_title(f"{shorten(str(chain['contrast']), 30)}\nthrough {mediator}\nto {outcome}", loc="left", fontsize=7.5)
         ax.set_xlim(-0.9, 0.9)
         ax.set_xlabel("correlation of errors")

@@ -80,25 +80,23 @@ def fibre(image: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def few(image: FloatArray, truth: IntArray, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
-    """Keep three nuclei; fill the places of the others with background."""
+    """Keep three nuclei and what is close around them; all else is background."""
     ids = np.unique(truth[truth > 0])
-    keep = rng.choice(ids, min(3, len(ids)), replace=False)
-    return without(image, truth, ~np.isin(truth, keep) & (truth > 0), rng), np.where(np.isin(truth, keep), truth, 0)
+    kept = np.where(np.isin(truth, rng.choice(ids, min(3, len(ids)), replace=False)), truth, 0)
+    near = cv2.dilate((kept > 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    return np.where(near, image, background(image, truth, rng)).astype(np.float32), kept
 
 
 def empty(image: FloatArray, truth: IntArray, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
-    """Fill the places of all nuclei with background."""
-    return without(image, truth, truth > 0, rng), np.zeros_like(truth)
+    """Leave background only."""
+    return background(image, truth, rng), np.zeros_like(truth)
 
 
-def without(image: FloatArray, truth: IntArray, gone: FloatArray | IntArray, rng: np.random.Generator) -> FloatArray:
-    """Fill some places, and what is around them, with pixels drawn from the darker half of the background."""
-    size = max(round(0.3 * np.sqrt(np.median(np.bincount(truth.ravel())[1:]))), 1)
-    near = cv2.dilate(gone.astype(np.uint8), np.ones((2 * size + 1, 2 * size + 1), np.uint8)) > 0
-    far = image[cv2.dilate((truth > 0).astype(np.uint8), np.ones((2 * size + 1, 2 * size + 1), np.uint8)) == 0]
+def background(image: FloatArray, truth: IntArray, rng: np.random.Generator) -> FloatArray:
+    """Return an image drawn from the darker half of the pixels far from nuclei."""
+    far = image[cv2.dilate((truth > 0).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0]
     dark = far[far <= np.median(far)] if far.size else np.percentile(image, [1.0])
-    kept = near & ((truth == 0) | (gone > 0))
-    return np.where(kept, rng.choice(dark, image.shape), image).astype(np.float32)
+    return rng.choice(dark, image.shape).astype(np.float32)
 
 
 CHANGES: dict[str, Change] = {

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from sevhisto.imaging.nuclear_parts import basins, highest, joined
-from sevhisto.imaging.nuclei import contrast_threshold, local_contrast
+from sevhisto.imaging.nuclei import contrast_noise, contrast_threshold, local_contrast
 from sevhisto.types import FloatArray, IntArray
 
 BODY_UM = 4.0  # diameter of the smallest body; processes are thinner
@@ -58,4 +58,5 @@ def find_cells(image: FloatArray, um: float) -> IntArray:
     diameter = body_diameter([image], um)
     if np.isnan(diameter):
         return np.zeros(image.shape, np.int64)
-    return segment_bodies(image, um, diameter, contrast_threshold([local_contrast(image, um, diameter)]))
+    threshold = contrast_threshold([local_contrast(image, um, diameter)], contrast_noise(image, um, diameter))
+    return segment_bodies(image, um, diameter, threshold)

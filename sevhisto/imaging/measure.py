@@ -20,7 +20,7 @@ from sevhisto.imaging.geometry import Layout, border_turn, class_codes, neighbou
 from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.local import NO_BACKGROUND, LocalBackground, local_block
 from sevhisto.imaging.nuclear_size import reduction
-from sevhisto.imaging.nuclei import cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells
+from sevhisto.imaging.nuclei import cell_step, containing_pixel, contrast_noise, contrast_threshold, local_contrast, measure_cells
 from sevhisto.imaging.process import give_back_memory
 from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.segmenters import Segmenter, segmenters
@@ -304,13 +304,14 @@ def _cell_diameter(job: _Pass) -> float:
 
 def _cell_contrast(job: _Pass) -> float:
     """Return the contrast of nuclei (or cell bodies) of this section; inf where there are none."""
-    samples = []
+    samples, noise = [], []
     for b in _samples(job, SAMPLE_PX, job.halo) if job.diameter_um else []:
         image = kernels.reduced(job.marker(b, job.cell_row), job.step)
         contrast = local_contrast(image, job.um * job.step, job.diameter_um)
         examined = _in_frame(job.places(b) >= 0, b, job.step)[:: job.step, :: job.step][: image.shape[0], : image.shape[1]]
         samples.append(contrast[examined])
-    return contrast_threshold(samples)
+        noise.append(contrast_noise(image, job.um * job.step, job.diameter_um))
+    return contrast_threshold(samples, float(np.median(noise)) if noise else 0.0)
 
 
 def _in_frame(examined: BoolArray, block: Block, step: int) -> BoolArray:

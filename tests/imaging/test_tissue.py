@@ -182,7 +182,7 @@ def test_all_that_stands_on_lightless_glass_is_tissue() -> None:
 
 
 def test_dim_tissue_is_no_cavity_and_a_hole_in_it_is() -> None:
-    image, truth = cord((420, 520), level=200.0)
+    image, _ = cord((420, 520), level=200.0)
     y, x = np.mgrid[0:420, 0:520]
     away = np.hypot(y - 210, x - 330)
     image[away < 50] = 20 + 0.3 * 180  # as a core in GFAP

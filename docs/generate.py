@@ -15,11 +15,11 @@ from pydantic.fields import FieldInfo
 
 from sevhisto.columns import Table
 from sevhisto.config import Settings, StudyConfig
-from sevhisto.evidence import EVIDENCE
 from sevhisto.io.slides import EXTRAS, readers
 from sevhisto.metrics import METRIC_UNITS
 from sevhisto.registry import FLAGS
 from sevhisto.schema import TABLES
+from sevhisto.schema_evidence import EVIDENCE
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py from the code; change it there. -->"

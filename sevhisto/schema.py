@@ -6,14 +6,17 @@ from sevhisto.columns import Table
 from sevhisto.columns import number as _n
 from sevhisto.columns import text as _t
 from sevhisto.columns import whole as _w
+from sevhisto.schema_compare import COMPARISONS as COMPARISONS
 from sevhisto.schema_compare import COMPOSITE_TABLE as COMPOSITE_TABLE
 from sevhisto.schema_compare import DESIGN as DESIGN
 from sevhisto.schema_compare import EXPOSURE as EXPOSURE
 from sevhisto.schema_compare import MEDIATION as MEDIATION
 from sevhisto.schema_compare import MODELS as MODELS
 from sevhisto.schema_compare import PLAN as PLAN
+from sevhisto.schema_compare import RELATIONS as RELATIONS
 from sevhisto.schema_compare import SENSITIVITY as SENSITIVITY
 from sevhisto.schema_compare import SHAPES as SHAPES
+from sevhisto.schema_compare import SPECIFICATIONS as SPECIFICATIONS
 from sevhisto.schema_compare import SPREAD as SPREAD
 
 # ---------------------------------------------------------------- sheets that people write (all cells are text until checked)
@@ -304,81 +307,12 @@ ANIMALS = Table(
     key=("animal", "panel", "zone", "marker", "metric"),
 )
 
-COMPARISONS = Table(
-    "comparisons.csv",
-    "endpoint x contrast",
-    (
-        _t("endpoint", "column of animals_wide.csv"),
-        _t("contrast", "contrast, a minus b"),
-        _w("n_a", "animals in a"),
-        _w("n_b", "animals in b"),
-        _n("estimate", "mean of a minus mean of b, in the endpoint's unit"),
-        _n("ci_low", "95 % interval"),
-        _n("ci_high", "95 % interval"),
-        _n("hedges_g", "standardised difference, small-sample corrected"),
-        _n("p", "permutation p, two-sided"),
-        _n("p_adjusted", "Holm over the contrasts of a primary endpoint; Benjamini-Hochberg over secondary ones"),
-        _t("method", "how the interval and p were made"),
-        _t("robustness", "the worst verdict in specifications.csv: robust, fragile or reverses; empty where there is no interval"),
-        _t("flags", "flags, joined by ;"),
-        _n("ratio", "ratio of geometric means, a over b"),
-        _n("ratio_low", "95 % interval"),
-        _n("ratio_high", "95 % interval"),
-        _t("role", "primary or secondary"),
-        _t("group_a", "groups in a, joined by +"),
-        _t("group_b", "groups in b, joined by +"),
-        _t("unit", "unit of the estimate"),
-        _n("p_min", "smallest p that these group sizes can give"),
-        _n("p_welch", "p of Welch's t for the same contrast, two-sided; beside p, never instead of it", required=False),
-    ),
-    key=("endpoint", "contrast"),
-)
 
 AS_ANALYSED = "as analysed"
 """The choice of a specification that changes nothing."""
 NOT_MADE = "not made"
 """Verdict of a specification that gives the endpoint no value at all, where the study as analysed has some."""
 
-SPECIFICATIONS = Table(
-    "specifications.csv",
-    "endpoint x contrast x choice x variant",
-    (
-        _t("endpoint", "column of animals_wide.csv"),
-        _t("contrast", "contrast, a minus b"),
-        _t("choice", "what was chosen otherwise; as analysed for the study as it is"),
-        _t("variant", "how"),
-        _w("n_a", "animals in a"),
-        _w("n_b", "animals in b"),
-        _n("estimate", "mean of a minus mean of b, in the endpoint's unit"),
-        _n("ci_low", "95 % interval"),
-        _n("ci_high", "95 % interval"),
-        _t(
-            "verdict",
-            "robust, fragile (the interval moves on or off zero), reverses (the sign changes) or not made (the endpoint has no such form); "
-            "empty without interval",
-        ),
-    ),
-    key=("endpoint", "contrast", "choice", "variant"),
-)
-
-RELATIONS = Table(
-    "relations.csv",
-    "ECM endpoint x motor endpoint x model",
-    (
-        _t("ecm", "column of animals_wide.csv"),
-        _t("motor", "motor endpoint"),
-        _t("model", "within_arm, adjusted or pooled"),
-        _w("n", "animals"),
-        _n("estimate", "slope: motor units per SD of the ECM endpoint within arms"),
-        _n("ci_low", "95 % interval"),
-        _n("ci_high", "95 % interval"),
-        _n("p", "two-sided, t distribution"),
-        _t("flags", "flags, joined by ;"),
-        _n("correlation", "partial correlation under the model"),
-        _t("covariates", "what the model adjusts for"),
-    ),
-    key=("ecm", "motor", "model"),
-)
 
 TABLES: tuple[Table, ...] = (
     SLIDES,

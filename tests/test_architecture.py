@@ -15,7 +15,7 @@ REPO = Path(__file__).resolve().parents[1]
 PLUGIN = "sevhisto_napari"
 
 VOCABULARY = (
-    *("types", "columns", "schema", "schema_compare", "evidence", "metrics", "settings", "treatment", "config"),
+    *("types", "columns", "schema", "schema_compare", "schema_evidence", "metrics", "settings", "treatment", "panels", "config"),
     *("mistakes", "registry", "rules", "tallies"),
 )
 SIBLINGS = ("io", "imaging", "decide", "compare", "report", "export", "phantom")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import f, norm, t
 
-from sevhisto.evidence import AGREEMENT_SUMMARY
+from sevhisto.schema_evidence import AGREEMENT_SUMMARY
 from sevhisto.types import DoubleArray
 
 NAN = float("nan")
@@ -131,7 +131,7 @@ READ = ("area_um2", "count")
 
 
 def agreement_summary(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return `evidence.AGREEMENT_SUMMARY` of `evidence.AGREEMENT`: per kind, measure and pair of readings, and over all of more.
+    """Return `AGREEMENT_SUMMARY` of `AGREEMENT` (schema_evidence): per kind, measure and pair of readings, and over all of more.
 
     Sections are taken as independent, as these statistics are defined; several of one animal are not, and intervals are then too narrow.
     """

@@ -6,15 +6,15 @@ from collections import Counter
 
 import pandas as pd
 
-from sevhisto.evidence import EXCLUSION_BALANCE
+from sevhisto.schema_evidence import EXCLUSION_BALANCE
 
 
 def exclusion_balance(excluded: pd.DataFrame, status: pd.DataFrame, groups: pd.Series[str]) -> pd.DataFrame:
-    """Return `evidence.EXCLUSION_BALANCE`: one row per group.
+    """Return `schema_evidence.EXCLUSION_BALANCE`: one row per group.
 
     Parameters
     ----------
-    excluded : `evidence.EXCLUSIONS`
+    excluded : `schema_evidence.EXCLUSIONS`
     status : `schema.STATUS` of all listed sections
     groups : animal to group, in the order of the rows; all animals, those left out too
     """

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sevhisto.compare.reasons import Place, Reasons
-from sevhisto.evidence import DIFFERENCES, PROVENANCE, STAGES
 from sevhisto.metrics import METRIC_UNITS, endpoint_name
+from sevhisto.schema_evidence import DIFFERENCES, PROVENANCE, STAGES
 
 SECTION = ["animal", "section", "panel"]
 THRESHOLD = ["panel", "batch", "marker"]
@@ -52,7 +52,7 @@ class Move(NamedTuple):
 
 
 def differences(old: Run, new: Run) -> pd.DataFrame:
-    """Return `evidence.DIFFERENCES`: all that differs from `old` to `new`, in the order of `evidence.STAGES`.
+    """Return `schema_evidence.DIFFERENCES`: all that differs from `old` to `new`, in the order of `schema_evidence.STAGES`.
 
     What was put in (files, settings, versions, drawn outlines, exclusions) stands first and has no cause; background, outlines, thresholds,
     sections, animals and results follow, each with what moved it. A row without cause says so: nothing that is recorded explains it.

@@ -12,7 +12,6 @@ import pandas as pd
 from sevhisto.compare.agreement import agreement_summary
 from sevhisto.config import WITHOUT_LESION
 from sevhisto.engine import default_jobs, run_tasks
-from sevhisto.evidence import AGREEMENT, AGREEMENT_SUMMARY, COUNTS
 from sevhisto.io.annotations import SUFFIXES as OUTLINES
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.key import codes
@@ -25,6 +24,7 @@ from sevhisto.pipeline.running import Progress, batch_corrections, current_stamp
 from sevhisto.pipeline.tables import Names, stamped
 from sevhisto.report.agreement import agreement_figure
 from sevhisto.schema import RECORDS
+from sevhisto.schema_evidence import AGREEMENT, AGREEMENT_SUMMARY, COUNTS
 from sevhisto.types import Problem, SevhistoError
 
 
@@ -120,7 +120,7 @@ def _file_in(folder: Path, file: str, scene: int, suffixes: tuple[str, ...]) -> 
 
 
 def _laid_over(study: Study, names: Names, readings: Sequence[_Reading], jobs: int, progress: Progress) -> pd.DataFrame:
-    """Return `evidence.AGREEMENT` of outlines or label images."""
+    """Return `schema_evidence.AGREEMENT` of outlines or label images."""
     listed = read_table(study.results_dir / RECORDS.name, RECORDS)
     records = {(r["animal"], r["section"], r["panel"]): r["record"] for r in listed.to_dict("records") if r["record"]}
     suffixes = LABELS if readings[0].kind == "objects" else OUTLINES
@@ -160,7 +160,7 @@ def _with_corrections(
 
 
 def _counted(study: Study, names: Names, readings: Sequence[_Reading]) -> pd.DataFrame:
-    """Return `evidence.AGREEMENT` of tables of counts; animals and sections may go by name or by code."""
+    """Return `schema_evidence.AGREEMENT` of tables of counts; animals and sections may go by name or by code."""
     tables = {r.name: _counts(study, names, r) for r in readings}
     empty = dict.fromkeys(("area_um2_a", "area_um2_b", "dice", "border_p95_um", "n_matched", "f1"), float("nan"))
     rows = []

@@ -20,7 +20,6 @@ from sevhisto.compare.relations import relate
 from sevhisto.compare.specifications import robustness, specification_curve
 from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.engine import default_jobs, run_tasks
-from sevhisto.evidence import EXCLUSION_BALANCE, EXCLUSIONS
 from sevhisto.io.files import write_bytes_atomic, write_json
 from sevhisto.io.key import Key, codes, unblind, unblinded
 from sevhisto.io.records import load_record
@@ -53,6 +52,7 @@ from sevhisto.schema import (
     STATUS,
     THRESHOLDS,
 )
+from sevhisto.schema_evidence import EXCLUSION_BALANCE, EXCLUSIONS
 from sevhisto.types import Problem, SectionRecord, StudyError
 
 

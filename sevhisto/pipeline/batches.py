@@ -14,8 +14,9 @@ from sevhisto.imaging.overview import SlideOverview, marker_reader
 from sevhisto.imaging.shading import flat_of, flattened
 from sevhisto.imaging.stains import fit_stain, optical_density, sample_density, stains
 from sevhisto.io.slides import Slide, open_slide
-from sevhisto.pipeline.measuring import SlideTask, prepare_slide, reason_of
+from sevhisto.pipeline.measuring import prepare_slide, reason_of
 from sevhisto.pipeline.shading import ShadingView, batch_shading, shading_facts, view_shading
+from sevhisto.pipeline.tasks import SlideTask
 from sevhisto.types import BoolArray, Correction, FloatArray, Shading
 
 MAX_BACKGROUND_SLIDES = 3

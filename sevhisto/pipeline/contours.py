@@ -10,7 +10,7 @@ import pandas as pd
 from sevhisto.config import WITHOUT_LESION
 from sevhisto.imaging.lesion import cue_markers, draws_border
 from sevhisto.io.study import Study
-from sevhisto.pipeline.measuring import ContourSource, PieceOutcome, SlideTask
+from sevhisto.pipeline.tasks import ContourSource, PieceOutcome, SlideTask
 
 
 def takes_contours(task: SlideTask) -> bool:

@@ -12,17 +12,17 @@ import pandas as pd
 
 from sevhisto.columns import Table
 from sevhisto.compare.differences import Run, differences
-from sevhisto.evidence import DIFFERENCES, PROVENANCE
 from sevhisto.io.key import Key, read_key
 from sevhisto.io.store import read_table, write_table
 from sevhisto.schema import ANIMALS, COMPARISONS, SECTIONS, THRESHOLDS
+from sevhisto.schema_evidence import DIFFERENCES, PROVENANCE
 from sevhisto.types import Problem, SevhistoError
 
 _TABLES = (PROVENANCE, THRESHOLDS, SECTIONS, ANIMALS)
 
 
 def diff(old: Path, new: Path, csv: Path | None = None) -> pd.DataFrame:
-    """Return `evidence.DIFFERENCES` between two runs, and write it to `csv` where given.
+    """Return `schema_evidence.DIFFERENCES` between two runs, and write it to `csv` where given.
 
     Parameters
     ----------

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from sevhisto.evidence import EXCLUSIONS, ODC_SCI_EXCLUSIONS
 from sevhisto.io.exclusions import Exclusion
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study
 from sevhisto.pipeline.excluding import signature
 from sevhisto.pipeline.tables import Names, Traced, stamped
 from sevhisto.registry import EXCLUSION_REASONS
+from sevhisto.schema_evidence import EXCLUSIONS, ODC_SCI_EXCLUSIONS
 
 SHEET = "animals.csv"
 LEVELS = ("animal", "panel", "section", "area")
@@ -33,7 +33,7 @@ def _write(results: Path, excluded: pd.DataFrame, study: Study, names: Names, st
 
 
 def exclusion_table(study: Study, names: Names, exclusions: Sequence[Exclusion], traced: Mapping[int, Traced]) -> pd.DataFrame:
-    """Return `evidence.EXCLUSIONS`: what holds now, from the journal, animals.csv and drawn areas.
+    """Return `schema_evidence.EXCLUSIONS`: what holds now, from the journal, animals.csv and drawn areas.
 
     Parameters
     ----------
@@ -97,11 +97,11 @@ def _of_areas(study: Study, names: Names, exclusions: Sequence[Exclusion], numbe
 
 
 def odc_sci_exclusions(excluded: pd.DataFrame, animals: Sequence[str]) -> pd.DataFrame:
-    """Return `evidence.ODC_SCI_EXCLUSIONS`: one row per animal, whether anything of it was left out or not.
+    """Return `schema_evidence.ODC_SCI_EXCLUSIONS`: one row per animal, whether anything of it was left out or not.
 
     Parameters
     ----------
-    excluded : `evidence.EXCLUSIONS`
+    excluded : `schema_evidence.EXCLUSIONS`
     animals : every animal of animals.csv, under the names used in `excluded`
     """
     rows = []

@@ -6,15 +6,14 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sevhisto import __version__
-from sevhisto.config import LABELS, WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, segmenter_name, settings_hash
+from sevhisto.config import LABELS, WITHOUT_LESION, segmenter_name, settings_hash
 from sevhisto.imaging.classify import classifier_for
 from sevhisto.imaging.labels import Labelled, survey
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
@@ -24,158 +23,21 @@ from sevhisto.imaging.registration import Neighbour
 from sevhisto.imaging.section import Crop, Drawn, Plan, measure_section, plan_section
 from sevhisto.imaging.shading import flat_of
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
-from sevhisto.io.channel_set import slide_files
 from sevhisto.io.channels import match_channels
 from sevhisto.io.comparable import imaged
 from sevhisto.io.labels import LabelFile
-from sevhisto.io.models import load_model, model_sha256
+from sevhisto.io.models import load_model
 from sevhisto.io.records import find_record, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
-from sevhisto.io.slides import Slide, folder_files, open_slide
-from sevhisto.pipeline.own_segmenter import is_own, own_segmenter, source_of
-from sevhisto.types import BoolArray, Correction, PixelModel, Problem, SectionRecord, SevhistoError, Shading, SlideError, decode_thumbnail
+from sevhisto.io.slides import Slide, open_slide
+from sevhisto.pipeline.own_segmenter import is_own, own_segmenter
+from sevhisto.pipeline.tasks import ContourSource, PieceOutcome, PieceTask, SlideTask, file_sha256, labels_sha256, own_hashes, record_key
+from sevhisto.types import BoolArray, Correction, PixelModel, Problem, SectionRecord, SevhistoError, SlideError, decode_thumbnail
 
 MAX_OVERVIEW_PX = 3_200_000
 """A section of 8 x 6 mm at 4 um; its overview of five channels takes 64 MB."""
 KEPT_FROM_PX = 16_000_000
 """Slides without smaller copies whose overview is kept: those of this size, which take a second and more to average."""
-
-
-@dataclass(frozen=True)
-class ContourSource:
-    """A measured section of the same animal: its record, whether it lies mirrored against the other, and how far along the cord."""
-
-    record: Path
-    mirrored: bool
-    gap_um: float
-
-
-@dataclass(frozen=True)
-class PieceTask:
-    """One row of slides.csv; `piece` 0 is all tissue of the slide.
-
-    `contour` is the section from whose record a panel without landmark takes the lesion's outline.
-    """
-
-    row: int
-    piece: int
-    role: str
-    flipped: bool
-    marker: str = ""
-    contour: ContourSource | None = None
-
-
-@dataclass(frozen=True)
-class SlideTask:
-    """One scene of one file and the sections on it. Carries no animal, no group. `study` : the folder of study.toml."""
-
-    path: Path
-    scene: int
-    um_per_px: float | None
-    panel: PanelSettings
-    panel_name: str
-    batch: BatchSettings
-    batch_name: str
-    imaging: ImagingSettings
-    longitudinal: bool
-    pieces: tuple[PieceTask, ...]
-    drawn: Path | None
-    records: Path
-    correction: Correction | None = None
-    labels: Path | None = None
-    study: Path = Path()
-    classifier: Path | None = None
-    model: Path | None = None
-
-
-@dataclass(frozen=True)
-class PieceOutcome:
-    """What became of one row: the path of its record, or why there is none."""
-
-    row: int
-    record: Path | None
-    reason: str = ""
-    sha256: str = ""
-    new: bool = True
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 (hex) of a file; of a folder, or of a set of files, that of the names and sums of all of them."""
-    files = folder_files(path) if path.is_dir() else slide_files(path)
-    if files != [path]:
-        parts = [(p.relative_to(path if path.is_dir() else path.parent).as_posix(), _digest(p)) for p in files]
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
-    return _digest(path)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
-    """Return the key of a record: everything that its content depends on, and nothing else."""
-    correction = task.correction
-    return settings_hash(
-        __version__,
-        sha256,
-        task.scene,
-        task.um_per_px,
-        what_is_read(task.panel),
-        task.imaging,
-        task.longitudinal,
-        [piece.piece, piece.role in WITHOUT_LESION, piece.flipped],
-        None if piece.contour is None else [piece.contour.record.name, piece.contour.mirrored, piece.contour.gap_um],
-        None if task.drawn is None else file_sha256(task.drawn),
-        *([] if task.labels is None else [labels_sha256(task.labels)]),
-        *([] if task.classifier is None else [model_sha256(task.classifier), _glass(correction)]),
-        *([None, None] if correction is None else correction_key(correction)),
-        *_own_hashes(task),
-    )
-
-
-def correction_key(correction: Correction) -> list[Any]:
-    """Return all of a correction that a record depends on."""
-    vectors = correction.stain_vectors
-    return [
-        [correction.offset.tolist(), correction.unmix.tolist(), list(correction.source), correction.autofluorescence],
-        None if vectors is None else [vectors.tolist(), correction.stain_source],
-        *([] if correction.shading is None else [_shading_parts(correction.shading)]),
-    ]
-
-
-def _shading_parts(shading: Shading) -> list[Any]:
-    return [shading.gain.tolist(), shading.dark.tolist(), shading.field_um, shading.origin_um, shading.source, shading.flags]
-
-
-def _glass(correction: Correction | None) -> list[float] | None:
-    return None if correction is None or correction.glass is None else [float(v) for v in correction.glass]
-
-
-def labels_sha256(path: Path) -> str:
-    """Return the sha256 (hex) of a label image, which can be large: read once for all sections of a slide while it does not change."""
-    found = path.stat()
-    return _digest_of_state(path, found.st_size, found.st_mtime_ns)
-
-
-def _own_hashes(task: SlideTask) -> list[str]:
-    """Return the sums of the module and of the model of a person's own segmenter."""
-    name = segmenter_name(task.panel, task.imaging)
-    if not is_own(name):
-        return []
-    files = [source_of(name)] + ([] if task.model is None else [task.model])
-    return [file_sha256(f) if f.is_dir() else labels_sha256(f) for f in files]
-
-
-@lru_cache(maxsize=16)
-def _digest_of_state(path: Path, size: int, changed_ns: int) -> str:
-    return _digest(path)
-
-
-def what_is_read(panel: PanelSettings) -> dict[str, Any]:
-    """Return the panel without what no pixel depends on: a changed threshold must not read a slide again."""
-    later = {"threshold", "cell_compartment", "antibody", "clone", "dilution"}
-    return panel.model_dump(mode="json", exclude={"phenotypes": True, "channels": {"__all__": later}})
 
 
 def measure_slide(task: SlideTask) -> list[PieceOutcome]:
@@ -360,7 +222,7 @@ def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask)
     record.meta["flags"] = sorted({*record.meta["flags"], *flags})
     record.meta.update(um_source=slide.um_source, sha256=sha256, version=__version__)
     record.meta["labels_sha256"] = None if task.labels is None else labels_sha256(task.labels)
-    record.meta["segmenter_sha256"] = _own_hashes(task)
+    record.meta["segmenter_sha256"] = own_hashes(task)
     channels = imaged(slide.info, task.panel, task.panel_name, task.batch_name, task.path.name)
     record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from sevhisto.evidence import PROVENANCE
 from sevhisto.io.files import write_json
 from sevhisto.io.key import Key
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
-from sevhisto.pipeline.measuring import PieceOutcome
 from sevhisto.pipeline.provenance import decided_sha256, shown_settings
 from sevhisto.pipeline.tables import Names, decide, stamped, write_results
+from sevhisto.pipeline.tasks import PieceOutcome
 from sevhisto.schema import RECORDS, STATUS
+from sevhisto.schema_evidence import PROVENANCE
 from sevhisto.types import Problem, SevhistoError, StudyError
 
 

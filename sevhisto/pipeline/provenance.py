@@ -14,15 +14,15 @@ import pandas as pd
 
 from sevhisto import __version__
 from sevhisto.config import StudyConfig, settings_hash
-from sevhisto.evidence import PROVENANCE
 from sevhisto.io.exclusions import Exclusion
 from sevhisto.io.key import Key
 from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.study import Study
 from sevhisto.pipeline.batches import background_tasks, correction_facts
 from sevhisto.pipeline.excluding import covering
-from sevhisto.pipeline.measuring import PieceOutcome, SlideTask, correction_key, file_sha256, labels_sha256, what_is_read
 from sevhisto.pipeline.tables import Names, Results, Traced
+from sevhisto.pipeline.tasks import PieceOutcome, SlideTask, correction_key, file_sha256, labels_sha256, what_is_read
+from sevhisto.schema_evidence import PROVENANCE
 
 _PACKAGES = ("numpy", "scipy", "pandas", "scikit-image", "opencv-python-headless", "tifffile", "imagecodecs", "statsmodels")
 _COMPARED = ("endpoints", "comparison", "contrasts", "protocols")
@@ -117,7 +117,7 @@ def _missing(tables: Results) -> set[str]:
 def provenance_table(
     study: Study, names: Names, tasks: Sequence[SlideTask], tables: Results, outcomes: Sequence[PieceOutcome], exclusions: list[Exclusion]
 ) -> pd.DataFrame:
-    """Return `evidence.PROVENANCE`: what each listed section rests on, in the order of the other tables."""
+    """Return `schema_evidence.PROVENANCE`: what each listed section rests on, in the order of the other tables."""
     task_of = {piece.row: task for task in tasks for piece in task.pieces}
     outcome_of = {o.row: o for o in outcomes}
     rows = []

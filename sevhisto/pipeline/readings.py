@@ -14,7 +14,8 @@ from sevhisto.io.annotations import SUFFIXES, name_problems, outline_mask, outli
 from sevhisto.io.labels import LabelFile
 from sevhisto.io.records import load_record, load_tallies
 from sevhisto.io.slides import open_slide
-from sevhisto.pipeline.measuring import SlideTask, plan_pieces, reason_of
+from sevhisto.pipeline.measuring import plan_pieces, reason_of
+from sevhisto.pipeline.tasks import SlideTask
 from sevhisto.types import BoolArray, IntArray, Problem, SectionRecord, SlideError
 
 AUTO = "auto"
@@ -49,7 +50,7 @@ Row = dict[str, object]
 
 
 def compare_section(task: SectionTask) -> list[Row]:
-    """Return rows of `evidence.AGREEMENT`, without the section's name, for every pair of readings."""
+    """Return rows of `schema_evidence.AGREEMENT`, without the section's name, for every pair of readings."""
     drawn = all(s.path is None or s.path.suffix.lower() in SUFFIXES for s in task.sources)
     return list(_outlines(task) if drawn else _objects(task))
 

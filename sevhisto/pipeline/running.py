@@ -12,7 +12,6 @@ from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import BatchSettings, settings_hash
 from sevhisto.decide.controls import missing_controls
 from sevhisto.engine import default_jobs, run_tasks
-from sevhisto.evidence import PROVENANCE
 from sevhisto.imaging.classify import misfits
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
@@ -25,11 +24,13 @@ from sevhisto.pipeline.batches import background_tasks, batch_correction
 from sevhisto.pipeline.contours import contour_notes, takes_contours, with_contours
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
-from sevhisto.pipeline.measuring import PieceOutcome, PieceTask, SlideTask, measure_slide, reason_of
+from sevhisto.pipeline.measuring import measure_slide, reason_of
 from sevhisto.pipeline.own_segmenter import segmenter_problems
 from sevhisto.pipeline.provenance import provenance_table, run_facts
 from sevhisto.pipeline.tables import Names, Results, decide, stamped, write_results
+from sevhisto.pipeline.tasks import PieceOutcome, PieceTask, SlideTask
 from sevhisto.registry import did_you_mean
+from sevhisto.schema_evidence import PROVENANCE
 from sevhisto.types import Correction, Problem, SevhistoError, StudyError
 
 

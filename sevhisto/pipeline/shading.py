@@ -14,7 +14,7 @@ from sevhisto.imaging.overview import SlideOverview
 from sevhisto.imaging.shading import gain_of_image
 from sevhisto.imaging.shading_estimate import FEWEST_FIELDS, STRONG, UNSURE, FieldGain, FieldView, estimate_gain, view_fields
 from sevhisto.io.slides import Slide, open_slide
-from sevhisto.pipeline.measuring import SlideTask
+from sevhisto.pipeline.tasks import SlideTask
 from sevhisto.types import SHADING_NODES, BoolArray, DoubleArray, FloatArray, Problem, Shading, SlideError
 
 

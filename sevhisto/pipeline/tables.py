@@ -24,16 +24,16 @@ from sevhisto.decide.profiles import BorderPool, profile_table
 from sevhisto.decide.rows import SectionRow, SectionSummary, summarise
 from sevhisto.decide.section_table import section_table
 from sevhisto.decide.thresholds import Threshold, find_thresholds
-from sevhisto.evidence import EXCLUSIONS, ODC_SCI_EXCLUSIONS, PROVENANCE
 from sevhisto.io.exclusions import Exclusion
 from sevhisto.io.key import Key
 from sevhisto.io.records import load_tallies
 from sevhisto.io.store import read_parquet, read_table, write_frame, write_parquet, write_table
 from sevhisto.io.study import Study, image_stem
 from sevhisto.pipeline.excluding import covering, signature, whole_animals
-from sevhisto.pipeline.measuring import PieceOutcome
+from sevhisto.pipeline.tasks import PieceOutcome
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import ANIMALS, CELLS, PROFILES, RECORDS, SECTIONS, STATUS, THRESHOLDS
+from sevhisto.schema_evidence import EXCLUSIONS, ODC_SCI_EXCLUSIONS, PROVENANCE
 from sevhisto.tallies import Tallies
 
 QUIET_FLAGS = {

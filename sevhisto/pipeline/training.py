@@ -22,8 +22,9 @@ from sevhisto.io.models import save_model
 from sevhisto.io.slides import Slide, open_slide
 from sevhisto.io.study import Study, load_study
 from sevhisto.io.training import FOLDER, Example, class_problems, read_examples
-from sevhisto.pipeline.measuring import SlideTask, file_sha256, reason_of, slide_reader
+from sevhisto.pipeline.measuring import reason_of, slide_reader
 from sevhisto.pipeline.running import Progress, batch_corrections, quiet, registry_problems, slide_tasks
+from sevhisto.pipeline.tasks import SlideTask, file_sha256
 from sevhisto.registry import did_you_mean
 from sevhisto.report.classifiers import classifier_lines
 from sevhisto.types import AnyArray, BoolArray, FloatArray, IntArray, PixelModel, Problem, SevhistoError, StudyError

@@ -24,8 +24,8 @@ def agreement_figure(pairs: pd.DataFrame, summary: pd.DataFrame, stamp: Collecti
 
     Parameters
     ----------
-    pairs : `evidence.AGREEMENT`
-    summary : `evidence.AGREEMENT_SUMMARY`
+    pairs : `schema_evidence.AGREEMENT`
+    summary : `schema_evidence.AGREEMENT_SUMMARY`
     stamp : flags of the whole study
     """
     lines = summary[summary["bias"].notna()].head(MAX_ROWS).to_dict("records")

@@ -1,4 +1,4 @@
-"""`evidence.DIFFERENCES` in words: what was put in differently, then what moved and by which of it."""
+"""`schema_evidence.DIFFERENCES` in words: what was put in differently, then what moved and by which of it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from sevhisto.evidence import STAGES
 from sevhisto.report.words import number
+from sevhisto.schema_evidence import STAGES
 
 MAX_LINES = 12
 NOTHING = "Nothing differs: inputs, settings, versions, exclusions and every number are the same."

@@ -14,7 +14,7 @@ def arrive_sentences(excluded: pd.DataFrame, status: pd.DataFrame, n_animals: in
 
     Parameters
     ----------
-    excluded : `evidence.EXCLUSIONS`
+    excluded : `schema_evidence.EXCLUSIONS`
     status : `schema.STATUS`
     n_animals : animals of the study
     opened : when the key was opened (ISO 8601, UTC); empty while it is closed

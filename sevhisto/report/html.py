@@ -54,8 +54,8 @@ class ReportInputs:
     settings : the settings as text
     primary : endpoints to show first; empty takes those of role primary, or core volumes and the motor curve
     motor_label : name and top of the motor scale, for the axis
-    excluded : `evidence.EXCLUSIONS`
-    balance : `evidence.EXCLUSION_BALANCE`, once groups are known
+    excluded : `schema_evidence.EXCLUSIONS`
+    balance : `schema_evidence.EXCLUSION_BALANCE`, once groups are known
     opened : when the key was opened; empty while it is closed
     blind : whether the study is blind
     n_listed : animals of the study, those left out too

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sevhisto.compare.agreement import agreement_summary, intraclass, limits_of_agreement, variation_pct
-from sevhisto.evidence import AGREEMENT
+from sevhisto.schema_evidence import AGREEMENT
 
 # Shrout and Fleiss 1979, table 2; intervals as R gives them: psych::ICC(matrix(c(9,6,8,7,10,6, 2,1,4,1,5,2, 5,3,6,2,6,4, 8,2,8,6,9,7), 6))
 JUDGES = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)

@@ -12,7 +12,7 @@ import tifffile
 from sevhisto.io.channel_set import slide_files
 from sevhisto.io.crosscheck import _file_wrong
 from sevhisto.io.slides import open_slide
-from sevhisto.pipeline.measuring import file_sha256
+from sevhisto.pipeline.tasks import file_sha256
 from sevhisto.types import SlideError
 
 

@@ -12,7 +12,7 @@ import pytest
 from sevhisto.io.draft import draft_study
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import open_slide
-from sevhisto.pipeline.measuring import file_sha256
+from sevhisto.pipeline.tasks import file_sha256
 from sevhisto.types import SlideError
 
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs the package pydicom")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sevhisto.io.levels import block_mean
 from sevhisto.io.slides import EXTRAS, open_slide, readers, slide_info
-from sevhisto.pipeline.measuring import file_sha256
+from sevhisto.pipeline.tasks import file_sha256
 from sevhisto.types import SevhistoError, SlideError
 
 RNG = np.random.default_rng(7)

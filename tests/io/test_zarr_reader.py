@@ -138,7 +138,7 @@ def test_a_folder_that_is_no_image_is_refused(tmp_path: Path, kind: str) -> None
 
 
 def test_a_changed_chunk_changes_the_checksum(tmp_path: Path) -> None:
-    from sevhisto.pipeline.measuring import file_sha256
+    from sevhisto.pipeline.tasks import file_sha256
 
     path = tmp_path / "a.zarr"
     write(path, [pixels(1, 40, 40)], "cyx", [1, 0.5, 0.5])

@@ -15,7 +15,7 @@ from sevhisto.io.records import load_record
 from sevhisto.io.slides import open_slide
 from sevhisto.io.study import load_study
 from sevhisto.pipeline import check, run
-from sevhisto.pipeline.measuring import file_sha256
+from sevhisto.pipeline.tasks import file_sha256
 
 
 def label_all(study):

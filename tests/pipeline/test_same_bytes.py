@@ -16,7 +16,8 @@ from sevhisto.imaging.measure import blurred
 from sevhisto.io.records import load_record
 from sevhisto.phantom import SectionSpec, make_section
 from sevhisto.pipeline import run, running
-from sevhisto.pipeline.measuring import PieceTask, SlideTask, measure_slide
+from sevhisto.pipeline.measuring import measure_slide
+from sevhisto.pipeline.tasks import PieceTask, SlideTask
 from sevhisto.types import INTENSITY_EDGES_Q, QUANTUM, Correction
 
 UM = 1.0

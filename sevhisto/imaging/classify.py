@@ -25,7 +25,7 @@ from sevhisto.types import PER_MILLE, AnyArray, Correction, FloatArray, IntArray
 
 Box = tuple[int, int, int, int]
 """Rows y0 to before y1 and columns x0 to before x1, as (y0, y1, x0, x1)."""
-SIDE = 384  # pixels of the grid whose features are in memory at once: 56 MB with five images
+SIDE = 256  # pixels of the grid whose features are in memory at once: 29 MB with five images
 RESIDUAL, EXCESS = "residual", "excess"
 """Of a stain of two components: the colour that neither explains, and by how much the first exceeds the second."""
 

@@ -109,8 +109,8 @@ class _Pass:
         box = block.ry0, block.ry1, block.rx0, block.rx1
         y0, y1, x0, x1 = self.classifier.needs(box)
         raw = self.source.read(self.reader.channels, y0, y1, x0, x1)
-        inner = np.ascontiguousarray(raw[:, block.ry0 - y0 : block.ry1 - y0, block.rx0 - x0 : block.rx1 - x0])
-        return inner, self.classifier.planes(box, raw, (y0, x0))
+        planes = self.classifier.planes(box, raw, (y0, x0))
+        return np.ascontiguousarray(raw[:, block.ry0 - y0 : block.ry1 - y0, block.rx0 - x0 : block.rx1 - x0]), planes
 
     def marker(self, block: Block, row: int) -> FloatArray:
         """Corrected intensity of one marker in a block with its halo; reads only the channels that it takes."""

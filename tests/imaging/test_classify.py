@@ -59,7 +59,7 @@ WHOLE = {um: planes(ready(um), (0, SHAPE[0], 0, SHAPE[1])) for um in (0.45, 0.75
 SIZE = st.integers(1, 60)
 
 
-@given(st.sampled_from(sorted(WHOLE)), st.integers(0, 100), SIZE, st.integers(0, 86), SIZE, st.sampled_from([7, 384]))
+@given(st.sampled_from(sorted(WHOLE)), st.integers(0, 100), SIZE, st.integers(0, 86), SIZE, st.sampled_from([7, 256]))
 @settings(max_examples=60, deadline=None)
 def test_probabilities_do_not_depend_on_the_part_that_is_asked_for(um, y, h, x, w, side):
     """To the last bit, whatever the corner, the tile, and the pixels of the slide per pixel of the grid (3, 2, 1)."""

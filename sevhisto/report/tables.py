@@ -257,7 +257,7 @@ def design_table(design: pd.DataFrame | None, shown: Sequence[str]) -> TextTable
         icc = f"{fixed(r['icc'], 2)} ({fixed(r['icc_low'], 2)} to {fixed(r['icc_high'], 2)})" if finite(r["icc"]) else "–"
         effect = fixed(r["design_effect"], 1) if finite(r["design_effect"]) else "–"
         p = [p_words(r[k]) for k in ("p", "p_sections", "p_cells")]
-        counts = [number(r[k]) for k in ("n_animals", "n_sections", "n_cells")]
+        counts = [f"{int(r[k])}" if finite(r[k]) else "–" for k in ("n_animals", "n_sections", "n_cells")]
         rows.append([endpoint_words(str(r["endpoint"])).label, str(r["contrast"]), icc, effect, *p, *counts])
     return text_table(columns, rows)
 

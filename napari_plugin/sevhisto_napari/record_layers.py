@@ -17,7 +17,7 @@ from sevhisto_napari.layers import LayerData, colormap_of
 
 NO_CORE = 32767
 """Distance of sections without a lesion core."""
-LINE_UM = 8.0
+LINE_UM = 4.0
 OUTLINES = {"tissue": "white", "cavity": "#56B4E9", "masked": "#F0E442", "core": "#FF9500"}
 """Outlines of a record and their colours, as in the report."""
 

@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from skimage.measure import find_contours
 
 from sevhisto.imaging.quality import FAULT_NAMES
-from sevhisto.types import AnyArray, BoolArray, DoubleArray, SectionRecord, decode_thumbnail
+from sevhisto.types import AnyArray, BoolArray, SectionRecord, decode_thumbnail
 from sevhisto_napari.layers import LayerData, colormap_of
 
 NO_CORE = 32767
 """Distance of sections without a lesion core."""
-LINE_UM = 4.0
-OUTLINES = {"tissue": "white", "cavity": "#56B4E9", "masked": "#F0E442", "core": "#FF9500"}
+LINE_PX = 1
+"""Width of an outline in overview pixels."""
+OUTLINES = {"tissue": "white", "cavity": "#56B4E9", "masked": "#F0E442", "zones": "#BBBBBB", "core": "#FF9500"}
 """Outlines of a record and their colours, as in the report."""
 
 
@@ -55,21 +55,16 @@ def channel_layers(record: SectionRecord, contrast: Mapping[str, tuple[float, fl
     ]
 
 
-def outlines(mask: BoolArray) -> list[DoubleArray]:
-    """Return the borders of a mask, each (n, 2): row and column of the mask, pixel centres at whole numbers."""
-    padded = np.pad(mask.astype(np.float32), 1)
-    return [np.asarray(line - 1, np.float64) for line in find_contours(padded, 0.5) if len(line) > 3]
-
-
 def outline_layers(record: SectionRecord, zones_um: Sequence[float]) -> list[LayerData]:
-    """Return outlines of tissue, cavity, masked area and core, and the borders of the zones around the core, one layer each."""
-    layers = [_lines(name, outlines(record.masks[name] > 0), colour, record) for name, colour in OUTLINES.items()]
+    """Return tissue, cavity, masked area, zones around the core and the core, one layer of labels each, of which the outline is shown.
+
+    Labels, since their pixels can be exchanged for those of the next section at once; shapes would be made anew.
+    """
+    parts = {name: (record.masks[name] > 0).astype(np.uint8) for name in OUTLINES if name != "zones"}
     distance = record.masks["distance"]
-    tissue = record.masks["tissue"] > 0
-    if (distance != NO_CORE).any():
-        borders = [line for edge in zones_um if edge > 0 for line in outlines((distance < edge) & tissue)]
-        layers.insert(3, _lines("zones", borders, "white", record))
-    return layers
+    zones = 1 + np.searchsorted([edge for edge in zones_um if edge > 0], distance, side="right").astype(np.uint8)
+    parts["zones"] = np.where((record.masks["tissue"] > 0) & (distance != NO_CORE), zones, 0).astype(np.uint8)
+    return [_outlined(name, parts[name], colour, record) for name, colour in OUTLINES.items()]
 
 
 def fault_layer(record: SectionRecord) -> LayerData:
@@ -122,7 +117,6 @@ def cell_layer(record: SectionRecord, thresholds: Mapping[str, float], compartme
     return where, {**look, "scale": (1.0, 1.0), "units": ("um", "um"), "axis_labels": ("y", "x")}, "points"
 
 
-def _lines(name: str, lines: list[DoubleArray], colour: str, record: SectionRecord) -> LayerData:
-    where = overview_place(record)
-    look = {"edge_color": colour, "face_color": "transparent", "edge_width": LINE_UM / where["scale"][0]}
-    return lines, {"name": name, "shape_type": "polygon", **look, **where}, "shapes"
+def _outlined(name: str, labels: AnyArray, colour: str, record: SectionRecord) -> LayerData:
+    look = {"colormap": {None: colour, 0: "transparent"}, "opacity": 1.0, "blending": "translucent", "metadata": {"contour": LINE_PX}}
+    return labels, {"name": name, **look, **overview_place(record)}, "labels"

@@ -14,11 +14,11 @@ from sevhisto_napari.record_layers import (
     channel_layers,
     fault_layer,
     outline_layers,
-    outlines,
     overview_place,
     positive_layer,
     positive_mask,
 )
+from sevhisto_napari.stage import put_layers
 
 UM, FACTOR, CORNER = 0.5, 8, (1000, 2000)
 
@@ -64,21 +64,14 @@ def test_an_overview_pixel_lies_over_its_pixels_of_the_slide(record: SectionReco
     assert first[0] == pytest.approx(np.mean(pixels)) and where["scale"] == (UM * FACTOR, UM * FACTOR)
 
 
-def test_outlines_run_half_a_pixel_outside_and_around_holes(record: SectionRecord) -> None:
-    (core,) = outlines(record.masks["core"] > 0)
-    assert core.min(axis=0).tolist() == [19.5, 29.5] and core.max(axis=0).tolist() == [39.5, 49.5]
-    assert len(outlines((record.masks["core"] > 0) & (record.masks["cavity"] == 0))) == 2
-    touching = np.ones((4, 5), bool)
-    assert len(outlines(touching)) == 1
-
-
-def test_zones_are_lines_around_the_core_and_absent_without_one(record: SectionRecord) -> None:
-    zones = next(layer for layer in outline_layers(record, (0, 40, 80)) if layer[1]["name"] == "zones")
-    assert len(zones[0]) == 2
-    reach = [line.max(axis=0) - line.min(axis=0) for line in zones[0]]
-    assert [r[1] for r in reach] == [20 + 2 * 9, 20 + 2 * 19]  # pixels nearer than 40 and 80 um
+def test_zones_are_numbered_from_the_core_outwards_and_empty_without_one(record: SectionRecord) -> None:
+    layers = {kwargs["name"]: data for data, kwargs, _ in outline_layers(record, (0, 40, 80))}
+    assert list(layers) == ["tissue", "cavity", "masked", "zones", "core"]
+    zones = layers["zones"]
+    assert [int((zones == k).sum()) for k in (1, 2)] == [38 * 38, 58 * 50 - 38 * 38]  # nearer than 40 um; than 80, cut off by the tissue
+    assert not zones[record.masks["tissue"] == 0].any()
     record.masks["distance"][:] = NO_CORE
-    assert all(layer[1]["name"] != "zones" for layer in outline_layers(record, (0, 40, 80)))
+    assert not next(data for data, kwargs, _ in outline_layers(record, (0, 40, 80)) if kwargs["name"] == "zones").any()
 
 
 def test_positive_area_is_what_is_examined_and_bright(record: SectionRecord) -> None:
@@ -110,8 +103,24 @@ def test_napari_takes_every_layer(record: SectionRecord) -> None:
         viewer._add_layer_from_data(*layer)
     names = [layer.name for layer in viewer.layers]
     assert names == ["DAPI", "CD68", "tissue", "cavity", "masked", "zones", "core", "masked area", "CD68 positive", "cells"]
-    core, image = viewer.layers["core"], viewer.layers["CD68"]
-    inside = core.data_to_world(core.data[0].mean(axis=0))
-    assert image.data[tuple(np.rint(image.world_to_data(inside)).astype(int))] >= 0
-    middle = (core.extent.world[0] + core.extent.world[1]) / 2
-    assert middle == pytest.approx(np.array([(CORNER[0] + 30 * FACTOR - 0.5) * UM, (CORNER[1] + 40 * FACTOR - 0.5) * UM]))
+    core = viewer.layers["core"]
+    y, x = (np.arange(n.start, n.stop) for n in (slice(20, 40), slice(30, 50)))
+    middle = core.data_to_world((y.mean(), x.mean()))
+    assert middle == pytest.approx(((CORNER[0] + 30 * FACTOR - 0.5) * UM, (CORNER[1] + 40 * FACTOR - 0.5) * UM))
+
+
+def test_the_next_section_takes_over_the_layers_and_leaves_other_peoples_alone(record: SectionRecord) -> None:
+    components = pytest.importorskip("napari.components", reason="napari is not installed")
+    viewer = components.ViewerModel()
+    notes = viewer.add_points(np.zeros((1, 2)), name="my notes")
+    put_layers(viewer, everything(record))
+    before = {layer.name: layer for layer in viewer.layers}
+    before["cells"].visible, before["zones"].visible = True, False
+    record.masks["core"][:] = 0
+    record.cells = {}
+    put_layers(viewer, everything(record))
+    assert {layer.name: layer for layer in viewer.layers} == before and notes in viewer.layers
+    assert not viewer.layers["core"].data.any() and len(viewer.layers["cells"].data) == 0
+    assert viewer.layers["cells"].visible and not viewer.layers["zones"].visible
+    put_layers(viewer, everything(record)[:2])
+    assert {layer.name for layer in viewer.layers} == {"DAPI", "CD68", "my notes"}

@@ -64,7 +64,7 @@ def image_layers(image: AnyArray, markers: Sequence[str], um_per_px: float) -> l
                 "colormap": colormap_of(marker, i),
                 "blending": "additive",
                 "contrast_limits": contrast_limits(plane),
-                **_place(um_per_px),
+                **place(um_per_px),
             },
             "image",
         )
@@ -89,11 +89,12 @@ def outline_layer(outlines: Sequence[DoubleArray], um_per_px: float, name: str) 
             "edge_color": "white",
             "face_color": "transparent",
             "edge_width": 8.0 / um_per_px,
-            **_place(um_per_px),
+            **place(um_per_px),
         },
         "shapes",
     )
 
 
-def _place(um_per_px: float) -> dict[str, Any]:
+def place(um_per_px: float) -> dict[str, Any]:
+    """Return scale, unit and axes of a layer whose pixels are `um_per_px` um."""
     return {"scale": (um_per_px, um_per_px), "units": ("um", "um"), "axis_labels": ("y", "x")}

@@ -18,6 +18,7 @@ import typer
 from sevhisto import __version__
 from sevhisto.commands.agreement import agreement
 from sevhisto.commands.diff import diff
+from sevhisto.commands.review import review
 from sevhisto.registry import EXCLUSION_REASONS
 from sevhisto.types import SevhistoError
 
@@ -269,6 +270,7 @@ def exclude(
 
 app.command()(agreement)
 app.command()(diff)
+app.command()(review)
 
 
 @app.command()

@@ -1,0 +1,31 @@
+"""A napari window of one's own, with a study in it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from sevhisto.pipeline.reviewing import open_review
+from sevhisto.types import Problem, SevhistoError
+
+QTS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+
+
+def open_window(study: Path) -> None:
+    """Show the sections of a study until the window is closed.
+
+    Raises
+    ------
+    SevhistoError
+        The study cannot be reviewed, or napari or a Qt is not installed; no window opens.
+    """
+    open_review(study)
+    if find_spec("napari") is None or not any(map(find_spec, QTS)):
+        raise SevhistoError(Problem("napari", "the viewer, or a Qt for it, is not installed", "pip install 'sevhisto[all]'"))
+    from napari import Viewer, run
+
+    from sevhisto_napari.review import ReviewDock
+
+    viewer = Viewer(title="sevhisto")
+    viewer.window.add_dock_widget(ReviewDock(viewer, study), name="Review", area="right")
+    run()

@@ -27,7 +27,8 @@ from sevhisto.decide.rows import SectionRow
 from sevhisto.decide.section_table import section_table
 from sevhisto.decide.thresholds import find_thresholds
 from sevhisto.imaging.overview import marker_reader, slide_overview
-from sevhisto.imaging.section import measure_section, plan_section
+from sevhisto.imaging.plan import plan_section
+from sevhisto.imaging.section import measure_section
 from sevhisto.phantom import MARKERS, PANEL_A, PhantomSection, make_section
 from sevhisto.types import AnyArray, Correction, SectionRecord
 

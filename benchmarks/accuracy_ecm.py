@@ -39,7 +39,8 @@ from sevhisto.config import ChannelSettings, ImagingSettings, MarkerRole, PanelS
 from sevhisto.decide.fibres import coherency, level_set
 from sevhisto.imaging.measure import blurred
 from sevhisto.imaging.overview import marker_reader, slide_overview
-from sevhisto.imaging.section import measure_section, plan_section
+from sevhisto.imaging.plan import plan_section
+from sevhisto.imaging.section import measure_section
 from sevhisto.imaging.tally import gradients
 from sevhisto.io.study import load_study
 from sevhisto.phantom import SectionSpec, make_section

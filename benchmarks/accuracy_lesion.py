@@ -39,7 +39,7 @@ from skimage.filters import threshold_otsu
 from sevhisto.config import LESION_CUES, ChannelSettings, ImagingSettings, Orientation, PanelSettings
 from sevhisto.imaging.geometry import filled
 from sevhisto.imaging.overview import marker_reader, slide_overview
-from sevhisto.imaging.section import Drawn, lay_out
+from sevhisto.imaging.plan import Drawn, lay_out
 from sevhisto.phantom import SectionSpec, make_section
 from sevhisto.phantom.spec import stream
 from sevhisto.types import BoolArray, Correction, FloatArray

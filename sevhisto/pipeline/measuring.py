@@ -17,10 +17,11 @@ from sevhisto.config import LABELS, WITHOUT_LESION, segmenter_name, settings_has
 from sevhisto.imaging.classify import classifier_for
 from sevhisto.imaging.labels import Labelled, survey
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
+from sevhisto.imaging.plan import Crop, Drawn, Plan, plan_section
 from sevhisto.imaging.quality import CLIPPED_SHARE, clipped_share
 from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.registration import Neighbour
-from sevhisto.imaging.section import Crop, Drawn, Plan, measure_section, plan_section
+from sevhisto.imaging.section import measure_section
 from sevhisto.imaging.shading import flat_of
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
 from sevhisto.io.channels import match_channels

@@ -12,8 +12,9 @@ import pytest
 from sevhisto.config import ChannelSettings, ImagingSettings, PanelSettings
 from sevhisto.imaging.labels import LabelImage, survey
 from sevhisto.imaging.overview import SlideOverview, marker_reader, slide_overview
+from sevhisto.imaging.plan import plan_section
 from sevhisto.imaging.reader import MarkerReader
-from sevhisto.imaging.section import measure_section, plan_section
+from sevhisto.imaging.section import measure_section
 from sevhisto.phantom import MARKERS, PhantomSection, SectionSpec, make_section
 from sevhisto.types import AnyArray, Correction, SectionRecord
 

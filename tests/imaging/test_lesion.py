@@ -8,7 +8,7 @@ import pytest
 from sevhisto.config import ImagingSettings
 from sevhisto.imaging.geometry import upsample
 from sevhisto.imaging.lesion import Cues, find_core
-from sevhisto.imaging.section import Drawn
+from sevhisto.imaging.plan import Drawn
 
 SETTINGS = ImagingSettings()
 

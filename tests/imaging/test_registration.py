@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sevhisto.imaging.plan import Drawn
 from sevhisto.imaging.registration import Neighbour, carry_core
-from sevhisto.imaging.section import Drawn
 from sevhisto.types import decode_thumbnail
 
 

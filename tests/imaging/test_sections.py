@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sevhisto.config import ImagingSettings
-from sevhisto.imaging.section import Drawn
+from sevhisto.imaging.plan import Drawn
 from sevhisto.imaging.tissue import find_cavity, find_pieces, trim_rim
 from sevhisto.types import SlideError
 

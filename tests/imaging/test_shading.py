@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sevhisto.config import ImagingSettings
 from sevhisto.imaging import blocks as grid
 from sevhisto.imaging.overview import marker_reader
-from sevhisto.imaging.section import measure_section, plan_section
+from sevhisto.imaging.plan import plan_section
+from sevhisto.imaging.section import measure_section
 from sevhisto.imaging.shading import Flat, bounded, flat_of, flattened, gain_of_image
 from sevhisto.imaging.shading_estimate import FEWEST_FIELDS, estimate_gain, view_fields
 from sevhisto.types import INTENSITY_EDGES, SHADING_NODES, Shading, SlideError

@@ -101,7 +101,7 @@ def cell_layer(record: SectionRecord, thresholds: Mapping[str, float], compartme
     Parameters
     ----------
     thresholds : cell threshold per marker (grey levels); markers without one decide nothing
-    compartments : ``ring`` or ``nucleus`` per marker, ring where not named
+    compartments : ``either``, ``ring`` or ``nucleus`` per marker, either where not named
     """
     um = float(record.meta["um_per_px"])
     corner = np.array(record.meta["corner_px"], np.float64) * um
@@ -110,8 +110,10 @@ def cell_layer(record: SectionRecord, thresholds: Mapping[str, float], compartme
     where = np.stack([cells["y_um"], cells["x_um"]], axis=1).astype(np.float64) + corner if n else np.zeros((0, 2))
     kinds = np.full(n, "", object)
     for marker in (m for m in record.markers if m in thresholds and m != record.meta["nuclear_marker"]):
-        positive = cells[f"{marker}_{compartments.get(marker, 'ring')}"] >= thresholds[marker] if n else np.zeros(0, bool)
-        kinds[positive] += f"{marker}+ "
+        where_shown = compartments.get(marker, "either")
+        parts = ("ring", "nucleus") if where_shown == "either" else (where_shown,)
+        if n:
+            kinds[np.maximum.reduce([cells[f"{marker}_{part}"] for part in parts]) >= thresholds[marker]] += f"{marker}+ "
     features = {"cell": np.arange(1, n + 1), "phenotype": np.array([k.strip() or "none" for k in kinds], object)}
     look = {"name": "cells", "size": 8.0, "visible": False, "border_width": 0, "face_color": "phenotype", "features": features}
     return where, {**look, "scale": (1.0, 1.0), "units": ("um", "um"), "axis_labels": ("y", "x")}, "points"

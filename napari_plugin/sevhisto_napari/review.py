@@ -123,9 +123,10 @@ class ReviewDock(QWidget):  # type: ignore[misc]
                 value = row[name]
                 text = value if isinstance(value, str) else "" if value != value else f"{value:.2f}"
                 self.table.setItem(i, k, QTableWidgetItem(text))
+        self.table.setCurrentCell(0, 0)
         self.table.blockSignals(False)
         self.say(f"{review.config.study.name}: {len(review.queue)} sections, the worst first.")
-        self.table.setCurrentCell(0, 0)
+        self.show_section(0)
 
     def say(self, text: str) -> None:
         """Tell the user something, in the dock."""

@@ -106,5 +106,5 @@ def _range(histogram: np.ndarray, percentiles: Sequence[float]) -> tuple[float, 
 
 
 def compartments(config: StudyConfig, panel: str) -> Mapping[str, str]:
-    """Return where a positive cell shows each marker of a panel, ``ring`` or ``nucleus``."""
+    """Return where a positive cell shows each marker of a panel, ``either``, ``ring`` or ``nucleus``."""
     return {c.marker: c.cell_compartment for c in config.panels[panel].channels}

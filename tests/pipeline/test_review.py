@@ -19,7 +19,7 @@ def test_the_queue_holds_animals_under_codes_with_one_contrast_for_a_batch(study
     assert set(review.queue["section"]) and not review.config.protocols
     first, same = review.contrast(0), review.contrast(len(review.queue) - 1)
     assert first == same and all(high > low for low, high in first.values())
-    assert review.applied(0)["CD68"] == study.table("thresholds.csv").set_index("marker")["threshold"]["CD68"]
+    assert review.applied(0)["fibronectin"] == study.table("thresholds.csv").set_index("marker")["threshold"]["fibronectin"]
     assert review.record(0).markers == review.config.panels[review.queue["panel"][0]].markers
 
 
@@ -44,6 +44,7 @@ def test_the_dock_goes_through_the_queue_and_leaves_out_with_a_reason(study):
         n = len(open_review(study.root).queue)
         assert dock.table.rowCount() == n and dock.table.currentRow() == 0
         layers = list(viewer.layers)
+        assert layers, dock.details.text()
         shown = viewer.layers["core"].data.copy()
         viewer.layers["zones"].visible = False
         dock.step(1)

@@ -20,7 +20,7 @@ from sevhisto.imaging.geometry import Layout, border_turn, class_codes, neighbou
 from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.local import NO_BACKGROUND, LocalBackground, local_block
 from sevhisto.imaging.nuclear_size import reduction
-from sevhisto.imaging.nuclei import cell_step, containing_pixel, contrast_noise, contrast_threshold, local_contrast, measure_cells
+from sevhisto.imaging.nuclei import cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells
 from sevhisto.imaging.process import give_back_memory
 from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.segmenters import Segmenter, segmenters
@@ -310,8 +310,9 @@ def _cell_contrast(job: _Pass) -> float:
         contrast = local_contrast(image, job.um * job.step, job.diameter_um)
         examined = _in_frame(job.places(b) >= 0, b, job.step)[:: job.step, :: job.step][: image.shape[0], : image.shape[1]]
         samples.append(contrast[examined])
-        noise.append(contrast_noise(image, job.um * job.step, job.diameter_um))
-    return contrast_threshold(samples, float(np.median(noise)) if noise else 0.0)
+        noise.append(job.segmenter.noise(image, job.um * job.step, job.diameter_um))
+    typical = np.median(noise, axis=0) if noise else np.zeros(2)
+    return contrast_threshold(samples, (float(typical[0]), float(typical[1])))
 
 
 def _in_frame(examined: BoolArray, block: Block, step: int) -> BoolArray:

@@ -19,8 +19,10 @@ REACH = 5.0
 """Typical diameters within which a nucleus depends on pixels."""
 ACROSS_PX = 7.0
 """Pixels across a typical nucleus: no fewer are needed, and more are kept only where reducing would leave fewer."""
-SIGNIFICANT = 8.0
+SIGNIFICANT = (6.0, 8.0)
 """Standard deviations of noise: contrast is measured from the lowest of the surroundings, which noise alone puts four of them down."""
+TWO_POPULATIONS = 0.75
+"""Share of the variance that Otsu's cut explains where values are evenly spread."""
 _QUIET = 0.06  # smoothing of the contrast, in diameters
 _HALF = 0.45  # a nucleus ends where this share of its contrast is left
 _SMALLEST = 0.12  # of the typical area
@@ -42,28 +44,35 @@ def _soft(image: FloatArray, sigma_px: float) -> FloatArray:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), max(sigma_px, 0.5)), np.float32)
 
 
-def contrast_noise(image: FloatArray, um: float, diameter_um: float) -> float:
-    """Return the standard deviation of noise in `local_contrast`, grey levels: from what differs between it and twice its smoothing.
+def contrast_noise(image: FloatArray, um: float, diameter_um: float) -> tuple[float, float]:
+    """Return two estimates of the standard deviation of noise in `local_contrast`, grey levels: how it differs from twice its smoothing.
 
-    White noise smoothed with s and with 2 s differs by sqrt(1 + 1/4 - 4/5) = 0.67 of what is left of it after s. The largest 5 % of the
-    differences are edges; the others of normal noise have 0.871 of its standard deviation.
+    The first leaves out whatever is no noise, the second only the largest 5 % of the differences. White noise smoothed with s and with 2 s
+    differs by sqrt(1 + 1/4 - 4/5) = 0.671 of what is left of it after s; the lower 95 % of normal values have 0.871 of their deviation.
     """
     sigma = max(_QUIET * diameter_um / um, 0.5)
     fine = np.abs(_soft(image, sigma) - _soft(image, 2 * sigma)).ravel()
     rest = fine[fine <= np.percentile(fine, 95)].astype(np.float64)
-    return float(np.sqrt(np.mean(rest**2))) / (0.871 * 0.671)
+    return 1.4826 * float(np.median(fine)) / 0.671, float(np.sqrt(np.mean(rest**2))) / (0.871 * 0.671)
 
 
-def contrast_threshold(samples: list[FloatArray], noise: float = 0.0) -> float:
+def contrast_threshold(samples: list[FloatArray], noise: tuple[float, float] = (0.0, 0.0)) -> float:
     """Return the contrast that separates nuclei from their surroundings; inf without contrast.
 
     Otsu over sample tiles of one section, on square roots: dim nuclei beside bright ones are nuclei too. Where there are none, Otsu parts
-    the noise: nothing under SIGNIFICANT times its standard deviation `noise` is a nucleus.
+    the noise: what is under SIGNIFICANT times it (see `contrast_noise`) is no nucleus. Values that are no two populations may be noise
+    altogether: then the second estimate counts.
     """
     values = np.concatenate([s.ravel() for s in samples]) if samples else np.zeros(0, np.float32)
     if values.size == 0 or float(np.ptp(values)) == 0:
         return float("inf")
-    return max(float(threshold_otsu(np.sqrt(np.maximum(values, 0)))) ** 2, SIGNIFICANT * noise)
+    roots = np.sqrt(np.maximum(values, 0))
+    level = float(threshold_otsu(roots))
+    low = roots <= level
+    share, variance = float(low.mean()), float(roots.var())
+    between = share * (1 - share) * float(roots[low].mean() - roots[~low].mean()) ** 2 if 0 < share < 1 else 0.0
+    two = between >= TWO_POPULATIONS * variance
+    return max(level**2, SIGNIFICANT[0] * noise[0] if two else SIGNIFICANT[1] * noise[1])
 
 
 def segment_watershed(image: FloatArray, um: float, diameter_um: float, threshold: float) -> IntArray:

@@ -8,7 +8,15 @@ from scipy.ndimage import gaussian_filter
 
 from sevhisto.config import ImagingSettings
 from sevhisto.imaging import blocks as grid
-from sevhisto.imaging.nuclei import REACH, containing_pixel, contrast_threshold, local_contrast, measure_cells, segment_watershed
+from sevhisto.imaging.nuclei import (
+    REACH,
+    containing_pixel,
+    contrast_threshold,
+    find_nuclei,
+    local_contrast,
+    measure_cells,
+    segment_watershed,
+)
 from sevhisto.types import Correction
 
 UM = 0.5
@@ -47,6 +55,15 @@ def test_touching_nuclei_are_two(gap_px):
     assert len(np.unique(labels)) == 3
     sizes = np.bincount(labels.ravel())[1:]
     assert sizes[sizes > 0].max() < 1.3 * sizes[sizes > 0].min()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_holds_no_nuclei_and_hides_none(seed):
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(100, 10, (300, 300)).astype(np.float32)
+    assert not find_nuclei(noise, UM).any() and not find_nuclei(rng.poisson(8, noise.shape).astype(np.float32), UM).any()
+    centres = [(60, 60), (200, 100), (120, 220)]
+    assert len(np.unique(find_nuclei(discs(noise.shape, centres, 8, 100.0) + noise, UM))) == 4
 
 
 def test_specks_are_no_nuclei_and_a_flat_image_has_none():

@@ -30,7 +30,8 @@ from sevhisto.decide.quality import section_key, verdicts
 from sevhisto.decide.rows import SectionRow, SectionSummary, summarise
 from sevhisto.decide.thresholds import Threshold
 from sevhisto.imaging.quality import clipped_share
-from sevhisto.imaging.section import marker_reader, measure_section, plan_section, slide_overview
+from sevhisto.imaging.overview import marker_reader, slide_overview
+from sevhisto.imaging.section import measure_section, plan_section
 from sevhisto.phantom import MARKERS, PhantomSection, SectionSpec, make_section
 from sevhisto.phantom.faults import FAULTS, STRENGTHS, inject
 from sevhisto.phantom.spec import PANEL_A, stream

@@ -12,12 +12,17 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from scipy import ndimage
 from scipy.special import j1
 
+from sevhisto.imaging.blobs import large
 from sevhisto.types import BoolArray, DoubleArray, FloatArray
 
 MIN_SNR = 4.0
 """Energy of structure over that of noise below which a tile says nothing."""
+TILE_UM = 96.0
+MIN_TILES = 4
+"""A blurred tile alone may hold a vessel or a tract; focus is lost over areas."""
 _STEPS_UM = np.arange(0, 20.1, 0.1)
 
 
@@ -99,3 +104,41 @@ def _tiles(image: FloatArray, tile: int) -> FloatArray:
     h, w = image.shape
     padded = np.pad(image, ((0, -h % tile), (0, -w % tile)))
     return np.asarray(padded.reshape(padded.shape[0] // tile, tile, -1, tile).mean((1, 3)), np.float32)
+
+
+def out_of_focus(values: FloatArray, usable: BoolArray, um: float, nucleus_um: float) -> tuple[BoolArray, float]:
+    """Return the part of a section that is out of focus, (h, w) bool, and the section's median blur (um).
+
+    A tile is as sharp as its sharpest channel: what is out of focus is so in all, while the structures of one stain can be large. Panels
+    differ in how fine their finest structures are, so the blur counts that comes on top of the sharper quarter's (blurs add in squares): it
+    must make touching nuclei merge. The part goes on around such tiles as far as half of that, in squares, is reached. A section that is
+    blurred all over has no such part; its median tells it from others of its batch.
+    """
+    tile = max(round(TILE_UM / um), 8)
+    out = np.zeros_like(usable)
+    if not usable.any():
+        return out, float("nan")
+    blur = np.full((-(-usable.shape[0] // tile), -(-usable.shape[1] // tile)), np.nan, np.float32)
+    for channel in values:
+        flat = np.where(usable, channel - np.median(channel[usable]), 0).astype(np.float32)  # no step where the tissue ends
+        blur = np.fmin(blur, blur_of_tiles(flat, usable, um, nucleus_um, tile))
+    known = np.isfinite(blur)
+    if not known.any():
+        return out, float("nan")
+    middle, sharp = (float(v) for v in np.percentile(blur[known], (50, 25)))
+    more = np.nan_to_num(blur) ** 2 - sharp**2
+    limit = merging_blur(nucleus_um) ** 2
+    sure = large(more > limit, MIN_TILES)
+    labels, _ = ndimage.label(more > limit / 2, np.ones((3, 3), int))
+    bad = np.isin(labels, np.unique(labels[sure])) & (labels > 0)
+    bad |= _enclosed(bad, known)
+    out |= np.repeat(np.repeat(bad, tile, axis=0), tile, axis=1)[: out.shape[0], : out.shape[1]]
+    return out, middle
+
+
+def _enclosed(bad: BoolArray, known: BoolArray) -> BoolArray:
+    """Return tiles without a say most of whose neighbours with a say are bad."""
+    ones = np.ones((3, 3), np.float32)
+    n_bad = ndimage.convolve(bad.astype(np.float32), ones, mode="constant")
+    n_known = ndimage.convolve(known.astype(np.float32), ones, mode="constant")
+    return np.asarray(~known & (n_bad > 0) & (n_bad > n_known / 2), bool)

@@ -1,4 +1,4 @@
-"""Stitching: steps of brightness along straight lines through a section. And slides that show nothing.
+"""Stitching: steps of brightness, and shifts, along straight lines through a section. And slides that show nothing.
 
 Nothing in tissue runs straight along rows or columns of pixels through a whole section; borders between camera fields do.
 """
@@ -17,6 +17,7 @@ SIDE_PX = 3
 MIN_SEGMENTS = 3
 NEIGHBOURS = 21
 BARE_CORRELATION = 0.1
+
 
 
 def seam_step(light: FloatArray, solid: BoolArray, um: float) -> float:

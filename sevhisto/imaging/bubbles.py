@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from sevhisto.imaging.geometry import eroded
-from sevhisto.imaging.surroundings import SOFTEN_UM, block_means, over_surroundings
+from sevhisto.imaging.surroundings import SOFTEN_UM, block_means, common, over_surroundings
 from sevhisto.types import AnyArray, BoolArray, FloatArray
 
 RADII_UM = np.arange(32.0, 340.0, 12.0)
@@ -74,17 +74,6 @@ def bubbles(light: FloatArray, solid: BoolArray, um: float) -> BoolArray:
 def _log_over_surroundings(channel: FloatArray, solid: BoolArray, inner: BoolArray, um: float) -> FloatArray:
     level = over_surroundings(cv2.medianBlur(channel, 3), solid, um, SOFTEN_UM / 2)
     return np.asarray(np.where(inner, np.log(np.clip(level, 0.2, 3.0)), 0), np.float32)
-
-
-def common(values: FloatArray) -> FloatArray:
-    """Return what the members of the first axis share: the value nearest 0 where they are of one sign, else 0.
-
-    Of four and more, one may stand apart: cells of one stain shine through.
-    """
-    apart = 1 if len(values) > 3 else 0
-    ranked = np.sort(values, axis=0)
-    low, high = ranked[apart], ranked[-1 - apart]
-    return np.asarray(np.where(low > 0, low, np.where(high < 0, high, 0)), np.float32)
 
 
 def _circles(shared: FloatArray, inner: BoolArray, um: float) -> list[tuple[float, float, float]]:

@@ -13,7 +13,7 @@ from scipy import ndimage
 from sevhisto.imaging.blobs import Box, elongation, large, parts
 from sevhisto.imaging.gaps import MIN_FAULT_UM2
 from sevhisto.imaging.geometry import dilated
-from sevhisto.imaging.surroundings import SOFTEN_UM, over_surroundings
+from sevhisto.imaging.surroundings import SOFTEN_UM, common, over_surroundings
 from sevhisto.types import BoolArray, FloatArray
 
 FOLD_LENGTH = 3.0
@@ -26,6 +26,9 @@ ALIKE = 2.0
 """Layers are counted by every channel: two in one and four in another are none."""
 LEVELS = (DOUBLED**0.5, DOUBLED, DOUBLED**2)
 """A scar beside a fold may join it at a lower one."""
+APART_UM = 24.0
+"""Tissue lies double or it does not; nuclei and tracts become denser by and by."""
+MIN_PAIRS = 12
 MIN_CHANNELS = 3
 
 
@@ -46,39 +49,49 @@ def folds(light: FloatArray, solid: BoolArray, nuclei: int | None, um: float) ->
     if len(light) < MIN_CHANNELS:
         return found
     shown = [i for i in range(len(light)) if i != nuclei]
-    floor = np.stack([cv2.erode(cv2.GaussianBlur(channel, (0, 0), 1), np.ones((3, 3), np.uint8)) for channel in light])
-    lowest = np.stack([over_surroundings(floor[i], solid, um) for i in shown]).min(axis=0)
+    floor = [cv2.erode(cv2.GaussianBlur(light[i], (0, 0), 1), np.ones((3, 3), np.uint8)) for i in shown]
+    raised = common(np.log(np.maximum([over_surroundings(channel, solid, um) for channel in floor], 1e-3)))
     for level in LEVELS:
-        for box, part in parts(large((lowest > level) & solid, MIN_FAULT_UM2 / um**2)):
-            if elongation(part) >= FOLD_LENGTH and _in_layers(_beside(light, floor, box, part, solid, nuclei, um), nuclei):
+        for box, part in parts(large((raised > np.log(level)) & solid, MIN_FAULT_UM2 / um**2)):
+            if elongation(part) >= FOLD_LENGTH and _in_layers(_across_edge(light, box, part, solid, nuclei, um), nuclei):
                 found[box] |= part
     return dilated(found, max(round(SOFTEN_UM / um), 1)) & solid
 
 
-def _in_layers(beside: list[float], nuclei: int | None) -> bool:
+def _in_layers(ratios: list[float], nuclei: int | None) -> bool:
     """Return whether every channel is brighter as by one or two more layers, and all about as much."""
-    if not all((np.sqrt(DOUBLED) if i == nuclei else DOUBLED) < r < MOST_LAYERS for i, r in enumerate(beside)):
+    if not all((np.sqrt(DOUBLED) if i == nuclei else DOUBLED) < r < MOST_LAYERS for i, r in enumerate(ratios)):
         return False
-    shown = [r for i, r in enumerate(beside) if i != nuclei]
-    return max(shown) < ALIKE * min(shown)
+    return max(ratios) < ALIKE * min(r for i, r in enumerate(ratios) if i != nuclei)
 
 
-def _beside(
-    light: FloatArray, floor: FloatArray, box: Box, part: BoolArray, solid: BoolArray, nuclei: int | None, um: float
-) -> list[float]:
-    """Return, per channel, the light of a part over that of the tissue beside it: means of the nuclei, else medians of the floor."""
-    reach = round(8 * SOFTEN_UM / um) + 1
+def _across_edge(light: FloatArray, box: Box, part: BoolArray, solid: BoolArray, nuclei: int | None, um: float) -> list[float]:
+    """Return, per channel, the light inside the edge of a part over that outside it: of pairs of places, `APART_UM` apart across the edge.
+
+    A fold may cross different tissue, but at each place it doubles what is beside it, and from one pixel to the next. The median of the
+    pairs' ratios counts; of the nuclei, between which there is little light, the ratio of the sums.
+    """
+    reach = round(2 * APART_UM / um) + 1
     wide = slice(max(box[0].start - reach, 0), box[0].stop + reach), slice(max(box[1].start - reach, 0), box[1].stop + reach)
     inside = np.zeros(solid[wide].shape, bool)
     y, x = box[0].start - wide[0].start, box[1].start - wide[1].start
     inside[y : y + part.shape[0], x : x + part.shape[1]] = part
-    far = np.asarray(ndimage.distance_transform_edt(~inside), np.float32) * um
-    ring = (far > 2 * SOFTEN_UM) & (far <= 8 * SOFTEN_UM) & solid[wide]
-    if not ring.any():
-        return [0.0]
+    signed = ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
+    slope = np.stack(np.gradient(cv2.GaussianBlur(signed.astype(np.float32), (0, 0), 1.5)))
+    slope /= np.maximum(np.hypot(*slope), 1e-6)
+    edge = np.argwhere(inside & (signed >= -1.5))
+    step = slope[:, edge[:, 0], edge[:, 1]].T * APART_UM / 2 / um
+    inner, outer = (np.rint(edge + sign * step).astype(int) for sign in (-1, 1))
+    size = np.array(inside.shape)
+    within = ((outer >= 0) & (outer < size) & (inner >= 0) & (inner < size)).all(axis=1)
+    inner, outer = inner[within], outer[within]
+    used = solid[wide][tuple(outer.T)] & ~inside[tuple(outer.T)]
+    if used.sum() < MIN_PAIRS:
+        return [0.0] * len(light)
     found = []
-    for i in range(len(light)):
-        channel = light[i][wide] if i == nuclei else floor[i][wide]
-        here, there = (np.mean(channel[m]) if i == nuclei else np.median(channel[m]) for m in (inside, ring))
-        found.append(float(here) / float(there) if there > 0 else 0.0)
+    for i, channel in enumerate(light):
+        soft = cv2.GaussianBlur(channel[wide], (0, 0), 1)
+        here, there = (soft[tuple(p[used].T)] for p in (inner, outer))
+        ratio = here.sum() / max(float(there.sum()), 1e-6) if i == nuclei else np.median(here / np.maximum(there, 1e-6))
+        found.append(float(ratio))
     return found

@@ -52,11 +52,18 @@ def tears(cavity: BoolArray, outline: BoolArray, um: float) -> tuple[BoolArray, 
     near[:, [0, -1]] |= outline[:, [0, -1]]
     for box, part in parts(cavity):
         outside = bool((dilated(part, 1) & near[box]).any())
-        if elongation(part) >= (SLIT if outside else CRACK):
+        if elongation(part) >= SLIT and (outside or _is_crack(part)):
             torn[box] |= part
         else:
             opened |= outside
     return torn, opened
+
+
+def _is_crack(part: BoolArray) -> bool:
+    """Return whether a hole is at least `CRACK` times as long as wide, by its area and by the rectangle around it: not ragged, not bent."""
+    points = np.argwhere(part).astype(np.float32)
+    sides = sorted(cv2.minAreaRect(points)[1])
+    return elongation(part) >= CRACK and sides[1] + 1 >= 0.6 * CRACK * (sides[0] + 1)
 
 
 def notches(outline: BoolArray, um: float) -> BoolArray:

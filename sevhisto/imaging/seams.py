@@ -9,12 +9,15 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from sevhisto.imaging.surroundings import common
 from sevhisto.types import AnyArray, BoolArray, DoubleArray, FloatArray
 
 SEGMENT_UM = 160.0
 """A quarter of a camera field and less: each field has its own step."""
 SIDE_PX = 3
 MIN_SEGMENTS = 3
+SPREADS = 8.0
+"""Of the lines; what is less is the tissue's own unevenness, and the step is 0."""
 NEIGHBOURS = 21
 BARE_CORRELATION = 0.1
 
@@ -29,24 +32,29 @@ def seam_step(light: FloatArray, solid: BoolArray, um: float) -> float:
     solid : (h, w) bool, tissue that counts
     um : overview pixel size
 
-    Of each row and column, the section is cut into segments of 160 um; the mean over the segments of the absolute log ratio between the
-    means of three pixels on both sides is its step, less what rows and columns beside it show.
+    Of each row and column, the section is cut into segments of 160 um. The log ratio between the means of three pixels on both sides, as far as
+    all channels share it (`common`), is the segment's step; its mean over the segments is the line's, less what lines beside it show.
     """
     found = []
     for turn in (False, True):
-        lines = [_line_steps(c.T if turn else c, solid.T if turn else solid, um) for c in light]
-        weakest = np.min(lines, axis=0)  # the stage moves for all channels: a line of one alone is structure
-        if np.isfinite(weakest).any():
-            found.append(float(np.nanmax(weakest)))
+        steps = [_line_steps(c.T if turn else c, solid.T if turn else solid, um) for c in light]
+        shared = np.abs(common(np.stack(steps)))  # the stage moves for all channels: a step of one alone is structure
+        known = np.isfinite(steps[0]).sum(axis=1)
+        lines = np.flatnonzero(known >= max(MIN_SEGMENTS, known.max(initial=0) / 2))  # a seam goes through the section
+        if len(lines) >= NEIGHBOURS:
+            shown = shared[lines].sum(axis=1) / known[lines]
+            beyond = shown - ndimage.median_filter(shown, NEIGHBOURS, mode="nearest")
+            stands_out = beyond.max() > SPREADS * 1.4826 * np.median(np.abs(beyond))
+            found.append(float(beyond.max()) if stands_out else 0.0)
     return float(np.expm1(max(found))) if found else float("nan")
 
 
-def _line_steps(light: FloatArray, solid: BoolArray, um: float) -> DoubleArray:
-    """Return the step across each line between two rows, in logs; NaN where unknown."""
+def _line_steps(light: FloatArray, solid: BoolArray, um: float) -> FloatArray:
+    """Return the step across each line between two rows in each segment, (lines, segments), in logs; NaN where unknown."""
     side = max(round(SEGMENT_UM / um), 8)
     n = light.shape[1] // side
     if n < MIN_SEGMENTS or len(light) < NEIGHBOURS:
-        return np.full(1, np.nan)
+        return np.full((1, 1), np.nan, np.float32)
 
     def sums(image: AnyArray) -> DoubleArray:
         rows = np.asarray(image[:, : n * side], np.float64).reshape(len(image), n, side).sum(axis=2)
@@ -58,13 +66,7 @@ def _line_steps(light: FloatArray, solid: BoolArray, um: float) -> DoubleArray:
     with np.errstate(invalid="ignore", divide="ignore"):
         level = np.where(mean > 0, np.log(mean), np.nan)
     gap = SIDE_PX + 1  # the row in which the line lies has both sides
-    step = np.abs(level[gap:] - level[:-gap])
-    known = np.isfinite(step).sum(axis=1) >= MIN_SEGMENTS
-    line = np.full(len(step), np.nan)
-    if known.sum() >= NEIGHBOURS:
-        shown = np.nanmean(step[known], axis=1)
-        line[known] = shown - ndimage.median_filter(shown, NEIGHBOURS, mode="nearest")
-    return line
+    return np.asarray(level[gap:] - level[:-gap], np.float32)
 
 
 def shows_nothing(values: FloatArray) -> bool:

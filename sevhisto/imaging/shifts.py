@@ -26,6 +26,8 @@ N_LINES = 4
 N_WINDOWS, WINDOW_PX, AROUND_PX = 6, 160, 30
 LOSS, SPREADS = 0.7, 5.0
 """Nearly all that neighbouring lines share, and more than chance takes from any of the some hundred lines looked at."""
+CLEAR = 0.25
+"""Correlation that a single line cannot lose by chance."""
 INSIDE = 0.6
 
 Line = tuple[int, int, int]
@@ -81,9 +83,15 @@ def shift_at(source: PixelSource, channels: Sequence[int], tissue: BoolArray, fa
         near = slice(AROUND_PX - 1, len(rows) - AROUND_PX + 1)
         at = near.start + int(np.argmax(fall[near]))
         loss = float(fall[at] / level[at]) if level[at] > 0 else 0.0
-        if loss > LOSS and fall[at] > SPREADS * scatter:
+        if loss > LOSS and fall[at] > SPREADS * scatter and _by_all(shared / np.maximum(power, 1e-9), at):
             worst = max(worst, loss)
     return worst
+
+
+def _by_all(correlation: DoubleArray, at: int) -> bool:
+    """Return whether every channel with something to lose has lost half of it: structure that ends at a line ends in one stain."""
+    usual = np.median(correlation, axis=1)
+    return bool((correlation[:, at] < usual / 2)[usual > CLEAR].all())
 
 
 def _windows(source: PixelSource, channels: Sequence[int], tissue: BoolArray, factor: int, line: Line) -> list[FloatArray]:

@@ -23,10 +23,21 @@ def over_surroundings(light: FloatArray, solid: BoolArray, um: float, soften_um:
     step = max(round(REFERENCE_UM / um), 1)
     mean, share = tile_means(np.where(solid, light, 0), step), tile_means(weight, step)
     level = np.where(share > 0.25, mean / np.maximum(share, 1e-3), np.nan)
-    around = _median_around(level, REFERENCE_TILES)
+    around = median_around(level, REFERENCE_TILES)
     fit = cv2.resize(np.nan_to_num(around), (around.shape[1] * step, around.shape[0] * step), interpolation=cv2.INTER_LINEAR)
     fit = fit[: light.shape[0], : light.shape[1]]
     return np.asarray(np.where(solid & (fit > 0), soft / np.maximum(fit, 1e-3), 0), np.float32)
+
+
+def common(values: FloatArray) -> FloatArray:
+    """Return what the members of the first axis share: the value nearest 0 where they are of one sign, else 0, and where unknown.
+
+    Of four and more, one may stand apart: cells of one stain shine through.
+    """
+    apart = 1 if len(values) > 3 else 0
+    ranked = np.sort(np.nan_to_num(values), axis=0)
+    low, high = ranked[apart], ranked[-1 - apart]
+    return np.asarray(np.where(low > 0, low, np.where(high < 0, high, 0)), np.float32)
 
 
 def block_means(image: AnyArray, k: int) -> FloatArray:
@@ -43,7 +54,7 @@ def tile_means(image: AnyArray, step: int) -> FloatArray:
     return np.asarray(padded.reshape(padded.shape[0] // step, step, -1, step).mean((1, 3)), np.float32)
 
 
-def _median_around(level: FloatArray, side: int) -> FloatArray:
+def median_around(level: FloatArray, side: int) -> FloatArray:
     """Return the median of the known values in side x side squares, the nearest known one where there are none."""
     if not np.isfinite(level).any():
         return np.zeros_like(level)

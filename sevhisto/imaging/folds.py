@@ -22,13 +22,15 @@ DOUBLED = float(np.sqrt(2))
 """Half way between one layer of tissue and two, as a ratio. Of nuclei, few as they are, its root is enough."""
 MOST_LAYERS = float(np.sqrt(3 * 4))
 """Half way between the three layers of a pleat and four."""
-ALIKE = 2.0
-"""Layers are counted by every channel: two in one and four in another are none."""
+ALIKE = 1.3
+"""Layers are counted by every channel, to within a third."""
 LEVELS = (DOUBLED**0.5, DOUBLED, DOUBLED**2)
 """A scar beside a fold may join it at a lower one."""
 APART_UM = 24.0
 """Tissue lies double or it does not; nuclei and tracts become denser by and by."""
 MIN_PAIRS = 12
+RAISED, BOTH_SIDES = 1.25, 0.75
+"""A fold ends on both sides, a band of tissue goes over into its neighbour on one."""
 MIN_CHANNELS = 3
 
 
@@ -62,14 +64,16 @@ def _in_layers(ratios: list[float], nuclei: int | None) -> bool:
     """Return whether every channel is brighter as by one or two more layers, and all about as much."""
     if not all((np.sqrt(DOUBLED) if i == nuclei else DOUBLED) < r < MOST_LAYERS for i, r in enumerate(ratios)):
         return False
-    return max(ratios) < ALIKE * min(r for i, r in enumerate(ratios) if i != nuclei)
+    shown = [r for i, r in enumerate(ratios) if i != nuclei]
+    return max(shown) < ALIKE * min(shown) and max(ratios) < ALIKE**2 * min(shown)  # nuclei are few: they scatter more
 
 
 def _across_edge(light: FloatArray, box: Box, part: BoolArray, solid: BoolArray, nuclei: int | None, um: float) -> list[float]:
     """Return, per channel, the light inside the edge of a part over that outside it: of pairs of places, `APART_UM` apart across the edge.
 
     A fold may cross different tissue, but at each place it doubles what is beside it, and from one pixel to the next. The median of the
-    pairs' ratios counts; of the nuclei, between which there is little light, the ratio of the sums.
+    pairs' ratios counts; of the nuclei, between which there is little light, the ratio of the sums. All are 0 where less than three
+    quarters of the edge show it.
     """
     reach = round(2 * APART_UM / um) + 1
     wide = slice(max(box[0].start - reach, 0), box[0].stop + reach), slice(max(box[1].start - reach, 0), box[1].stop + reach)
@@ -82,16 +86,18 @@ def _across_edge(light: FloatArray, box: Box, part: BoolArray, solid: BoolArray,
     edge = np.argwhere(inside & (signed >= -1.5))
     step = slope[:, edge[:, 0], edge[:, 1]].T * APART_UM / 2 / um
     inner, outer = (np.rint(edge + sign * step).astype(int) for sign in (-1, 1))
-    size = np.array(inside.shape)
-    within = ((outer >= 0) & (outer < size) & (inner >= 0) & (inner < size)).all(axis=1)
+    h, w = (int(n) for n in inside.shape)
+    within = np.logical_and.reduce([(p[:, 0] >= 0) & (p[:, 1] >= 0) & (p[:, 0] < h) & (p[:, 1] < w) for p in (inner, outer)])
     inner, outer = inner[within], outer[within]
     used = solid[wide][tuple(outer.T)] & ~inside[tuple(outer.T)]
     if used.sum() < MIN_PAIRS:
         return [0.0] * len(light)
-    found = []
+    found, each = [], []
     for i, channel in enumerate(light):
         soft = cv2.GaussianBlur(channel[wide], (0, 0), 1)
         here, there = (soft[tuple(p[used].T)] for p in (inner, outer))
         ratio = here.sum() / max(float(there.sum()), 1e-6) if i == nuclei else np.median(here / np.maximum(there, 1e-6))
         found.append(float(ratio))
-    return found
+        if i != nuclei:
+            each.append(here / np.maximum(there, 1e-6))
+    return found if (np.median(each, axis=0) > RAISED).mean() > BOTH_SIDES else [0.0] * len(light)

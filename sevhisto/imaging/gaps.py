@@ -16,14 +16,14 @@ MIN_FAULT_UM2 = 1500.0
 FILLED_BOX = 0.95
 FLAT = 1e-5
 """Means of one value differ from it by rounding."""
-SLIT, CRACK = 2.0, 5.0
+SLIT, CRACK = 2.0, 4.0
 
 
 def missing_data(raw: FloatArray, outline: BoolArray, um: float) -> BoolArray:
     """Return fields that were not written, in or beside the outline: patches of one value in a channel, with straight sides, (h, w) bool.
 
-    No camera gives one value over a patch, whatever it looks at. The dark of a processed 8-bit image does, and what saturates; but they have
-    the shape of what is there, not of a field. A channel that is empty all over the section is no missing field.
+    No camera gives one value over a patch, whatever it looks at. The dark of a processed 8-bit image does, and what saturates; but they
+    have the shape of what is there, not of a field. A channel that is empty all over the section is no missing field.
     """
     found = np.zeros_like(outline)
     cell = np.ones((3, 3), np.uint8)
@@ -42,7 +42,7 @@ def missing_data(raw: FloatArray, outline: BoolArray, um: float) -> BoolArray:
 def tears(cavity: BoolArray, outline: BoolArray, um: float) -> tuple[BoolArray, bool]:
     """Return the slits among the cavities, (h, w) bool, and whether a round one opens to the outside.
 
-    A tear that opens to it is at least twice as long as wide, a crack inside at least five times: cysts are round or oval. A round hole at
+    A tear that opens to it is at least twice as long as wide, a crack inside at least four times: cysts are round or oval. A round hole at
     the border may be a cyst or lost tissue; no picture tells which.
     """
     torn = np.zeros_like(cavity)
@@ -63,7 +63,7 @@ def _is_crack(part: BoolArray) -> bool:
     """Return whether a hole is at least `CRACK` times as long as wide, by its area and by the rectangle around it: not ragged, not bent."""
     points = np.argwhere(part).astype(np.float32)
     sides = sorted(cv2.minAreaRect(points)[1])
-    return elongation(part) >= CRACK and sides[1] + 1 >= 0.6 * CRACK * (sides[0] + 1)
+    return elongation(part) >= CRACK and sides[1] + 1 >= 0.7 * CRACK * (sides[0] + 1)
 
 
 def notches(outline: BoolArray, um: float) -> BoolArray:

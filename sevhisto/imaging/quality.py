@@ -22,10 +22,11 @@ from sevhisto.imaging.defocus import out_of_focus
 from sevhisto.imaging.folds import folds
 from sevhisto.imaging.gaps import missing_data, notches, tears
 from sevhisto.imaging.geometry import eroded
+from sevhisto.imaging.measure import SATURATED_SHARE, MarkerReader
 from sevhisto.imaging.seams import seam_step
-from sevhisto.imaging.shifts import Line, doubtful_lines
+from sevhisto.imaging.shifts import Line, doubtful_lines, shift_at
 from sevhisto.imaging.surroundings import SOFTEN_UM, block_means, tile_means
-from sevhisto.types import AnyArray, BoolArray, FloatArray, PixelSource
+from sevhisto.types import AnyArray, BoolArray, FloatArray, PixelSource, SectionRecord
 
 FAULT_NAMES = ("missing_data", "torn", "folded", "bubble", "out_of_focus")
 """What can cover a part of a section, in the order of their codes in the record's mask `faults` (from 1)."""
@@ -36,7 +37,7 @@ DIM_SHARE = 0.15
 CLIPPED_SHARE = 0.01
 """A camera whose offset is 2.3 sd of its noise or less; then the mean of dark tissue is too high."""
 WINDOW_PX, N_WINDOWS = 256, 8
-SEAM_STEP = 0.08
+SEAM_STEP = 0.06
 """Of brightness: shading correction leaves 1 to 5 %."""
 MIN_GLASS_PX = 400
 """The median of so many pixels is known to a fifteenth of their spread."""
@@ -168,7 +169,16 @@ def find_faults(
             free &= ~part
             if found.share[name] <= MOST_MASKED:
                 found.masks[name] = part
-    more = [name for name, there in (("torn", notched), ("cavity_open", opened), ("seams", found.seam_step > SEAM_STEP), ("missing_data", missing.any())) if there]
+    more = [
+        name
+        for name, there in (
+            ("torn", notched),
+            ("cavity_open", opened),
+            ("seams", found.seam_step > SEAM_STEP),
+            ("missing_data", missing.any()),
+        )
+        if there
+    ]
     found.flags = sorted({*found.share, *more})
     return found
 
@@ -204,24 +214,63 @@ def glass_light(values: FloatArray, tissue: BoolArray, um: float) -> FloatArray 
     return np.array([np.median(channel[glass]) for channel in values], np.float32)
 
 
-def clipped_share(source: PixelSource, channels: Sequence[int], tissue: BoolArray, factor: int) -> FloatArray:
-    """Return the share of tissue pixels at 0 in each channel, (n_channels,) float32, from a few windows; NaN without tissue.
+def closer_look(source: PixelSource, reader: MarkerReader, record: SectionRecord) -> set[str]:
+    """Return flags that a few windows at full resolution set: shifted fields, background cut off, range used up.
+
+    Parameters
+    ----------
+    source : the section at full resolution
+    reader : how its markers are read; brightfield is not looked at
+    record : of the section
+    """
+    if reader.brightfield:
+        return set()
+    examined = (record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0)
+    factor, found = record.meta["overview_factor"], set()
+    if shift_at(source, reader.channels, examined, factor, record.meta["faults"]["doubtful_lines"]) > 0:
+        found.add("seams")
+    if reader.top > 255:  # 0 is the background of 8-bit pictures, and their steps are coarse
+        zero, top = cut_shares(source, reader.channels, examined, factor)
+        found |= {name for name, there in (("clipped", zero > CLIPPED_SHARE), ("saturated", top > SATURATED_SHARE)) if there.any()}
+    return found
+
+
+def cut_shares(source: PixelSource, channels: Sequence[int], tissue: BoolArray, factor: int) -> tuple[FloatArray, FloatArray]:
+    """Return the shares of tissue pixels at 0, and at a plateau, in each channel, each (n_channels,) float32, of a few windows.
 
     Parameters
     ----------
     source : the section at full resolution
     tissue : (h, w) bool, at overview resolution, examined
     factor : full-resolution pixels per overview pixel
+
+    A plateau is the highest value seen, where more pixels have it than the tenth of the range below: a camera whose range ends
+    under its file's. NaN without tissue.
     """
     side = max(WINDOW_PX // factor, 1)
     share = tile_means(tissue, side)
     places = np.argwhere(share > 0.5) if (share > 0.5).any() else np.argwhere(share > 0)
     chosen = places[np.unique(np.linspace(0, max(len(places) - 1, 0), N_WINDOWS).astype(int))] if len(places) else places
-    zero, n = np.zeros(len(channels)), 0
+    seen: list[list[AnyArray]] = [[] for _ in channels]
     for ty, tx in chosen * side:
         y0, x0 = int(ty) * factor, int(tx) * factor
         pixels = source.read(channels, y0, min(y0 + side * factor, source.shape[0]), x0, min(x0 + side * factor, source.shape[1]))
         here = tissue[ty : ty + side, tx : tx + side].repeat(factor, axis=0).repeat(factor, axis=1)[: pixels.shape[1], : pixels.shape[2]]
-        zero += [int(np.count_nonzero(plane[here] == 0)) for plane in pixels[:, : here.shape[0], : here.shape[1]]]
-        n += int(here.sum())
-    return np.asarray(zero / n if n else np.full(len(channels), np.nan), np.float32)
+        for values, plane in zip(seen, pixels[:, : here.shape[0], : here.shape[1]], strict=True):
+            values.append(plane[here])
+    each = [np.concatenate(v) if v else np.zeros(0) for v in seen]
+    return np.array([_share_at(v, 0) for v in each], np.float32), np.array([_plateau(v) for v in each], np.float32)
+
+
+def _share_at(values: AnyArray, value: float) -> float:
+    return float(np.count_nonzero(values == value)) / len(values) if len(values) else float("nan")
+
+
+def _plateau(values: AnyArray) -> float:
+    """Return the share of the values that are the highest one, if they are more than those a little below; else 0."""
+    if not len(values):
+        return float("nan")
+    top, low = float(values.max()), float(values.min())
+    share = _share_at(values, top)
+    below = float(np.count_nonzero((values < top) & (values >= top - 0.1 * (top - low)))) / len(values)
+    return share if share > below else 0.0

@@ -16,11 +16,15 @@ SEGMENT_UM = 160.0
 """A quarter of a camera field and less: each field has its own step."""
 SIDE_PX = 3
 MIN_SEGMENTS = 3
-SPREADS = 8.0
-"""Of the lines; what is less is the tissue's own unevenness, and the step is 0."""
+STANDS_OUT = 2.5
+"""Times what a tenth of the lines exceeds. Less is the unevenness of the tissue, and the step is 0."""
 NEIGHBOURS = 21
 BARE_CORRELATION = 0.1
-
+MIN_LIGHT, MIN_CHANNELS = 12.0, 3
+MIN_STEP, ALONG = 0.02, 0.6
+"""Borders of fields go through the whole section: structure that lies along a line ends."""
+DUST = 4.0
+"""Spreads of the noise."""
 
 
 def seam_step(light: FloatArray, solid: BoolArray, um: float) -> float:
@@ -32,20 +36,25 @@ def seam_step(light: FloatArray, solid: BoolArray, um: float) -> float:
     solid : (h, w) bool, tissue that counts
     um : overview pixel size
 
-    Of each row and column, the section is cut into segments of 160 um. The log ratio between the means of three pixels on both sides, as far as
-    all channels share it (`common`), is the segment's step; its mean over the segments is the line's, less what lines beside it show.
+    Of each row and column, the section is cut into segments of 160 um. The log ratio between the means of three pixels on both sides, as
+    far as all channels share it (`common`), is the segment's step; its mean over the segments is the line's, less what lines beside it show.
     """
-    found = []
+    # a step of a weak channel is less than the difference between two grey levels
+    told = [c for c in light if solid.any() and np.median(c[solid]) > MIN_LIGHT]
+    found: list[float] = []
+    if len(told) < MIN_CHANNELS:
+        return float("nan")
     for turn in (False, True):
-        steps = [_line_steps(c.T if turn else c, solid.T if turn else solid, um) for c in light]
-        shared = np.abs(common(np.stack(steps)))  # the stage moves for all channels: a step of one alone is structure
+        steps = [_line_steps(c.T if turn else c, solid.T if turn else solid, um) for c in told]
+        shared = np.abs(common(np.stack(steps), apart=0))  # the stage moves for all channels: a step of one alone is structure
         known = np.isfinite(steps[0]).sum(axis=1)
         lines = np.flatnonzero(known >= max(MIN_SEGMENTS, known.max(initial=0) / 2))  # a seam goes through the section
         if len(lines) >= NEIGHBOURS:
-            shown = shared[lines].sum(axis=1) / known[lines]
-            beyond = shown - ndimage.median_filter(shown, NEIGHBOURS, mode="nearest")
-            stands_out = beyond.max() > SPREADS * 1.4826 * np.median(np.abs(beyond))
-            found.append(float(beyond.max()) if stands_out else 0.0)
+            mean = shared[lines].sum(axis=1) / known[lines]
+            beyond = mean - ndimage.median_filter(mean, NEIGHBOURS, mode="nearest")
+            chance = STANDS_OUT * float(np.percentile(np.abs(beyond), 90))
+            beyond = beyond[(shared[lines] > MIN_STEP).sum(axis=1) >= ALONG * known[lines]]
+            found.append(float(beyond.max()) if len(beyond) and beyond.max() > chance else 0.0)
     return float(np.expm1(max(found))) if found else float("nan")
 
 
@@ -72,10 +81,13 @@ def _line_steps(light: FloatArray, solid: BoolArray, um: float) -> FloatArray:
 def shows_nothing(values: FloatArray) -> bool:
     """Return whether an overview (n_markers, h, w) is noise and shading only: glass without tissue.
 
-    What a slide shows extends over neighbouring pixels, noise does not: the correlation of neighbours, without what varies slowly.
+    What a slide shows extends over neighbouring pixels, noise does not: the correlation of neighbours, without what varies slowly, and
+    without the height of what stands out, so that a few specks of dust do not make a section.
     """
     for channel in values:
         fine = channel - cv2.GaussianBlur(channel, (0, 0), 5)
+        limit = DUST * 1.4826 * float(np.median(np.abs(fine)))
+        fine = np.clip(fine, -limit, limit) if limit > 0 else fine
         variance = float(fine.var(dtype=np.float64))
         if variance > 0:
             across = float((fine[:, 1:] * fine[:, :-1]).mean(dtype=np.float64)), float((fine[1:] * fine[:-1]).mean(dtype=np.float64))

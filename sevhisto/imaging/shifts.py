@@ -1,8 +1,8 @@
 """Shifts of the stage: lines of pixels across which an image does not go on.
 
 Neighbouring lines show nearly the same, save where one was laid beside its place, or lines between them are lost. Fine structure tells: the
-correlation of each line with the next, over all channels. The overview is too coarse to be sure, and names a few lines only; windows at full
-resolution along them decide.
+correlation of each line with the next, over all channels. The overview is too coarse to be sure, and names a few lines only; windows at
+full resolution along them decide.
 """
 
 from __future__ import annotations

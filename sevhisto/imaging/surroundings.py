@@ -29,12 +29,12 @@ def over_surroundings(light: FloatArray, solid: BoolArray, um: float, soften_um:
     return np.asarray(np.where(solid & (fit > 0), soft / np.maximum(fit, 1e-3), 0), np.float32)
 
 
-def common(values: FloatArray) -> FloatArray:
+def common(values: FloatArray, apart: int = 1) -> FloatArray:
     """Return what the members of the first axis share: the value nearest 0 where they are of one sign, else 0, and where unknown.
 
-    Of four and more, one may stand apart: cells of one stain shine through.
+    Of four and more, `apart` may stand apart: cells of one stain shine through.
     """
-    apart = 1 if len(values) > 3 else 0
+    apart = apart if len(values) > 3 else 0
     ranked = np.sort(np.nan_to_num(values), axis=0)
     low, high = ranked[apart], ranked[-1 - apart]
     return np.asarray(np.where(low > 0, low, np.where(high < 0, high, 0)), np.float32)

@@ -1,6 +1,6 @@
 """Faults that cover a part of a synthetic section: blur, folds, bubbles, tears, fields without data.
 
-Light is the image without the camera's offset. Where it is smoothed or weakened, the noise of a camera that sees that much light is put back.
+Light is the image without the camera's offset. Where it is smoothed or weakened, the noise of a camera that sees so much is put back.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def blurred(section: PhantomSection, sigma_um: FloatArray, rng: np.random.Genera
 
 
 def fold(section: PhantomSection, width_um: float, rng: np.random.Generator, look: str) -> Spoilt:
-    """A strip that lies double or, in a pleat, three times; or the border laid over, which leaves glass. Upper layers are a little blurred."""
+    """A strip that lies double or, in a pleat, three times; or the border laid over, leaving glass. Upper layers are a little blurred."""
     if look == "border":
         return _laid_over(section, width_um, rng)
     spec = section.spec
@@ -131,8 +131,8 @@ def fold(section: PhantomSection, width_um: float, rng: np.random.Generator, loo
     light, nowhere = light_of(section), np.zeros_like(across)
     for plane in light:
         soft = np.asarray(cv2.GaussianBlur(plane, (0, 0), 1.5 / spec.um_per_px), np.float32)
-        above = sum(_moved(soft, nowhere, move, angle, spec.um_per_px) - np.float32(spec.glass) for move in moves)
-        plane[area] += above[area]
+        for move in moves:
+            plane[area] += (_moved(soft, nowhere, move, angle, spec.um_per_px) - np.float32(spec.glass))[area]
     return seen(spec, light), area
 
 
@@ -197,9 +197,9 @@ def tear(section: PhantomSection, width_um: float, rng: np.random.Generator, loo
     else:
         y, x = _place(section, 350, rng)
         along, across = _frame(section, y, x, rng.uniform(0, 2 * np.pi))
-        widening = np.where(along > 0, np.clip(along / 250, 0, 1) ** 0.5, 0)
-    across = across - 0.15 * width_um * np.sin(along / 90)
-    gap = np.asarray((np.abs(across) < width_um / 2 * widening) & tissue, bool)
+        widening = np.sqrt(np.clip(along / 250, 0, 1))
+    bent = across - 0.15 * width_um * np.sin(along / 90)
+    gap = np.asarray((np.abs(bent) < width_um / 2 * widening) & tissue, bool)
     light = light_of(section)
     for plane in light:
         plane[gap] = noisy(spec, np.full(int(gap.sum()), spec.glass, np.float32), rng)
@@ -212,11 +212,7 @@ def missing(section: PhantomSection, side_um: float, rng: np.random.Generator, l
     half = side_um / 2 / section.spec.um_per_px
     h, w = section.image.shape[1:]
     yy, xx = np.mgrid[0:h, 0:w]
-    area = np.abs(yy - y) < half
-    if look == "strip":
-        area = area & (np.abs(yy - y) < half / 2)
-    else:
-        area = area & (np.abs(xx - x) < half)
+    area = np.abs(yy - y) < half / 2 if look == "strip" else (np.abs(yy - y) < half) & (np.abs(xx - x) < half)
     image = section.image.copy()
     rows = [int(rng.integers(len(image)))] if look == "one_channel" else list(range(len(image)))
     for k in rows:

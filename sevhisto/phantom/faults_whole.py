@@ -89,7 +89,7 @@ def seam_shift(section: PhantomSection, shift_um: float, rng: np.random.Generato
             for j in range(columns[-1] + 1):
                 angle = rng.uniform(0, 2 * np.pi)
                 move = round(shift * np.sin(angle)), round(shift * np.cos(angle))
-                here = np.ix_(range(len(image)), np.flatnonzero(rows == i), np.flatnonzero(columns == j))
+                here = np.ix_(np.arange(len(image)), np.flatnonzero(rows == i), np.flatnonzero(columns == j))
                 image[here] = np.roll(section.image, move, axis=(1, 2))[here]
     elif look == "columns":
         image[:, :, columns % 2 == 1] = np.roll(section.image, shift, axis=1)[:, :, columns % 2 == 1]

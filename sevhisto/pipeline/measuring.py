@@ -18,7 +18,7 @@ from sevhisto.config import LABELS, WITHOUT_LESION, BatchSettings, ImagingSettin
 from sevhisto.imaging.labels import Labelled, survey
 from sevhisto.imaging.measure import MarkerReader
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
-from sevhisto.imaging.quality import CLIPPED_SHARE, clipped_share
+from sevhisto.imaging.quality import closer_look
 from sevhisto.imaging.registration import Neighbour
 from sevhisto.imaging.section import Crop, Drawn, Plan, measure_section, plan_section
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
@@ -278,7 +278,8 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 along = task.longitudinal
                 record = measure_section(slide, plan, reader, task.panel, correction, task.imaging, longitudinal=along, nuclei=nuclei)
                 _describe(record, slide, sha256, task)
-                _find_clipped(record, slide, reader)
+                section = Crop(slide, *plan.corner, plan.shape)
+                record.meta["flags"] = sorted({*record.meta["flags"], *closer_look(section, reader, record)})
                 outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
             except Exception as error:
                 outcomes.append(PieceOutcome(piece.row, None, reason_of(error), sha256))
@@ -305,17 +306,6 @@ def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask)
     record.meta["labels_sha256"] = None if task.labels is None else labels_sha256(task.labels)
     channels = imaged(slide.info, task.panel, task.panel_name, task.batch_name, task.path.name)
     record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
-
-
-def _find_clipped(record: SectionRecord, slide: Slide, reader: MarkerReader) -> None:
-    if reader.brightfield or reader.top <= 255:  # 0 is the background of 8-bit pictures, and absorption in colour
-        return
-    examined = (record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0)
-    (y0, x0), (h, w) = record.meta["corner_px"], record.meta["shape_px"]
-    section = Crop(slide, y0, x0, (h, w))
-    share = clipped_share(section, reader.channels, examined, record.meta["overview_factor"])
-    if (share > CLIPPED_SHARE).any():
-        record.meta["flags"] = sorted({*record.meta["flags"], "clipped"})
 
 
 def _neighbour(source: ContourSource | None) -> Neighbour | None:

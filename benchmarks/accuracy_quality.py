@@ -1,10 +1,10 @@
 """Are faults of a section found, and is what is left measured as if they were not there?
 
 Every fault of `sevhisto.phantom.faults` is put into synthetic sections of seeds that no test and no development used, one at a time, at
-three strengths, each time in a look drawn by the seed. Even seeds are panel A (CD68) at 2.6 um/px, odd ones panel B (fibronectin) at 4 um/px.
+three strengths, each time in a look drawn by the seed. Even seeds are panel A (CD68) at 2.6 um/px, odd ones panel B (fibronectin) at 4.
 
 found      sections that get the fault's flag, as `sevhisto run` sets it
-variance   sections that a plain measure finds: variance of the Laplacian of the nuclear stain under half of, or over twice, the clean median
+variance   sections that a plain measure finds: variance of the Laplacian of the nuclei under half of, or over twice, the clean median
 covered    share of the spoilt tissue that is masked; beyond: masked tissue that is not spoilt, in percent of the tissue
 points     error of the positive share of CD68 or fibronectin in the core and 0 to 250 um, against the clean section: mean of the absolute
            errors and the worst; unmasked: the same with imaging.mask_faults = false. At the middle strength

@@ -112,10 +112,10 @@ def _tiles(image: FloatArray, tile: int) -> FloatArray:
 def out_of_focus(values: FloatArray, usable: BoolArray, um: float, nucleus_um: float) -> tuple[BoolArray, float]:
     """Return the part of a section that is out of focus, (h, w) bool, and the section's median blur (um).
 
-    A tile is as sharp as its sharpest channel: what is out of focus is so in all, while the structures of one stain can be large; and as
-    its neighbourhood: of 3 x 3 tiles the median. It must be blurred until touching nuclei merge, and 1.7 times as much as the sharper
-    quarter of the section, since panels and tissue differ in how fine their finest structures are. The part goes on around such tiles as far as
-    they are 1.45 times as blurred. A section that is blurred all over has no such part; its median tells it from others of its batch.
+    A tile is as sharp as its sharpest channel: what is out of focus is so in all, while the structures of one stain can be large; and
+    as its neighbourhood: of 3 x 3 tiles the median. It must be blurred until touching nuclei merge, and 1.7 times as much as the sharper
+    quarter of the section, since panels and tissue differ in how fine their finest structures are. The part goes on around such tiles
+    as far as they are 1.45 times as blurred. A section that is blurred all over has no such part; its median tells it from others.
     """
     tile = max(round(TILE_UM / um), 8)
     out = np.zeros_like(usable)

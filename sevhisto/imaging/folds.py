@@ -86,7 +86,7 @@ def _across_edge(light: FloatArray, box: Box, part: BoolArray, solid: BoolArray,
     edge = np.argwhere(inside & (signed >= -1.5))
     step = slope[:, edge[:, 0], edge[:, 1]].T * APART_UM / 2 / um
     inner, outer = (np.rint(edge + sign * step).astype(int) for sign in (-1, 1))
-    h, w = (int(n) for n in inside.shape)
+    h, w = int(np.size(inside, 0)), int(np.size(inside, 1))
     within = np.logical_and.reduce([(p[:, 0] >= 0) & (p[:, 1] >= 0) & (p[:, 0] < h) & (p[:, 1] < w) for p in (inner, outer)])
     inner, outer = inner[within], outer[within]
     used = solid[wide][tuple(outer.T)] & ~inside[tuple(outer.T)]

@@ -37,7 +37,7 @@ DIM_SHARE = 0.15
 CLIPPED_SHARE = 0.01
 """A camera whose offset is 2.3 sd of its noise or less; then the mean of dark tissue is too high."""
 WINDOW_PX, N_WINDOWS = 256, 8
-SEAM_STEP = 0.06
+SEAM_STEP = 0.075
 """Of brightness: shading correction leaves 1 to 5 %."""
 MIN_GLASS_PX = 400
 """The median of so many pixels is known to a fifteenth of their spread."""
@@ -244,7 +244,7 @@ def cut_shares(source: PixelSource, channels: Sequence[int], tissue: BoolArray, 
     tissue : (h, w) bool, at overview resolution, examined
     factor : full-resolution pixels per overview pixel
 
-    A plateau is the highest value seen, where more pixels have it than the tenth of the range below: a camera whose range ends
+    A plateau is the highest value seen, where more pixels have it than the next fiftieth of the range: a camera whose range ends
     under its file's. NaN without tissue.
     """
     side = max(WINDOW_PX // factor, 1)
@@ -272,5 +272,5 @@ def _plateau(values: AnyArray) -> float:
         return float("nan")
     top, low = float(values.max()), float(values.min())
     share = _share_at(values, top)
-    below = float(np.count_nonzero((values < top) & (values >= top - 0.1 * (top - low)))) / len(values)
+    below = float(np.count_nonzero((values < top) & (values >= top - 0.02 * (top - low)))) / len(values)
     return share if share > below else 0.0

@@ -16,15 +16,13 @@ SEGMENT_UM = 160.0
 """A quarter of a camera field and less: each field has its own step."""
 SIDE_PX = 3
 MIN_SEGMENTS = 3
-STANDS_OUT = 2.5
+STANDS_OUT = 4.8
 """Times what a tenth of the lines exceeds. Less is the unevenness of the tissue, and the step is 0."""
 NEIGHBOURS = 21
 BARE_CORRELATION = 0.1
-MIN_LIGHT, MIN_CHANNELS = 12.0, 3
-MIN_STEP, ALONG = 0.02, 0.6
-"""Borders of fields go through the whole section: structure that lies along a line ends."""
 DUST = 4.0
 """Spreads of the noise."""
+MIN_LIGHT, MIN_CHANNELS = 12.0, 2
 
 
 def seam_step(light: FloatArray, solid: BoolArray, um: float) -> float:
@@ -36,8 +34,9 @@ def seam_step(light: FloatArray, solid: BoolArray, um: float) -> float:
     solid : (h, w) bool, tissue that counts
     um : overview pixel size
 
-    Of each row and column, the section is cut into segments of 160 um. The log ratio between the means of three pixels on both sides, as
-    far as all channels share it (`common`), is the segment's step; its mean over the segments is the line's, less what lines beside it show.
+    Of each row and column, the section is cut into segments of 160 um. The log ratio between the means of three pixels on both sides,
+    as far as all channels share it (`common`), is the segment's step; its mean over the segments is the line's, less what lines
+    beside it show.
     """
     # a step of a weak channel is less than the difference between two grey levels
     told = [c for c in light if solid.any() and np.median(c[solid]) > MIN_LIGHT]
@@ -53,8 +52,7 @@ def seam_step(light: FloatArray, solid: BoolArray, um: float) -> float:
             mean = shared[lines].sum(axis=1) / known[lines]
             beyond = mean - ndimage.median_filter(mean, NEIGHBOURS, mode="nearest")
             chance = STANDS_OUT * float(np.percentile(np.abs(beyond), 90))
-            beyond = beyond[(shared[lines] > MIN_STEP).sum(axis=1) >= ALONG * known[lines]]
-            found.append(float(beyond.max()) if len(beyond) and beyond.max() > chance else 0.0)
+            found.append(float(beyond.max()) if beyond.max() > chance else 0.0)
     return float(np.expm1(max(found))) if found else float("nan")
 
 

@@ -93,7 +93,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "unstained": Fault(whole.unstained, (0.2, 0.05, 0.0), ("stain",), "share of one stain that is left"),
         "exposure": Fault(whole.exposure, (1.6, 2.5, 4.0), ("up", "down"), "factor on one channel's light, up or down"),
         "seam_steps": Fault(
-            whole.seam_steps, (0.05, 0.15, 0.3), ("fields", "strips"), "sd of the gain between camera fields, and depth of their vignette"
+            whole.seam_steps, (0.05, 0.15, 0.3), ("fields", "strips"), "step of the gain between camera fields, and depth of their vignette"
         ),
         "seam_shift": Fault(
             whole.seam_shift, (5.0, 15.0, 40.0), ("rows", "columns", "fields", "gap"), "shift (um) of every other strip or field"

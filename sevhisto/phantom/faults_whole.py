@@ -68,12 +68,12 @@ def _fields(section: PhantomSection, rng: np.random.Generator) -> list[FloatArra
 
 
 def seam_steps(section: PhantomSection, step: float, rng: np.random.Generator, look: str) -> Spoilt:
-    """Fields of the camera, or strips, each with a gain of its own and a vignette; one stage moves for all channels."""
+    """Fields of the camera, or strips, each with a gain of its own, brighter and darker by turns, and a vignette; one stage moves for all channels."""
     spec, light = section.spec, light_of(section)
     place = _fields(section, rng)
-    gain = np.exp(step * rng.normal(size=[int(p[-1]) + 1 for p in place]))
-    if look == "strips":
-        gain = np.exp(step * np.sqrt(2) * rng.normal(size=(len(gain), 1))) * np.ones_like(gain)
+    n, m = (int(p[-1]) + 1 for p in place)
+    sign = np.where((np.arange(n)[:, None] + (np.arange(m)[None, :] if look == "fields" else 0)) % 2, 0.5, -0.5)
+    gain = np.exp(step * (sign + 0.2 * rng.normal(size=(n, m) if look == "fields" else (n, 1)))) * np.ones((n, m))
     bow = [(p % 1 - 0.5) ** 2 * 4 * step for p in place]
     field = gain[place[0].astype(int)][:, place[1].astype(int)] * (1 + step - bow[0][:, None] - bow[1][None, :])
     return _whole(seen(spec, light * field.astype(np.float32)))

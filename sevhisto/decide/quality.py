@@ -29,6 +29,20 @@ CLEAR_SHARE = 0.03
 """A stain covers this much of like sections or more; below, its absence is no fault."""
 BLUR_FACTOR = 1.5
 MOSTLY = 0.5
+SMALL_SHARE = 0.005
+"""What is left out moves an area fraction of the section by no more than its own share: half a point."""
+WORDS = {
+    "missing_data": "a field of the scan is missing",
+    "torn": "the tissue is torn",
+    "cavity_open": "a hole reaches the outer border: a tear, or a cyst that opened",
+    "folded": "the tissue lies in a fold",
+    "bubble": "an air bubble lies over the tissue",
+    "out_of_focus": "out of focus",
+    "seams": "camera fields do not fit together: brightness steps, or shifts, along straight lines",
+    "clipped": "the background of a channel was cut off at 0: its areas are too small",
+    "saturated": "a channel is too bright for the camera: areas hold, intensities are too low",
+}
+"""What a person reads of each of `FAULT_FLAGS`."""
 FEW_PX = 1000
 
 
@@ -45,8 +59,7 @@ class Verdict:
         self.reasons.append(reason)
         if flag:
             self.flags.setdefault(marker, set()).add(flag)
-        if self.verdict != "exclude":
-            self.verdict = verdict
+        self.verdict = max(self.verdict, verdict, key=("keep", "review", "exclude").index)
 
 
 KEPT = Verdict()
@@ -66,7 +79,7 @@ def verdicts(
     groups: dict[tuple[str, str], list[SectionSummary]] = {}
     found: dict[SectionKey, Verdict] = {}
     for summary in summaries:
-        found[section_key(summary)] = _own(summary)
+        found[section_key(summary)] = _own(summary, config.imaging.mask_faults)
         if summary.row.role in ("sample", "uninjured"):
             groups.setdefault((summary.row.panel, summary.row.batch), []).append(summary)
     for members in groups.values():
@@ -83,16 +96,22 @@ def _injured(summary: SectionSummary) -> bool:
     return not summary.flags & {"no_lesion", "no_landmark"}
 
 
-def _own(summary: SectionSummary) -> Verdict:
+def _own(summary: SectionSummary, masked: bool) -> Verdict:
+    """Return what a section says of itself; `masked` : whether faults of a part are left out."""
     verdict = Verdict()
     share: dict[str, float] = summary.faults.get("share", {})
     for name in [f for f in FAULT_FLAGS if f in summary.flags]:
-        covered = f": {100 * share[name]:.1f} % of the section" if name in share else ""
-        verdict.add(name.replace("_", " ") + covered)
+        if name not in share:
+            verdict.add(WORDS[name])
+            continue
+        left_out = masked and share[name] <= MOSTLY
+        small = left_out and sum(share.values()) < SMALL_SHARE
+        what = f"{WORDS[name]}: {100 * share[name]:.2g} % of the section, {'left out' if left_out else 'measured all the same'}"
+        verdict.add(what, verdict="keep" if small else "review")
     if "no_tissue" in summary.flags:
-        verdict.add("no tissue", verdict="exclude")
+        verdict.add("no tissue was found on the slide", verdict="exclude")
     if sum(share.values()) > MOSTLY:
-        verdict.add(f"faults cover {100 * sum(share.values()):.0f} % of the section", verdict="exclude")
+        verdict.add(f"faults cover {100 * sum(share.values()):.0f} % of the section: little is left to measure", verdict="exclude")
     return verdict
 
 
@@ -111,7 +130,9 @@ def _exposure(members: Sequence[SectionSummary], marker: str, found: dict[Sectio
         return
     for (member, _), ratio in zip(light, _apart([v for _, v in light], EXPOSURE_FACTOR), strict=True):
         if ratio != 1:
-            found[section_key(member)].add(f"{marker}: {ratio:.2g} times the light of the batch", "exposure_differs", marker)
+            found[section_key(member)].add(
+                f"{marker}: {ratio:.2g} times as bright as in the batch; look at its exposure", "exposure_differs", marker
+            )
 
 
 def _unstained(
@@ -137,7 +158,7 @@ def _unstained(
     usual = float(np.median(known)) if len(known) >= MIN_SECTIONS else 0.0
     for member, share in zip(like, shares, strict=True):
         if usual >= CLEAR_SHARE and share < UNSTAINED_SHARE * usual:
-            said = f"{marker}: {100 * share:.2g} % positive, in like sections of the batch {100 * usual:.2g} %"
+            said = f"{marker} hardly stained: {100 * share:.2g} % positive, in like sections of the batch {100 * usual:.2g} %"
             found[section_key(member)].add(said, "unstained", marker)
 
 

@@ -13,30 +13,33 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from sevhisto.config import TYPICAL_NUCLEUS_UM, ImagingSettings, PanelSettings
 from sevhisto.imaging.background import GLASS_MARGIN_UM
-from sevhisto.imaging.bending import MIN_FAULT_UM2, SOFTEN_UM, bent_light, tile_means
-from sevhisto.imaging.blobs import Box, elongation, half_width, large, parts
-from sevhisto.imaging.defocus import blur_of_tiles, merging_blur
-from sevhisto.imaging.geometry import dilated, eroded, filled
+from sevhisto.imaging.blobs import Box, parts
+from sevhisto.imaging.bubbles import bubbles
+from sevhisto.imaging.defocus import out_of_focus
+from sevhisto.imaging.folds import folds
+from sevhisto.imaging.gaps import missing_data, notches, tears
+from sevhisto.imaging.geometry import eroded
+from sevhisto.imaging.measure import SATURATED_SHARE
+from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.seams import seam_step
-from sevhisto.types import AnyArray, BoolArray, FloatArray, PixelSource
+from sevhisto.imaging.shifts import Line, doubtful_lines, shift_at
+from sevhisto.imaging.surroundings import SOFTEN_UM, block_means, tile_means
+from sevhisto.types import AnyArray, BoolArray, FloatArray, PixelSource, SectionRecord
 
 FAULT_NAMES = ("missing_data", "torn", "folded", "bubble", "out_of_focus")
 """What can cover a part of a section, in the order of their codes in the record's mask `faults` (from 1)."""
-NO_CAVITY = ("missing_data", "torn")
+NO_CAVITY = ("missing_data", "torn", "bubble")
 """Holes that are no cavity."""
-TILE_UM = 96.0
-FILLED_BOX = 0.95
+DIM_SHARE = 0.15
+"""Of the light of tissue: a hole shows that of the glass, with what scatters into it."""
 CLIPPED_SHARE = 0.01
 """A camera whose offset is 2.3 sd of its noise or less; then the mean of dark tissue is too high."""
 WINDOW_PX, N_WINDOWS = 256, 8
-SEAM_STEP = 0.08
+SEAM_STEP = 0.075
 """Of brightness: shading correction leaves 1 to 5 %."""
-MIN_TILES = 4
-"""A blurred tile alone may hold a vessel or a tract; focus is lost over areas."""
 MIN_GLASS_PX = 400
 """The median of so many pixels is known to a fifteenth of their spread."""
 
@@ -53,6 +56,7 @@ class Faults:
     share : {name: share of the outline that it covers}
     light : {marker: median intensity of the tissue above the glass}; empty where no glass is seen
     seam_step : see `seams.seam_step`
+    doubtful_lines : where `shifts.shift_at` shall look
     """
 
     masks: dict[str, BoolArray] = field(default_factory=dict)
@@ -61,6 +65,7 @@ class Faults:
     share: dict[str, float] = field(default_factory=dict)
     light: dict[str, float] = field(default_factory=dict)
     seam_step: float = float("nan")
+    doubtful_lines: list[Line] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
         """Return what goes into the record: the share of the outline that each fault covers, and numbers of the whole section."""
@@ -68,6 +73,7 @@ class Faults:
         return {
             "share": {name: round(v, 6) for name, v in self.share.items()},
             "light": {marker: round(v, 3) for marker, v in self.light.items()},
+            "doubtful_lines": [list(line) for line in self.doubtful_lines],
             **{name: None if np.isnan(v) else round(v, 4) for name, v in numbers.items()},
         }
 
@@ -76,13 +82,6 @@ MOST_MASKED = 0.5
 """A fault that would cover more than half of a section is told, not masked: whether to leave the section out is for a person to say."""
 MOST_PX = 1_000_000
 """Larger sections are searched for faults on means of whole blocks of their overview, which takes time and memory that do not grow."""
-
-
-def block_means(image: AnyArray, k: int) -> FloatArray:
-    """Return means over squares of k pixels, (ceil(h / k), ceil(w / k)) float32; the last row and column stand in for what is beyond."""
-    h, w = image.shape
-    padded = np.pad(np.asarray(image, np.float32), ((0, -h % k), (0, -w % k)), mode="edge")
-    return np.asarray(cv2.resize(padded, (padded.shape[1] // k, padded.shape[0] // k), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def faults_in(
@@ -110,6 +109,7 @@ def faults_in(
     found = find_faults(small, raw_small, level, inside, hollow, row, bends, um * k, nucleus_um)
     if k > 1:
         h, w = outline.shape
+        found.doubtful_lines = [(axis, first * k, last * k) for axis, first, last in found.doubtful_lines]
         found.masks = {name: m.repeat(k, axis=0).repeat(k, axis=1)[:h, :w] for name, m in found.masks.items()}
     free = outline & ~cavity & ~np.logical_or.reduce([np.zeros_like(outline), *found.masks.values()])
     if level is not None and free.any():
@@ -138,7 +138,7 @@ def find_faults(
     outline : (h, w) bool, tissue with its holes filled
     cavity : (h, w) bool, holes that count as cavity
     nuclei : row of the nuclear stain, where there is one
-    bends : whether folds, bubbles and seams are sought
+    bends : whether folds are sought
     um : overview pixel size
     nucleus_um : diameter of a typical nucleus
     """
@@ -150,10 +150,14 @@ def find_faults(
     notched = bool(notches(outline | missing, um).any())
     solid = outline & ~cavity & ~missing
     folded = bubble = np.zeros_like(outline)
-    if glass is not None and bends:
+    if glass is not None:
         light = values - glass[:, None, None]
-        folded, bubble = bent_light(light, solid, nuclei, um)
-        found.seam_step = seam_step(light, eroded(solid, max(round(SOFTEN_UM / um), 1)), um)
+        stains = light[[i for i in range(len(light)) if i != nuclei]]
+        bubble = bubbles(stains, solid | _dim(stains, cavity & ~missing, solid), um)
+        folded = folds(light, solid, nuclei, um) if bends else folded
+        inner = eroded(solid, max(round(SOFTEN_UM / um), 1))
+        found.seam_step = seam_step(light, inner, um)
+        found.doubtful_lines = doubtful_lines(light, inner, um)
     soft = np.zeros_like(outline)
     if glass is not None and nuclei is not None:
         usable = solid & ~folded & ~bubble
@@ -166,9 +170,29 @@ def find_faults(
             free &= ~part
             if found.share[name] <= MOST_MASKED:
                 found.masks[name] = part
-    more = [name for name, there in (("torn", notched), ("cavity_open", opened), ("seams", found.seam_step > SEAM_STEP)) if there]
+    more = [
+        name
+        for name, there in (
+            ("torn", notched),
+            ("cavity_open", opened),
+            ("seams", found.seam_step > SEAM_STEP),
+            ("missing_data", missing.any()),
+        )
+        if there
+    ]
     found.flags = sorted({*found.share, *more})
     return found
+
+
+def _dim(light: FloatArray, cavity: BoolArray, solid: BoolArray) -> BoolArray:
+    """Return the cavities that are not as dark as glass in any channel: they may be bubbles."""
+    out = np.zeros_like(cavity)
+    if solid.any():
+        usual = [float(np.median(channel[solid])) for channel in light]
+        for box, part in parts(cavity):
+            if all(np.median(channel[box][part]) > DIM_SHARE * u for channel, u in zip(light, usual, strict=True)):
+                out[box] |= part
+    return out
 
 
 def fault_codes(masks: dict[str, BoolArray], shape: tuple[int, ...]) -> AnyArray:
@@ -191,113 +215,63 @@ def glass_light(values: FloatArray, tissue: BoolArray, um: float) -> FloatArray 
     return np.array([np.median(channel[glass]) for channel in values], np.float32)
 
 
-def clipped_share(source: PixelSource, channels: Sequence[int], tissue: BoolArray, factor: int) -> FloatArray:
-    """Return the share of tissue pixels at 0 in each channel, (n_channels,) float32, from a few windows; NaN without tissue.
+def closer_look(source: PixelSource, reader: MarkerReader, record: SectionRecord) -> set[str]:
+    """Return flags that a few windows at full resolution set: shifted fields, background cut off, range used up.
+
+    Parameters
+    ----------
+    source : the section at full resolution
+    reader : how its markers are read; brightfield is not looked at
+    record : of the section
+    """
+    if reader.brightfield:
+        return set()
+    examined = (record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0)
+    factor, found = record.meta["overview_factor"], set()
+    if shift_at(source, reader.channels, examined, factor, record.meta["faults"]["doubtful_lines"]) > 0:
+        found.add("seams")
+    if reader.top > 255:  # 0 is the background of 8-bit pictures, and their steps are coarse
+        zero, top = cut_shares(source, reader.channels, examined, factor)
+        found |= {name for name, there in (("clipped", zero > CLIPPED_SHARE), ("saturated", top > SATURATED_SHARE)) if there.any()}
+    return found
+
+
+def cut_shares(source: PixelSource, channels: Sequence[int], tissue: BoolArray, factor: int) -> tuple[FloatArray, FloatArray]:
+    """Return the shares of tissue pixels at 0, and at a plateau, in each channel, each (n_channels,) float32, of a few windows.
 
     Parameters
     ----------
     source : the section at full resolution
     tissue : (h, w) bool, at overview resolution, examined
     factor : full-resolution pixels per overview pixel
+
+    A plateau is the highest value seen, where more pixels have it than the next fiftieth of the range: a camera whose range ends
+    under its file's. NaN without tissue.
     """
     side = max(WINDOW_PX // factor, 1)
     share = tile_means(tissue, side)
     places = np.argwhere(share > 0.5) if (share > 0.5).any() else np.argwhere(share > 0)
     chosen = places[np.unique(np.linspace(0, max(len(places) - 1, 0), N_WINDOWS).astype(int))] if len(places) else places
-    zero, n = np.zeros(len(channels)), 0
+    seen: list[list[AnyArray]] = [[] for _ in channels]
     for ty, tx in chosen * side:
         y0, x0 = int(ty) * factor, int(tx) * factor
         pixels = source.read(channels, y0, min(y0 + side * factor, source.shape[0]), x0, min(x0 + side * factor, source.shape[1]))
         here = tissue[ty : ty + side, tx : tx + side].repeat(factor, axis=0).repeat(factor, axis=1)[: pixels.shape[1], : pixels.shape[2]]
-        zero += [int(np.count_nonzero(plane[here] == 0)) for plane in pixels[:, : here.shape[0], : here.shape[1]]]
-        n += int(here.sum())
-    return np.asarray(zero / n if n else np.full(len(channels), np.nan), np.float32)
+        for values, plane in zip(seen, pixels[:, : here.shape[0], : here.shape[1]], strict=True):
+            values.append(plane[here])
+    each = [np.concatenate(v) if v else np.zeros(0) for v in seen]
+    return np.array([_share_at(v, 0) for v in each], np.float32), np.array([_plateau(v) for v in each], np.float32)
 
 
-def missing_data(raw: FloatArray, outline: BoolArray, um: float) -> BoolArray:
-    """Return where every channel is exactly 0 over a whole patch inside the outline: a field that was not scanned, (h, w) bool.
-
-    A field has straight sides. The dark of a processed 8-bit image is 0 too, but has the shape of what it surrounds.
-    """
-    void = np.asarray((raw == 0).all(axis=0), bool)
-    found = np.zeros_like(void)
-    for box, part in parts(large(void, MIN_FAULT_UM2 / um**2)):
-        rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-        whole = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
-        if part.sum() > FILLED_BOX * whole:
-            found[box] |= part
-    return found & outline
+def _share_at(values: AnyArray, value: float) -> float:
+    return float(np.count_nonzero(values == value)) / len(values) if len(values) else float("nan")
 
 
-def tears(cavity: BoolArray, outline: BoolArray, um: float) -> tuple[BoolArray, bool]:
-    """Return the slits among the cavities that open to the outside, (h, w) bool, and whether a round one opens to it too.
-
-    A tear is at least twice as long as wide. A round hole at the border may be a cyst or lost tissue; no picture tells which.
-    """
-    torn = np.zeros_like(cavity)
-    opened = False
-    near = dilated(~outline, max(round(SOFTEN_UM / um), 1))
-    near[[0, -1]] |= outline[[0, -1]]
-    near[:, [0, -1]] |= outline[:, [0, -1]]
-    for box, part in parts(cavity):
-        if not (dilated(part, 1) & near[box]).any():
-            continue
-        if elongation(part) >= 2:
-            torn[box] |= part
-        else:
-            opened = True
-    return torn, opened
-
-
-def notches(outline: BoolArray, um: float) -> BoolArray:
-    """Return gaps that reach from the outside between two sides of the tissue, (h, w) bool.
-
-    They are what a closing with a disc of 100 um fills, at least 150 um deep and twice as deep as wide: the ventral fissure of a rodent
-    cord, a natural notch, is shallower where it is open.
-    """
-    radius = max(round(100 / um), 1)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    padded = np.pad(outline, radius + 1).astype(np.uint8)
-    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[radius + 1 : -radius - 1, radius + 1 : -radius - 1] > 0
-    gap = closed & ~outline
-    depth = np.asarray(ndimage.distance_transform_edt(filled(closed)), np.float32) * um
-    out = np.zeros_like(outline)
-    for box, part in parts(dilated(eroded(gap, 1), 1) & gap):
-        wide = 2 * half_width(part) * um
-        deep = float(depth[box][part].max())
-        if deep >= 150 and deep >= 2 * wide:
-            out[box] |= part
-    return out
-
-
-def out_of_focus(values: FloatArray, usable: BoolArray, um: float, nucleus_um: float) -> tuple[BoolArray, float]:
-    """Return the part of a section that is out of focus, (h, w) bool, and the section's median blur (um).
-
-    A tile is as sharp as its sharpest channel: what is out of focus is so in all, while the structures of one stain can be large. It must
-    be blurred until touching nuclei merge, and twice as much as the sharper quarter of the section, since panels differ in how fine their
-    finest structures are. A section that is blurred all over has no such part; its median tells it from others of its batch.
-    """
-    tile = max(round(TILE_UM / um), 8)
-    out = np.zeros_like(usable)
-    if not usable.any():
-        return out, float("nan")
-    blur = np.full((-(-usable.shape[0] // tile), -(-usable.shape[1] // tile)), np.nan, np.float32)
-    for channel in values:
-        flat = np.where(usable, channel - np.median(channel[usable]), 0).astype(np.float32)  # no step where the tissue ends
-        blur = np.fmin(blur, blur_of_tiles(flat, usable, um, nucleus_um, tile))
-    known = np.isfinite(blur)
-    if not known.any():
-        return out, float("nan")
-    middle, sharp = (float(v) for v in np.percentile(blur[known], (50, 25)))
-    bad = large(np.nan_to_num(blur) > max(merging_blur(nucleus_um), 2 * sharp), MIN_TILES)
-    bad |= _enclosed(bad, known)
-    out |= np.repeat(np.repeat(bad, tile, axis=0), tile, axis=1)[: out.shape[0], : out.shape[1]]
-    return out, middle
-
-
-def _enclosed(bad: BoolArray, known: BoolArray) -> BoolArray:
-    """Return tiles without a say most of whose neighbours with a say are bad."""
-    ones = np.ones((3, 3), np.float32)
-    n_bad = ndimage.convolve(bad.astype(np.float32), ones, mode="constant")
-    n_known = ndimage.convolve(known.astype(np.float32), ones, mode="constant")
-    return np.asarray(~known & (n_bad > 0) & (n_bad > n_known / 2), bool)
+def _plateau(values: AnyArray) -> float:
+    """Return the share of the values that are the highest one, if they are more than those a little below; else 0."""
+    if not len(values):
+        return float("nan")
+    top, low = float(values.max()), float(values.min())
+    share = _share_at(values, top)
+    below = float(np.count_nonzero((values < top) & (values >= top - 0.02 * (top - low)))) / len(values)
+    return share if share > below else 0.0

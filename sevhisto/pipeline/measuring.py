@@ -18,7 +18,7 @@ from sevhisto.imaging.classify import classifier_for
 from sevhisto.imaging.labels import Labelled, survey
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
 from sevhisto.imaging.plan import Crop, Drawn, Plan, plan_section
-from sevhisto.imaging.quality import CLIPPED_SHARE, clipped_share
+from sevhisto.imaging.quality import closer_look
 from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.registration import Neighbour
 from sevhisto.imaging.section import measure_section
@@ -198,7 +198,8 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 _describe(record, slide, sha256, task)
                 record.meta["excluded_areas"] = _excluded_areas(task.drawn, plan)
                 record.meta["classified"] = dict.fromkeys(task.panel.classes, [] if model is None else _class_flags(model, sha256))
-                _find_clipped(record, slide, reader)
+                section = Crop(slide, *plan.corner, plan.shape)
+                record.meta["flags"] = sorted({*record.meta["flags"], *closer_look(section, reader, record)})
                 outcomes.append(PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256))
             except Exception as error:
                 outcomes.append(PieceOutcome(piece.row, None, reason_of(error), sha256))
@@ -245,17 +246,6 @@ def _excluded_areas(path: Path | None, plan: Plan) -> list[dict[str, Any]]:
 def _class_flags(model: PixelModel, sha256: str) -> list[str]:
     flags = ["trained_on"] if sha256 in model.facts["slides"] else []
     return flags + (["classifier_untested"] if model.facts["out_of_sample"]["left_out"] == "outline" else [])
-
-
-def _find_clipped(record: SectionRecord, slide: Slide, reader: MarkerReader) -> None:
-    if reader.brightfield or reader.top <= 255:  # 0 is the background of 8-bit pictures, and absorption in colour
-        return
-    examined = (record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0)
-    (y0, x0), (h, w) = record.meta["corner_px"], record.meta["shape_px"]
-    section = Crop(slide, y0, x0, (h, w))
-    share = clipped_share(section, reader.channels, examined, record.meta["overview_factor"])
-    if (share > CLIPPED_SHARE).any():
-        record.meta["flags"] = sorted({*record.meta["flags"], "clipped"})
 
 
 def _neighbour(source: ContourSource | None) -> Neighbour | None:

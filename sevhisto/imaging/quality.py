@@ -42,6 +42,8 @@ SEAM_STEP = 0.075
 """Of brightness: shading correction leaves 1 to 5 %."""
 MIN_GLASS_PX = 400
 """The median of so many pixels is known to a fifteenth of their spread."""
+MIN_BELOW = 3.0
+"""Grey levels under a plateau that are looked at, at least: of a faint channel a fiftieth of the range is less than one."""
 
 
 @dataclass
@@ -138,7 +140,7 @@ def find_faults(
     outline : (h, w) bool, tissue with its holes filled
     cavity : (h, w) bool, holes that count as cavity
     nuclei : row of the nuclear stain, where there is one
-    bends : whether folds are sought
+    bends : whether folds and bubbles are sought
     um : overview pixel size
     nucleus_um : diameter of a typical nucleus
     """
@@ -153,8 +155,9 @@ def find_faults(
     if glass is not None:
         light = values - glass[:, None, None]
         stains = light[[i for i in range(len(light)) if i != nuclei]]
-        bubble = bubbles(stains, solid | _dim(stains, cavity & ~missing, solid), um)
-        folded = folds(light, solid, nuclei, um) if bends else folded
+        if bends:
+            bubble = bubbles(stains, solid | _dim(stains, cavity & ~missing, solid), um)
+            folded = folds(light, solid, nuclei, um)
         inner = eroded(solid, max(round(SOFTEN_UM / um), 1))
         found.seam_step = seam_step(light, inner, um)
         found.doubtful_lines = doubtful_lines(light, inner, um)
@@ -273,5 +276,6 @@ def _plateau(values: AnyArray) -> float:
         return float("nan")
     top, low = float(values.max()), float(values.min())
     share = _share_at(values, top)
-    below = float(np.count_nonzero((values < top) & (values >= top - 0.02 * (top - low)))) / len(values)
+    reach = max(0.02 * (top - low), MIN_BELOW)
+    below = float(np.count_nonzero((values < top) & (values >= top - reach))) / len(values)
     return share if share > below else 0.0

@@ -3,7 +3,7 @@
 What a script prints goes to benchmarks/out/<script>.txt, its pictures beside it; a script that already ran at this revision of the
 program is not run again, unless it is named with --only. Look at the pictures: many wrong numbers are obvious in one.
 
-    .venv/bin/python benchmarks/accuracy.py                       # everything: about an hour of one CPU
+    .venv/bin/python benchmarks/accuracy.py                       # everything: about two hours of one CPU
     .venv/bin/python benchmarks/accuracy.py --quick               # fewer seeds: ten minutes
     .venv/bin/python benchmarks/accuracy.py --only tissue nuclei
 """
@@ -20,9 +20,9 @@ import pandas as pd
 from asked import OUT, handed_in, show
 
 HERE = Path(__file__).parent
-SCRIPTS = ("tissue", "nuclei", "ecm", "lesion", "sections", "background", "quality", "classifier")
+SCRIPTS = ("nuclei", "ecm", "tissue", "lesion", "background", "classifier", "shading", "cells", "sections", "quality")
 """Without `accuracy_`; the quick ones first."""
-WITH_QUICK = ("lesion", "sections", "background", "quality", "classifier")
+WITH_QUICK = ("lesion", "sections", "background", "quality", "shading")
 
 
 def revision() -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from accuracy import show, spread
+from asked import Asked
 from phantoms import Case, extra, section_spec
 
 from sevhisto.config import ImagingSettings, PanelSettings, StudyConfig, parse_config
@@ -142,7 +143,13 @@ def main() -> None:
     config = study()
     sections = [row for seed in ask.parse_args().seeds for row in seed_rows(seed, config)]
     show("Counts", counts_table(sections))
-    show("Bounds of the CD68+ count", bounds_table(sections))
+    bounds = bounds_table(sections)
+    show("Bounds of the CD68+ count", bounds)
+    asked = Asked(__file__)
+    for row in bounds.to_dict("records"):
+        held, n = map(int, row["held"].split("/"))
+        asked.line(f"phantoms, {row['zone']}, {row['true']}", "bounds of the CD68+ count hold it", ">= 95 %", row["held"], held >= 0.95 * n)
+    asked.close()
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import tifffile
+from asked import Asked
 from PIL import Image
 from skimage import color
 from skimage.filters import threshold_otsu
@@ -365,6 +366,18 @@ def main() -> None:
     print()
     print(pd.DataFrame([row(r) for r in results]).to_string(index=False))
     montage(results, OUT / "classifier.png")
+    asked = Asked(__file__)
+    for said in map(row, results):
+        ours, plain = float(said["Dice"]), float(said["Otsu Dice"])
+        asked.line(
+            f"{said['task']}: {said['unseen']}",
+            "Dice; area %",
+            f"better than Otsu; {said['true %']}",
+            f"{ours:.3f}; {said['ours %']}",
+            ours > plain,
+            f"{plain:.3f}; {said['Otsu %']}",
+        )
+    asked.close()
 
 
 if __name__ == "__main__":

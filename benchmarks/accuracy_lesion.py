@@ -32,6 +32,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from accuracy_tissue import CHANNELS, STEP, load
+from asked import Asked
 from lesions_of_all_kinds import CHANGES, partial
 from scipy import ndimage
 from skimage.filters import threshold_otsu
@@ -227,6 +228,7 @@ def main() -> None:
     o = ask.parse_args()
     seeds = range(o.seed, o.seed + (2 if o.quick else len(SEEDS)))
     shown: list[list[Seen]] = []
+    asked = Asked(__file__)
     print(f"asked: {ASKED}\n")
     print("| kind | n | Dice mean (min) | border, um mean (worst) | missed | uncertain | wrong, untold | Otsu |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
@@ -234,6 +236,11 @@ def main() -> None:
         for orientation in ("transverse", "sagittal"):
             seen = [phantom(kind, orientation, s) for s in (seeds if kind in KINDS else seeds[:N_HARD])]
             print(row(f"{kind}, {orientation}", seen), flush=True)
+            mean, far = float(np.mean([s.dice for s in seen])), [border_um(s.truth, s.ours, s.um) for s in seen]
+            said = f"{mean:.3f} (worst {min(s.dice for s in seen):.3f}); {np.mean(far):.0f} um"
+            plain = f"{np.mean([dice(s.truth, s.plain) for s in seen]):.3f}"
+            on = f"phantoms, {kind}, {orientation}, n = {len(seen)}"
+            asked.line(on, "core: Dice; border", ">= 0.93; <= 25 um", said, bool(mean >= 0.93 and np.mean(far) <= 25), plain)
             shown.append(sorted(seen, key=lambda s: s.dice)[:PICTURES])
     n = 10 if o.quick else 100
     whole, changed = [], []
@@ -248,6 +255,10 @@ def main() -> None:
         names = f" ({', '.join(s.title for s in wrong[:6])})" if wrong else ""
         print(f"| {name} | {len(group)} | {len(wrong)}{names} | {sum(s.plain.any() for s in group)} |")
         shown.append((wrong + [s for s in group if not s.ours.any()])[:PICTURES])
+        said = f"{len(wrong)} of {len(group)}"
+        plain = f"{sum(s.plain.any() for s in group)}"
+        asked.line(f"uninjured: {name}", "lesion falsely found", "<= 2 %", said, len(wrong) <= 0.02 * len(group), plain)
+    asked.close()
     (HERE / "out").mkdir(exist_ok=True)
     tiles = [np.hstack([*map(picture, r), *[np.zeros((360, 470, 3), np.uint8)] * (PICTURES - len(r))]) for r in shown]
     cv2.imwrite(str(HERE / "out" / "accuracy_lesion.png"), np.vstack(tiles))

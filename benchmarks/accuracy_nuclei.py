@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import tifffile
+from asked import Asked
 from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.feature import peak_local_max
@@ -183,7 +184,7 @@ def sizes(fields: list[Field]) -> str:
 def main() -> None:
     """Compare both kinds of image."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--data", type=Path, default=Path("../shared/data"))
+    ask.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
     data = ask.parse_args().data
     OUT.mkdir(exist_ok=True)
 
@@ -195,14 +196,27 @@ def main() -> None:
 
     started = time.process_time()
     fields = list(nuclei_fields(data))
-    show("Nuclei", table(compare(fields, nuclei)))
+    asked = Asked(__file__)
+    found = compare(fields, nuclei)
+    show("Nuclei", table(found))
+    ours, plainly = (found[found["method"] == m] for m in ("ours", "plain"))
+    groups = [(f1(part), f1(plainly[plainly["group"] == g])) for g, part in ours.groupby("group")]
+    for what, wanted, (a, b) in (
+        ("F1 at IoU 0.5, pooled", 0.85, (f1(ours), f1(plainly))),
+        ("F1, crowded like tissue", 0.75, (f1(ours[ours["crowded"]]), f1(plainly[plainly["crowded"]]))),
+        ("F1, hardest group", 0.5, min(groups)),
+    ):
+        asked.line("data/nuclei, 57 images, no parameter", what, f">= {wanted}", f"{a:.3f}", a >= wanted, f"{b:.3f}")
     print(f"\n{sizes(fields)}")
     for k in range(0, len(fields), 20):
         montage(OUT / f"accuracy_nuclei_{k // 20 + 1}.png", fields[k : k + 20], nuclei)
     fields = list(microglia_fields(data))
     rows = compare(fields, microglia)
     show("Microglia, whole cells", table(rows))
+    a, b = (f1(rows[rows["method"] == m]) for m in ("ours", "plain"))
+    asked.line("data/microglia, 4 frames", "F1 at IoU 0.5", ">= 0.7", f"{a:.3f}", a >= 0.7, f"{b:.3f}")
     montage(OUT / "accuracy_microglia.png", fields, microglia, 2, 900)
+    asked.close()
     print(f"\n{time.process_time() - started:.0f} CPU s")
 
 

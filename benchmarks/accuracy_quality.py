@@ -32,6 +32,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from asked import Asked
 
 from sevhisto.config import ChannelSettings, ImagingSettings, PanelSettings, StudyConfig, parse_config
 from sevhisto.decide.quality import section_key, verdicts
@@ -339,6 +340,18 @@ def main() -> None:
     alarms = [(done[t]["kind"], done[t]["flags"]) for t in tasks if t[0] == "clean" and done[t]["flags"]]
     print(table(done, tasks).to_string(index=False))
     print(f"clean sections with a flag: {len(alarms)} of {n_clean} {alarms}")
+    asked = Asked(__file__)
+    for fault in o.faults:
+        got = [done[t] for t in tasks if t[:2] == (fault, "middle")]
+        found, plain = (sum(g[k] for g in got) for k in ("found", "variance"))
+        said = f"{found} of {len(got)}"
+        asked.line(f"phantoms, {fault}, middle strength", "detected", ">= 95 %", said, found >= 0.95 * len(got), f"{plain} of {len(got)}")
+        if fault in PARTIAL:
+            points, unmasked = (np.array([g[k] for g in got]).mean(axis=0).max() for k in ("error", "unmasked"))
+            asked.line(f"phantoms, {fault}, middle strength", "area, points off", "<= 3", f"{points:.2f}", points <= 3, f"{unmasked:.2f}")
+    said = f"{len(alarms)} of {n_clean}"
+    asked.line("clean phantoms", "with a flag of a fault", "<= 2 %", said, len(alarms) <= 0.02 * n_clean)
+    asked.close()
     cv2.imwrite(str(OUT / "quality.png"), montage(FIRST + 1)[..., ::-1])
 
 

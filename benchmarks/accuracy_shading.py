@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 from accuracy_background import CONTROLS, areas, picture, section_spec, show, write_study
+from asked import Asked
 
 from sevhisto.io.store import read_table
 from sevhisto.phantom import MARKERS, PANEL_B, SectionSpec
@@ -181,12 +182,20 @@ def main() -> None:
     said = parser.parse_args()
     seeds = said.seeds[:1] if said.quick else said.seeds
     cv2.setNumThreads(1)
+    asked = Asked(__file__)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for loss in said.losses:
             table, gains = shading(folder / f"loss{100 * loss:.0f}", seeds, loss)
             show(f"Area, the corner of a field loses {100 * loss:.0f} %; asked: within {ASKED} points", table)
             show("The field, as estimated", gains)
+            errors = table.assign(mean=table["error, points: mean"].astype(float).abs()).groupby("flat field")["mean"].max()
+            for way in ("estimated", "given"):
+                on = f"phantoms, corners of fields lose {100 * loss:.0f} %, field {way}"
+                asked.line(
+                    on, "largest mean error of area, points", "<= 1.5", f"{errors[way]:.2f}", errors[way] <= 1.5, f"{errors['none']:.2f}"
+                )
+        asked.close()
         show("Diffuse fibronectin", local(folder / "local", seeds))
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(f"\n{used.ru_utime + used.ru_stime:.0f} s of CPU")

@@ -207,11 +207,16 @@ def _rim_share(signal: Signal, inside: BoolArray, um: float) -> float:
     return float((near[edge] > STANDS_OUT).mean())
 
 
+FIELD_OF_VIEW = 5
+"""Times the smallest section: less is a part of a section rather than a slide."""
+
+
 def tissue_mask(overview: FloatArray, um: float, settings: ImagingSettings) -> tuple[BoolArray, BoolArray, bool]:
     """Return the filled outlines of tissue, the tissue in them with its holes, each (h, w) bool, and whether all of the image is tissue.
 
     No holes are known in a whole field, where nothing tells a hole from tissue without signal. An image that is smaller than the smallest
-    section lies inside the tissue; so does one whose signal is not two populations and has no outline of its own. Nothing stands out:
+    section lies inside the tissue; so does one of a few times its size, or one whose signal is not two populations, if it has no outline of
+    its own: sparse cells on dark tissue are the field of a microscope, not sections on a slide. Nothing stands out:
     nothing is tissue.
     """
     smallest_px = settings.min_section_mm2 * 1e6 / um**2
@@ -225,7 +230,8 @@ def tissue_mask(overview: FloatArray, um: float, settings: ImagingSettings) -> t
     field = ~signal.padding
     values = signal.together[field]
     apart = float(np.ptp(values)) > 0 and separability(values, float(threshold_otsu(values))) >= MIN_SEPARABILITY
-    if not signal.bare and not apart and not _stands_alone(outline, field):
+    part = signal.padding.size < FIELD_OF_VIEW * smallest_px and (not outline.any() or _share_at_end(outline, field) > 0)
+    if part or not (signal.bare or apart or _stands_alone(outline, field)):
         return np.ones(signal.padding.shape, bool), np.ones(signal.padding.shape, bool), True
     return outline, tissue, False
 

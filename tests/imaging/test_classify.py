@@ -34,7 +34,7 @@ RAW = np.random.default_rng(1).integers(0, 400, (2, *SHAPE)).astype(np.uint16)
 
 
 def model(scales: tuple[float, ...] = (1.5, 3.0), **facts: str) -> PixelModel:
-    inputs = Inputs(("a", "b"), partial(corrected_inputs, ("a", "b"), lambda raw: raw, PANEL, CORRECTION), scales, 1.5, SHAPE)
+    inputs = Inputs(("a", "b"), READER, partial(corrected_inputs, ("a", "b"), PANEL, CORRECTION), scales, 1.5, SHAPE)
     values = inputs.features((0, SHAPE[0], 0, SHAPE[1]), np.roll(RAW, 40, axis=1)).reshape(2 * (6 * len(scales) - 2), -1)
     forest = grow(values, (values[0] > np.median(values[0])).astype(np.int64), 2, 1)
     trees = forest.feature, forest.threshold, forest.child, forest.share, forest.roots

@@ -21,10 +21,10 @@ BRIGHTEST = 2.5
 """Spreads at which fine structure is cut, so that single cells do not decide."""
 NEIGHBOURS = 21
 MIN_LINE_PX = 60
-N_LINES = 4
+N_LINES = 8
 """In each direction: a section has a few seams, and the clearest is enough."""
-N_WINDOWS, WINDOW_PX, AROUND_PX = 6, 160, 30
-LOSS, SPREADS = 0.7, 5.0
+N_WINDOWS, WINDOW_PX, AROUND_PX = 6, 160, 26
+LOSS, SPREADS = 0.8, 4.6
 """Nearly all that neighbouring lines share, and more than chance takes from any of the some hundred lines looked at."""
 CLEAR = 0.25
 """Correlation that a single line cannot lose by chance."""

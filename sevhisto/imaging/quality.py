@@ -151,14 +151,12 @@ def find_faults(
     notched = bool(notches(outline | missing, um).any())
     solid = outline & ~cavity & ~missing
     folded = bubble = np.zeros_like(outline)
-    if glass is not None:
+    if glass is not None and (bends or nuclei is not None):  # a control without stains shows one thing in all channels
         light = values - glass[:, None, None]
         stains = light[[i for i in range(len(light)) if i != nuclei]]
         bubble = bubbles(stains, solid | _dim(stains, cavity & ~missing, solid), um)
         folded = folds(light, solid, nuclei, um) if bends else folded
-        inner = eroded(solid, max(round(SOFTEN_UM / um), 1))
-        found.seam_step = seam_step(light, inner, um)
-        found.doubtful_lines, found.told_by = doubtful_lines(light, inner, um)
+        _seams(found, light, eroded(solid, max(round(SOFTEN_UM / um), 1)), um)
     soft = np.zeros_like(outline)
     if glass is not None and nuclei is not None:
         usable = solid & ~folded & ~bubble
@@ -171,18 +169,14 @@ def find_faults(
             free &= ~part
             if found.share[name] <= MOST_MASKED:
                 found.masks[name] = part
-    more = [
-        name
-        for name, there in (
-            ("torn", notched),
-            ("cavity_open", opened),
-            ("seams", found.seam_step > SEAM_STEP),
-            ("missing_data", missing.any()),
-        )
-        if there
-    ]
-    found.flags = sorted({*found.share, *more})
+    told = {"torn": notched, "cavity_open": opened, "seams": found.seam_step > SEAM_STEP, "missing_data": missing.any()}
+    found.flags = sorted({*found.share, *(name for name, there in told.items() if there)})
     return found
+
+
+def _seams(found: Faults, light: FloatArray, solid: BoolArray, um: float) -> None:
+    found.seam_step = seam_step(light, solid, um)
+    found.doubtful_lines, found.told_by = doubtful_lines(light, solid, um)
 
 
 def _dim(light: FloatArray, cavity: BoolArray, solid: BoolArray) -> BoolArray:
@@ -275,5 +269,5 @@ def _plateau(values: AnyArray) -> float:
         return float("nan")
     top, low = float(values.max()), float(values.min())
     share = _share_at(values, top)
-    below = float(np.count_nonzero((values < top) & (values >= top - 0.02 * (top - low)))) / len(values)
+    below = float(np.count_nonzero((values < top) & (values >= top - max(0.02 * (top - low), 3)))) / len(values)
     return share if share > below else 0.0

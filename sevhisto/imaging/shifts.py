@@ -24,6 +24,8 @@ MIN_LINE_PX = 60
 N_LINES = 8
 """In each direction: a section has a few seams, and the clearest is enough."""
 N_WINDOWS, WINDOW_PX, AROUND_PX = 4, 160, 26
+MIN_WINDOWS = 2
+"""Of one alone, chance takes too much."""
 N_CHANNELS = 3
 """Those whose lines share most; to read all would take as long again."""
 LOSS, SPREADS = 0.8, 4.6
@@ -80,7 +82,7 @@ def shift_at(source: PixelSource, channels: Sequence[int], tissue: BoolArray, fa
     worst = 0.0
     for line in lines:
         pixels = _windows(source, channels, tissue, factor, line)
-        if not pixels:
+        if len(pixels) < MIN_WINDOWS:
             continue
         shared, power = (np.sum(sums, axis=0) for sums in zip(*(_shared(w) for w in pixels), strict=True))
         rows = np.arange(len(shared[0]))

@@ -110,9 +110,9 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[
             contours[_identity(study, outcome.row)] = record.contour
             row.record = None
     thresholds = find_thresholds(summaries, study.config)
-    listed = pd.DataFrame(status)
-    shown = listed[[*STATUS.names, "position_um", "role"]]
     sections = section_table(summaries, thresholds, study.config)
+    listed = _with_verdicts(pd.DataFrame(status), sections)
+    shown = listed[[*STATUS.names, "position_um", "role"]]
     no_rows = {names.animals[e.animal]: e.panel for e in exclusions if not e.section}  # an animal, or a panel of it, is gone altogether
     kept = [no_rows.get(a, "none") not in ("", p) for a, p in zip(shown["animal"], shown["panel"], strict=True)]
     animals = animal_table(sections, shown[kept], study.config)
@@ -136,6 +136,15 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, stamp: set[
         listed[RECORDS.names],
         frozen,
     )
+
+
+def _with_verdicts(listed: pd.DataFrame, sections: pd.DataFrame) -> pd.DataFrame:
+    """Return the list of sections with what the section table advises."""
+    of_section, said = list(STATUS.key), ["verdict", "reasons"]
+    advice = sections.drop_duplicates(of_section)[[*of_section, *said]]
+    joined = listed.drop(columns=said, errors="ignore").merge(advice, on=of_section, how="left", validate="one_to_one")
+    joined[said] = joined[said].fillna("")
+    return joined
 
 
 def _identity(study: Study, row: int) -> str:

@@ -108,6 +108,8 @@ STATUS = Table(
             "how sure the program's lesion outline is, 0 to 1; empty where there is none, or it was drawn by a person or carried over",
             required=False,
         ),
+        _t("verdict", "keep, review or exclude, as in sections.csv; empty where nothing was measured", False),
+        _t("reasons", "why, joined by ;", False),
     ),
     key=("animal", "section", "panel"),
 )

@@ -58,7 +58,7 @@ class Faults:
     share : {name: share of the outline that it covers}
     light : {marker: median intensity of the tissue above the glass}; empty where no glass is seen
     seam_step : see `seams.seam_step`
-    doubtful_lines : where `shifts.shift_at` shall look
+    doubtful_lines, told_by : where `shifts.shift_at` shall look, and at which markers
     """
 
     masks: dict[str, BoolArray] = field(default_factory=dict)
@@ -68,6 +68,7 @@ class Faults:
     light: dict[str, float] = field(default_factory=dict)
     seam_step: float = float("nan")
     doubtful_lines: list[Line] = field(default_factory=list)
+    told_by: list[int] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
         """Return what goes into the record: the share of the outline that each fault covers, and numbers of the whole section."""
@@ -76,6 +77,7 @@ class Faults:
             "share": {name: round(v, 6) for name, v in self.share.items()},
             "light": {marker: round(v, 3) for marker, v in self.light.items()},
             "doubtful_lines": [list(line) for line in self.doubtful_lines],
+            "told_by": list(self.told_by),
             **{name: None if np.isnan(v) else round(v, 4) for name, v in numbers.items()},
         }
 
@@ -152,15 +154,12 @@ def find_faults(
     notched = bool(notches(outline | missing, um).any())
     solid = outline & ~cavity & ~missing
     folded = bubble = np.zeros_like(outline)
-    if glass is not None:
+    if glass is not None and (bends or nuclei is not None):  # a control without stains shows one thing in all channels
         light = values - glass[:, None, None]
         stains = light[[i for i in range(len(light)) if i != nuclei]]
-        if bends:
-            bubble = bubbles(stains, solid | _dim(stains, cavity & ~missing, solid), um)
-            folded = folds(light, solid, nuclei, um)
-        inner = eroded(solid, max(round(SOFTEN_UM / um), 1))
-        found.seam_step = seam_step(light, inner, um)
-        found.doubtful_lines = doubtful_lines(light, inner, um)
+        bubble = bubbles(stains, solid | _dim(stains, cavity & ~missing, solid), um)
+        folded = folds(light, solid, nuclei, um) if bends else folded
+        _seams(found, light, eroded(solid, max(round(SOFTEN_UM / um), 1)), um)
     soft = np.zeros_like(outline)
     if glass is not None and nuclei is not None:
         usable = solid & ~folded & ~bubble
@@ -173,18 +172,14 @@ def find_faults(
             free &= ~part
             if found.share[name] <= MOST_MASKED:
                 found.masks[name] = part
-    more = [
-        name
-        for name, there in (
-            ("torn", notched),
-            ("cavity_open", opened),
-            ("seams", found.seam_step > SEAM_STEP),
-            ("missing_data", missing.any()),
-        )
-        if there
-    ]
-    found.flags = sorted({*found.share, *more})
+    told = {"torn": notched, "cavity_open": opened, "seams": found.seam_step > SEAM_STEP, "missing_data": missing.any()}
+    found.flags = sorted({*found.share, *(name for name, there in told.items() if there)})
     return found
+
+
+def _seams(found: Faults, light: FloatArray, solid: BoolArray, um: float) -> None:
+    found.seam_step = seam_step(light, solid, um)
+    found.doubtful_lines, found.told_by = doubtful_lines(light, solid, um)
 
 
 def _dim(light: FloatArray, cavity: BoolArray, solid: BoolArray) -> BoolArray:
@@ -231,7 +226,8 @@ def closer_look(source: PixelSource, reader: MarkerReader, record: SectionRecord
         return set()
     examined = (record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0)
     factor, found = record.meta["overview_factor"], set()
-    if shift_at(source, reader.channels, examined, factor, record.meta["faults"]["doubtful_lines"]) > 0:
+    told = record.meta["faults"]
+    if shift_at(source, [reader.channels[i] for i in told["told_by"]], examined, factor, told["doubtful_lines"]) > 0:
         found.add("seams")
     if reader.top > 255:  # 0 is the background of 8-bit pictures, and their steps are coarse
         zero, top = cut_shares(source, reader.channels, examined, factor)

@@ -10,13 +10,13 @@ import numpy as np
 from scipy import ndimage
 
 from sevhisto.imaging.surroundings import common
-from sevhisto.types import AnyArray, BoolArray, DoubleArray, FloatArray
+from sevhisto.types import BoolArray, FloatArray
 
-SEGMENT_UM = 160.0
-"""A quarter of a camera field and less: each field has its own step."""
-SIDE_PX = 3
-MIN_SEGMENTS = 3
-STANDS_OUT = 4.8
+SEGMENT_UM = 96.0
+"""A small part of a camera field: each field has its own step."""
+SIDE_PX = 4
+MIN_SEGMENTS = 6
+STANDS_OUT = 3.0
 """Times what a tenth of the lines exceeds. Less is the unevenness of the tissue, and the step is 0."""
 NEIGHBOURS = 21
 BARE_CORRELATION = 0.1
@@ -34,9 +34,8 @@ def seam_step(light: FloatArray, solid: BoolArray, um: float) -> float:
     solid : (h, w) bool, tissue that counts
     um : overview pixel size
 
-    Of each row and column, the section is cut into segments of 160 um. The log ratio between the means of three pixels on both sides,
-    as far as all channels share it (`common`), is the segment's step; its mean over the segments is the line's, less what lines
-    beside it show.
+    Of each row and column, the section is cut into segments of 96 um. The log ratio between the light of four pixels on both sides
+    is the segment's step; the median over the segments of what all channels share of it is the line's, less what lines beside it show.
     """
     # a step of a weak channel is less than the difference between two grey levels
     told = [c for c in light if solid.any() and np.median(c[solid]) > MIN_LIGHT]
@@ -45,33 +44,33 @@ def seam_step(light: FloatArray, solid: BoolArray, um: float) -> float:
         return float("nan")
     for turn in (False, True):
         steps = [_line_steps(c.T if turn else c, solid.T if turn else solid, um) for c in told]
-        shared = np.abs(common(np.stack(steps), apart=0))  # the stage moves for all channels: a step of one alone is structure
         known = np.isfinite(steps[0]).sum(axis=1)
         lines = np.flatnonzero(known >= max(MIN_SEGMENTS, known.max(initial=0) / 2))  # a seam goes through the section
         if len(lines) >= NEIGHBOURS:
-            mean = shared[lines].sum(axis=1) / known[lines]
-            beyond = mean - ndimage.median_filter(mean, NEIGHBOURS, mode="nearest")
+            # the stage moves for all channels: a step of one alone is structure; so is one of few segments
+            shared = np.where(np.isfinite(steps[0]), np.abs(common(np.stack(steps), apart=0)), np.nan)[lines]
+            step = np.nanmedian(shared, axis=1)
+            beyond = step - ndimage.median_filter(step, NEIGHBOURS, mode="nearest")
             chance = STANDS_OUT * float(np.percentile(np.abs(beyond), 90))
             found.append(float(beyond.max()) if beyond.max() > chance else 0.0)
     return float(np.expm1(max(found))) if found else float("nan")
 
 
 def _line_steps(light: FloatArray, solid: BoolArray, um: float) -> FloatArray:
-    """Return the step across each line between two rows in each segment, (lines, segments), in logs; NaN where unknown."""
+    """Return the step across each line between two rows in each segment, (lines, segments), in logs; NaN where unknown.
+
+    Of a row of a segment the median counts: cells of a stain do not move it.
+    """
     side = max(round(SEGMENT_UM / um), 8)
     n = light.shape[1] // side
     if n < MIN_SEGMENTS or len(light) < NEIGHBOURS:
         return np.full((1, 1), np.nan, np.float32)
-
-    def sums(image: AnyArray) -> DoubleArray:
-        rows = np.asarray(image[:, : n * side], np.float64).reshape(len(image), n, side).sum(axis=2)
-        total = np.cumsum(np.pad(rows, ((1, 0), (0, 0))), axis=0)
-        return np.asarray(total[SIDE_PX:] - total[:-SIDE_PX], np.float64)
-
-    bright, pixels = sums(np.where(solid, light, 0)), sums(solid)
-    mean = np.where(pixels > 0.8 * side * SIDE_PX, bright / np.maximum(pixels, 1), np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        level = np.where(mean > 0, np.log(mean), np.nan)
+    shape = len(light), n, side
+    inside = solid[:, : n * side].reshape(shape).all(axis=2)
+    rows = np.median(np.where(solid, light, 0)[:, : n * side].reshape(shape), axis=2)
+    rows = np.where(inside, rows, np.nan)
+    mean = sum(rows[k : len(rows) - SIDE_PX + k + 1] for k in range(SIDE_PX)) / SIDE_PX
+    level = np.log(np.where(mean > 0, mean, np.nan))
     gap = SIDE_PX + 1  # the row in which the line lies has both sides
     return np.asarray(level[gap:] - level[:-gap], np.float32)
 

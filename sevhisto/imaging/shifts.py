@@ -21,10 +21,14 @@ BRIGHTEST = 2.5
 """Spreads at which fine structure is cut, so that single cells do not decide."""
 NEIGHBOURS = 21
 MIN_LINE_PX = 60
-N_LINES = 4
+N_LINES = 8
 """In each direction: a section has a few seams, and the clearest is enough."""
-N_WINDOWS, WINDOW_PX, AROUND_PX = 6, 160, 30
-LOSS, SPREADS = 0.7, 5.0
+N_WINDOWS, WINDOW_PX, AROUND_PX = 4, 160, 26
+MIN_WINDOWS = 2
+"""Of one alone, chance takes too much."""
+N_CHANNELS = 3
+"""Those whose lines share most; to read all would take as long again."""
+LOSS, SPREADS = 0.8, 4.6
 """Nearly all that neighbouring lines share, and more than chance takes from any of the some hundred lines looked at."""
 CLEAR = 0.25
 """Correlation that a single line cannot lose by chance."""
@@ -34,8 +38,8 @@ Line = tuple[int, int, int]
 """Axis (0: between rows, 1: between columns), and the rows or columns of the overview (half-open) in which the line lies."""
 
 
-def doubtful_lines(light: FloatArray, solid: BoolArray, um: float) -> list[Line]:
-    """Return the lines of an overview across which least goes on.
+def doubtful_lines(light: FloatArray, solid: BoolArray, um: float) -> tuple[list[Line], list[int]]:
+    """Return the lines of an overview across which least goes on, and the markers that tell most of it.
 
     Parameters
     ----------
@@ -47,19 +51,22 @@ def doubtful_lines(light: FloatArray, solid: BoolArray, um: float) -> list[Line]
     """
     fine = np.stack([_fine(c, solid, um) for c in light])
     found: list[Line] = []
+    told = np.zeros(len(light))
     for axis in (0, 1):
         turned, inside = (fine, solid) if axis == 0 else (fine.swapaxes(1, 2), solid.T)
         n = (inside[1:] & inside[:-1]).sum(axis=1)
         known = np.flatnonzero(n >= MIN_LINE_PX)
         if len(known) < NEIGHBOURS:
             continue
-        fall, _, _ = _falls(*_shared(turned), known)
+        shared, power = _shared(turned)
+        told += np.median(shared[:, known] / np.maximum(power[:, known], 1e-9), axis=1)
+        fall, _, _ = _falls(shared, power, known)
         two = (fall + np.maximum(np.append(fall[1:], 0), 0)) * np.sqrt(n[known])
         for _ in range(N_LINES):
             at = int(np.argmax(two))
             found.append((axis, int(known[at]) - 1, int(known[at]) + 3))
             two[max(at - 2, 0) : at + 3] = -np.inf
-    return found
+    return found, np.sort(np.argsort(-told, kind="stable")[:N_CHANNELS]).tolist()
 
 
 def shift_at(source: PixelSource, channels: Sequence[int], tissue: BoolArray, factor: int, lines: Sequence[Line]) -> float:
@@ -75,7 +82,7 @@ def shift_at(source: PixelSource, channels: Sequence[int], tissue: BoolArray, fa
     worst = 0.0
     for line in lines:
         pixels = _windows(source, channels, tissue, factor, line)
-        if not pixels:
+        if len(pixels) < MIN_WINDOWS:
             continue
         shared, power = (np.sum(sums, axis=0) for sums in zip(*(_shared(w) for w in pixels), strict=True))
         rows = np.arange(len(shared[0]))

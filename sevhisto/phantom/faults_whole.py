@@ -68,8 +68,7 @@ def _fields(section: PhantomSection, rng: np.random.Generator) -> list[FloatArra
 
 
 def seam_steps(section: PhantomSection, step: float, rng: np.random.Generator, look: str) -> Spoilt:
-    """Fields of the camera, or strips, each with a gain of its own, brighter and darker by turns, and a vignette;
-    one stage moves for all channels."""
+    """Fields of the camera, or strips, brighter and darker by turns, each with a vignette; one stage moves for all channels."""
     spec, light = section.spec, light_of(section)
     place = _fields(section, rng)
     n, m = (int(p[-1]) + 1 for p in place)

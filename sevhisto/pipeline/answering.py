@@ -277,7 +277,7 @@ def _overlays(study: Study, results: Path, status: pd.DataFrame, stamp: tuple[st
     from sevhisto.report.overlay import batch_contrast
 
     listed = read_table(results / "records.csv", RECORDS)
-    flags = status.set_index(["animal", "section", "panel"])["flags"]
+    told = {(s["animal"], s["section"], s["panel"]): s for s in status.to_dict("records")}
     texts: list[tuple[str, str, str]] = []
     pictures: list[_Picture] = []
     for (panel, batch), rows in listed[listed["record"] != ""].groupby(["panel", "batch"], sort=True):
@@ -285,8 +285,11 @@ def _overlays(study: Study, results: Path, status: pd.DataFrame, stamp: tuple[st
         roles: dict[str, str] = {c.marker: c.role for c in study.config.panels[str(panel)].channels}
         for row in rows.to_dict("records"):
             place = "" if math.isnan(row["position_um"]) else f", {row['position_um']:g} µm"
-            flag = str(flags.loc[(row["animal"], row["section"], row["panel"])])
-            texts.append((f"{row['animal']} / {row['section']} / panel {panel}", f"{row['role']}, batch {batch}{place}", flag))
+            line = told[row["animal"], row["section"], row["panel"]]
+            advice = f"; {line['verdict']}: {line['reasons']}" if line["reasons"] else ""
+            texts.append(
+                (f"{row['animal']} / {row['section']} / panel {panel}", f"{row['role']}, batch {batch}{place}{advice}", str(line["flags"]))
+            )
             pictures.append(_Picture(results / "records" / row["record"], contrast, tuple(study.config.zones.edges_um), roles, stamp))
     images = [b""] * len(pictures)
     for i, image in run_tasks(_draw, pictures, jobs):

@@ -141,9 +141,9 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
             outlines[outcome.row] = Traced(record.contour, flags, record.meta.get("excluded_areas", []))
             row.record = None
     thresholds = find_thresholds(summaries, study.config)
-    listed = pd.DataFrame(status)
-    shown = listed[[*STATUS.names, "position_um", "role"]]
     sections = section_table(summaries, thresholds, study.config)
+    listed = _with_verdicts(pd.DataFrame(status), sections)
+    shown = listed[[*STATUS.names, "position_um", "role"]]
     no_rows = {names.animals[e.animal]: e.panel for e in exclusions if not e.section}  # an animal, or a panel of it, is gone altogether
     kept = [no_rows.get(a, "none") not in ("", p) for a, p in zip(shown["animal"], shown["panel"], strict=True)]
     animals = animal_table(sections, shown[kept], study.config)
@@ -179,6 +179,15 @@ def _true_batch(key: ThresholdKey, study: Study, names: Names) -> ThresholdKey:
     """Return the key of a threshold with its batch's true name: what is frozen must not change with the names."""
     batches = {names.batch(batch): batch for batch in study.slides["batch"]}
     return key[0], batches[key[1]], key[2]
+
+
+def _with_verdicts(listed: pd.DataFrame, sections: pd.DataFrame) -> pd.DataFrame:
+    """Return the list of sections with what the section table advises."""
+    of_section, said = list(STATUS.key), ["verdict", "reasons"]
+    advice = sections.drop_duplicates(of_section)[[*of_section, *said]]
+    joined = listed.drop(columns=said, errors="ignore").merge(advice, on=of_section, how="left", validate="one_to_one")
+    joined[said] = joined[said].fillna("")
+    return joined
 
 
 def _identity(study: Study, row: int) -> str:

@@ -155,12 +155,17 @@ def finite(value: Any) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
 
 
+NEXT_TO_NOTHING = 1e-9
+
+
 def number(value: Any, digits: int = 3) -> str:
-    """Return `value` with `digits` significant digits and spaced thousands; a dash where there is none."""
+    """Return `value` with `digits` significant digits, spaced thousands, next to nothing as a power of ten; a dash where there is none."""
     if not finite(value):
         return "–"
     if value == 0:
         return "0"
+    if abs(value) < NEXT_TO_NOTHING:
+        return f"{value:.0e}".replace("-", "−")
     return fixed(value, digits - 1 - math.floor(math.log10(abs(value))))
 
 

@@ -98,6 +98,7 @@ def test_endpoint_words() -> None:
         (None, "–"),
         (np.float64(99.96), "100.0"),
         (np.int64(7), "7.00"),
+        (-3.2e-180, "−3e−180"),
     ],
 )
 def test_number(value: Any, text: str) -> None:

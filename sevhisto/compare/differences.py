@@ -17,6 +17,8 @@ from sevhisto.schema_evidence import DIFFERENCES, PROVENANCE, STAGES
 SECTION = ["animal", "section", "panel"]
 THRESHOLD = ["panel", "batch", "marker"]
 _PLACE = ("animal", "section", "panel", "batch", "zone", "marker")
+_WORDS = ("batch", "reasons", "verdict", "threshold_controls", "controls", "doubts", "bridge_sections")
+"""Columns that name sections, or say in words what other columns tell."""
 _OF_FILES = {"slide_sha256": "image file", "labels_sha256": "label image of", "drawn_sha256": "drawn outlines of"}
 _SHEET = ("batch", "role", "position_um")
 _COMPARED = {
@@ -274,9 +276,7 @@ def _cells(
 ) -> Iterator[tuple[tuple[Any, ...], str, Any, Any]]:
     """Yield key, column, old and new value of every cell that differs; ``there`` stands for a row that only one of them has."""
     a, b = old.set_index(keys), new.set_index(keys)
-    wanted = [
-        c for c in (columns or [c for c in b.columns if c not in ("batch", "reasons", "verdict")]) if c in a.columns and c in b.columns
-    ]
+    wanted = [c for c in (columns or [c for c in b.columns if c not in _WORDS]) if c in a.columns and c in b.columns]
     for key in a.index.difference(b.index):
         yield key, "row", "there", ""
     for key in b.index.difference(a.index):

@@ -42,7 +42,7 @@ def test_the_composite_index_can_be_an_endpoint(study):
     compare(study.root)
     t = study.table("comparisons.csv")
     own = t[t["endpoint"] == "ecm_core_composite_index_ln_ratio"]
-    assert len(own) == 3 and set(own["unit"]) == {"ln_ratio"} and (own["estimate"] != "").all()
+    assert len(own) == 6 and set(own["unit"]) == {"ln_ratio"} and (own["estimate"] != "").all()
     assert "ecm_core_composite_index_ln_ratio" in set(study.table("specifications.csv")["endpoint"])
 
 

@@ -60,12 +60,12 @@ def test_a_threshold_set_by_hand_reads_no_slide(study):
 
 
 def test_a_phenotype_reads_no_slide_and_has_rows_of_its_own(study):
-    study.edit("[panels.A]\n", '[panels.A]\nphenotypes = { double = "CD68 and CD206" }\n')
+    study.edit("[panels.B]\n", '[panels.B]\nphenotypes = { glia = "GFAP" }\n')
     done = run(study.root, jobs=1)
     assert done.measured_now == 0
-    rows = study.table("sections.csv").query("marker == 'double'")
+    rows = study.table("sections.csv").query("marker == 'glia'")
     assert rows["n_cells"].notna().any() and rows["positive_um2"].notna().any()
-    assert {"count", "fraction_of_cd206_pct"} <= set(study.table("animals.csv").query("marker == 'double'")["metric"])
+    assert {"count", "density_per_mm2", "fraction_of_cells_pct"} <= set(study.table("animals.csv").query("marker == 'glia'")["metric"])
 
 
 def test_a_change_of_imaging_reads_the_slides_again(study):

@@ -106,7 +106,8 @@ def faults_in(
     level = glass_light(values, ~glass, um)
     # clumps of glowing cells are bright in every channel too, but not in a stain of the tissue itself, which they displace
     bends = panel.marker_of_role("landmark") is not None
-    nucleus_um = settings.nucleus_diameter_um or TYPICAL_NUCLEUS_UM
+    # in colour, stains that lie over each other and compression look like blur
+    nucleus_um = (settings.nucleus_diameter_um or TYPICAL_NUCLEUS_UM) if panel.kind == "fluorescence" else None
     k = math.ceil(math.sqrt(outline.size / MOST_PX))
     small, raw_small = (np.stack([block_means(c, k) for c in image[here]]) if k > 1 else image[here] for image in (values, raw))
     inside, hollow = (block_means(m, k) >= 0.5 if k > 1 else m for m in (outline, cavity))
@@ -130,7 +131,7 @@ def find_faults(
     nuclei: int | None,
     bends: bool,
     um: float,
-    nucleus_um: float,
+    nucleus_um: float | None,
 ) -> Faults:
     """Return the faults of one section at overview resolution.
 
@@ -144,7 +145,7 @@ def find_faults(
     nuclei : row of the nuclear stain, where there is one
     bends : whether folds and bubbles are sought
     um : overview pixel size
-    nucleus_um : diameter of a typical nucleus
+    nucleus_um : diameter of a typical nucleus; None: focus is not judged
     """
     found = Faults()
     if not outline.any():
@@ -161,7 +162,7 @@ def find_faults(
         folded = folds(light, solid, nuclei, um) if bends else folded
         _seams(found, light, eroded(solid, max(round(SOFTEN_UM / um), 1)), um)
     soft = np.zeros_like(outline)
-    if glass is not None and nuclei is not None:
+    if glass is not None and nuclei is not None and nucleus_um is not None:
         usable = solid & ~folded & ~bubble
         soft, found.blur_um = out_of_focus(values, usable, um, nucleus_um)
     free = np.ones_like(outline)

@@ -20,6 +20,8 @@ FOLD_LENGTH = 3.0
 """A fold is at least three times as long as wide; clumps of cells are round."""
 DOUBLED = float(np.sqrt(2))
 """Half way between one layer of tissue and two, as a ratio. Of nuclei, few as they are, its root is enough."""
+SECOND_LAYER = 5 / 3
+"""Mean of the channels: a second layer adds as much light as the first, of which the softened edge loses a third at most."""
 MOST_LAYERS = float(np.sqrt(3 * 4))
 """Half way between the three layers of a pleat and four."""
 ALIKE = 1.3
@@ -65,6 +67,8 @@ def _in_layers(ratios: list[float], nuclei: int | None) -> bool:
     if not all((np.sqrt(DOUBLED) if i == nuclei else DOUBLED) < r < MOST_LAYERS for i, r in enumerate(ratios)):
         return False
     shown = [r for i, r in enumerate(ratios) if i != nuclei]
+    if np.exp(np.mean(np.log(shown))) < SECOND_LAYER:
+        return False
     return max(shown) < ALIKE * min(shown) and max(ratios) < ALIKE**2 * min(shown)  # nuclei are few: they scatter more
 
 

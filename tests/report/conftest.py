@@ -116,7 +116,7 @@ def _status(animals: list[str]) -> pd.DataFrame:
     rows[40] = (*rows[40][:4], "failed", "", "the file ends after 2 of 5 channels; copy it again from the microscope", np.nan)
     rows[77] = (*rows[77][:4], "excluded", "edited_by_hand", "torn through the core", 0.9)
     rows[78] = (*rows[78][:4], "ok", "contour_drawn", "", np.nan)
-    return STATUS.conform(pd.DataFrame(rows, columns=STATUS.names))
+    return STATUS.conform(pd.DataFrame(rows, columns=[n for n in STATUS.names if n not in ("verdict", "reasons")]))
 
 
 def _animals(animals: list[str], volume: np.ndarray) -> pd.DataFrame:

@@ -27,8 +27,8 @@ REACH = 7
 """Bins that are looked at on both sides of a circle."""
 RIM_UM = 24.0
 """From what was found of a rim to where light is undisturbed; a rim may have a bright and a dark side."""
-CLEAR = float(np.log(1.15))
-"""Rim or step of a bubble, all around, in each channel: shading correction leaves 1 to 5 %, and tissue changes in one channel at a time."""
+CLEAR = float(np.log(1.22))
+"""Rim or step of a bubble, all around, in each channel: shading correction leaves 1 to 5 %, and grey matter may be a fifth darker."""
 ROUND_SHARE = 0.8
 """Of the circle's sectors that lie on tissue."""
 MIN_SECTORS = 8

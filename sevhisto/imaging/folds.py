@@ -20,16 +20,18 @@ FOLD_LENGTH = 3.0
 """A fold is at least three times as long as wide; clumps of cells are round."""
 DOUBLED = float(np.sqrt(2))
 """Half way between one layer of tissue and two, as a ratio. Of nuclei, few as they are, its root is enough."""
+SECOND_LAYER = 5 / 3
+"""Mean of the channels: a second layer adds as much light as the first, of which the softened edge loses a third at most."""
 MOST_LAYERS = float(np.sqrt(3 * 4))
 """Half way between the three layers of a pleat and four."""
-ALIKE = 1.3
-"""Layers are counted by every channel, to within a third."""
+ALIKE = 1.4
+"""Layers are counted by every channel, to within two fifths."""
 LEVELS = (DOUBLED**0.5, DOUBLED, DOUBLED**2)
 """A scar beside a fold may join it at a lower one."""
 APART_UM = 24.0
 """Tissue lies double or it does not; nuclei and tracts become denser by and by."""
 MIN_PAIRS = 12
-RAISED, BOTH_SIDES = 1.25, 0.75
+RAISED, BOTH_SIDES = 1.25, 0.65
 """A fold ends on both sides, a band of tissue goes over into its neighbour on one."""
 MIN_CHANNELS = 3
 
@@ -65,6 +67,8 @@ def _in_layers(ratios: list[float], nuclei: int | None) -> bool:
     if not all((np.sqrt(DOUBLED) if i == nuclei else DOUBLED) < r < MOST_LAYERS for i, r in enumerate(ratios)):
         return False
     shown = [r for i, r in enumerate(ratios) if i != nuclei]
+    if np.exp(np.mean(np.log(shown))) < SECOND_LAYER:
+        return False
     return max(shown) < ALIKE * min(shown) and max(ratios) < ALIKE**2 * min(shown)  # nuclei are few: they scatter more
 
 
@@ -72,8 +76,8 @@ def _across_edge(light: FloatArray, box: Box, part: BoolArray, solid: BoolArray,
     """Return, per channel, the light inside the edge of a part over that outside it: of pairs of places, `APART_UM` apart across the edge.
 
     A fold may cross different tissue, but at each place it doubles what is beside it, and from one pixel to the next. The median of the
-    pairs' ratios counts; of the nuclei, between which there is little light, the ratio of the sums. All are 0 where less than three
-    quarters of the edge show it.
+    pairs' ratios counts; of the nuclei, between which there is little light, the ratio of the sums. All are 0 where less than two
+    thirds of the edge show it.
     """
     reach = round(2 * APART_UM / um) + 1
     wide = slice(max(box[0].start - reach, 0), box[0].stop + reach), slice(max(box[1].start - reach, 0), box[1].stop + reach)

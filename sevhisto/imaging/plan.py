@@ -15,7 +15,7 @@ from sevhisto.imaging.geometry import Layout, side_map, signed_distance
 from sevhisto.imaging.lesion import Core, Cues, cue_markers, find_core
 from sevhisto.imaging.local import NO_BACKGROUND, LocalBackground, local_backgrounds
 from sevhisto.imaging.overview import SlideOverview, outline_of
-from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, faults_in
+from sevhisto.imaging.quality import NO_CAVITY, Faults, fault_codes, faults_in, filled_in
 from sevhisto.imaging.registration import Neighbour, carry_core
 from sevhisto.imaging.seams import shows_nothing
 from sevhisto.imaging.tissue import find_cavity, trim_rim
@@ -102,7 +102,8 @@ def lay_out(
     masked = np.logical_or.reduce([masked, *found.values()])
     cavity &= ~np.logical_or.reduce([np.zeros_like(cavity), *(found[n] for n in NO_CAVITY if n in found)])
     here = Drawn(None if drawn.core is None else drawn.core[sy, sx], None, neighbour=drawn.neighbour)
-    core = _core(overview.values[:, sy, sx], correction, tissue, cavity & ~masked, here, panel, overview.um, settings)
+    shown = filled_in(overview.values[:, sy, sx], found)
+    core = _core(shown, correction, tissue, cavity & ~masked, here, panel, overview.um, settings)
     layout = Layout(
         overview.factor,
         overview.um,

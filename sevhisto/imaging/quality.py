@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from sevhisto.config import TYPICAL_NUCLEUS_UM, ImagingSettings, PanelSettings
 from sevhisto.imaging.background import GLASS_MARGIN_UM
@@ -21,7 +22,7 @@ from sevhisto.imaging.bubbles import bubbles
 from sevhisto.imaging.defocus import out_of_focus
 from sevhisto.imaging.folds import folds
 from sevhisto.imaging.gaps import missing_data, notches, tears
-from sevhisto.imaging.geometry import eroded
+from sevhisto.imaging.geometry import dilated, eroded
 from sevhisto.imaging.measure import SATURATED_SHARE
 from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.seams import seam_step
@@ -38,7 +39,7 @@ DIM_SHARE = 0.15
 CLIPPED_SHARE = 0.01
 """A camera whose offset is 2.3 sd of its noise or less; then the mean of dark tissue is too high."""
 WINDOW_PX, N_WINDOWS = 256, 8
-SEAM_STEP = 0.075
+SEAM_STEP = 0.085
 """Of brightness: shading correction leaves 1 to 5 %."""
 MIN_GLASS_PX = 400
 """The median of so many pixels is known to a fifteenth of their spread."""
@@ -192,6 +193,15 @@ def _dim(light: FloatArray, cavity: BoolArray, solid: BoolArray) -> BoolArray:
             if all(np.median(channel[box][part]) > DIM_SHARE * u for channel, u in zip(light, usual, strict=True)):
                 out[box] |= part
     return out
+
+
+def filled_in(values: FloatArray, masks: dict[str, BoolArray]) -> FloatArray:
+    """Return an overview (n_markers, h, w) with the nearest light in place of fields without data: their black is no lesion's."""
+    void = masks.get("missing_data")
+    if void is None or void.all():
+        return values
+    nearest = ndimage.distance_transform_edt(dilated(void, 1), return_distances=False, return_indices=True)
+    return np.asarray(values[:, nearest[0], nearest[1]], np.float32)
 
 
 def fault_codes(masks: dict[str, BoolArray], shape: tuple[int, ...]) -> AnyArray:

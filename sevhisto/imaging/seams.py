@@ -16,7 +16,7 @@ SEGMENT_UM = 96.0
 """A small part of a camera field: each field has its own step."""
 SIDE_PX = 4
 MIN_SEGMENTS = 6
-STANDS_OUT = 3.0
+STANDS_OUT = 8.0
 """Times what a tenth of the lines exceeds. Less is the unevenness of the tissue, and the step is 0."""
 NEIGHBOURS = 21
 BARE_CORRELATION = 0.1

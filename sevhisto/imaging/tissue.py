@@ -230,7 +230,8 @@ def tissue_mask(overview: FloatArray, um: float, settings: ImagingSettings) -> t
     field = ~signal.padding
     values = signal.together[field]
     apart = float(np.ptp(values)) > 0 and separability(values, float(threshold_otsu(values))) >= MIN_SEPARABILITY
-    part = signal.padding.size < FIELD_OF_VIEW * smallest_px and (not outline.any() or _share_at_end(outline, field) > 0)
+    size = signal.padding.size / (FIELD_OF_VIEW * smallest_px)
+    part = (size < 1 and _share_at_end(outline, field) > 0) or (size < 2 and not outline.any())
     if part or not (signal.bare or apart or _stands_alone(outline, field)):
         return np.ones(signal.padding.shape, bool), np.ones(signal.padding.shape, bool), True
     return outline, tissue, False

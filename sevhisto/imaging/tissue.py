@@ -207,7 +207,7 @@ def _rim_share(signal: Signal, inside: BoolArray, um: float) -> float:
     return float((near[edge] > STANDS_OUT).mean())
 
 
-FIELD_OF_VIEW = 5
+FIELD_OF_VIEW = 7
 """Times the smallest section: less is a part of a section rather than a slide."""
 
 

@@ -209,6 +209,7 @@ _FLAGS = [
     Flag("no_covariates", "result", "no measure of severity was known or affordable: the adjusted model was not made"),
     Flag("no_dye_control", "result", "no group got the dye without vesicles: what the tracer shows may be dye that left them"),
     Flag("batch_confounded", "result", "a stain batch holds animals of one group only"),
+    Flag("block_confounded", "result", "the groups do not meet in any randomisation block: estimate and interval do without blocks"),
     Flag("missing_animals", "result", "animals of the group have no value for this endpoint"),
     Flag("censored_values", "result", "some onset days are later than the last visit; the last visit stands in for them"),
     Flag("ceiling_effect", "result", "animals have the top score of the scale: a difference above it cannot be seen"),

@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 from scipy.special import gammaln
 
+from sevhisto.compare.linear import NAN, interval, layout, shares_of, sizes_of, t_interval, t_test
 from sevhisto.compare.permutation import permutation_test
 from sevhisto.types import DoubleArray, IntArray, Problem, SevhistoError
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def contrast(
     groups_a, groups_b : sequences of (n_group,) arrays
         Finite values per animal, one array per group.
     blocks_a, blocks_b : like the groups, or None
-        Randomisation block of each animal; labels are then permuted within blocks only.
+        Randomisation block of each animal. Where groups never meet in a block (``block_confounded``), estimate and interval do without.
     permutations : int
         Largest number of arrangements that are all counted; beyond it, the size of the Monte-Carlo sample.
     seed : int
@@ -64,9 +62,10 @@ def contrast(
     Returns
     -------
     Effect
-        Interval: 95 %, Welch's t for a linear contrast with Satterthwaite's df. Hedges g: SD pooled over the groups, exact gamma
-        correction (Hedges 1981). Ratio: of the geometric means, by the same contrast on logarithms. p: permutation of the group
-        labels among all animals of the contrast, group sizes kept; it tests that no group differs from any other.
+        Interval: 95 %, Welch's t for a linear contrast with Satterthwaite's df; with blocks the groups are compared within them
+        (`linear.layout`). Hedges g: SD pooled over the groups, exact gamma correction (Hedges 1981). Ratio: of the geometric means, by
+        the same contrast on logarithms. p: permutation of the group labels among all animals of the contrast (within blocks), group
+        sizes kept; it tests that no group differs from any other.
 
     Raises
     ------
@@ -76,11 +75,11 @@ def contrast(
     groups = [np.asarray(g, dtype=np.float64) for g in (*groups_a, *groups_b)]
     if not all(np.isfinite(g).all() for g in groups):
         raise SevhistoError(Problem("contrast", "a value is not finite", "leave animals without a value out"))
-    shares = np.array([1 / len(groups_a)] * len(groups_a) + [-1 / len(groups_b)] * len(groups_b))
-    n_a, n_b = sum(map(len, groups[: len(groups_a)])), sum(map(len, groups[len(groups_a) :]))
-    if min(map(len, groups)) == 0:
+    shares, sizes = shares_of(len(groups_a), len(groups_b)), sizes_of(groups)
+    n_a, n_b = sum(sizes[: len(groups_a)]), sum(sizes[len(groups_a) :])
+    if min(sizes) == 0:
         return Effect(n_a, n_b, flags=frozenset({"too_few_animals"}))
-    flags = {"too_few_animals"} if min(map(len, groups)) < 2 else set()
+    flags = {"too_few_animals"} if min(sizes) < 2 else set()
     everything = np.concatenate(groups)
     if np.ptp(everything) == 0:
         ratio = 1.0 if everything[0] > 0 else NAN
@@ -88,75 +87,47 @@ def contrast(
         return Effect(n_a, n_b, estimate=0.0, ratio=ratio, flags=frozenset(flags))
     if "too_few_animals" not in flags and all(np.ptp(g) == 0 for g in groups):
         flags.add("no_spread")
-    estimate, low, high = welch_interval(groups, shares)
-    ratio, ratio_low, ratio_high = _ratio(groups, shares)
-    if math.isnan(ratio):
-        flags.add("ratio_undefined")
-    weights = np.concatenate([np.full(len(g), s / len(g)) for g, s in zip(groups, shares, strict=True)])
-    blocks, blocked = _blocks(blocks_a, blocks_b, len(everything))
-    test = permutation_test(everything, weights, blocks, permutations, seed)
+    blocks = _blocks(blocks_a, blocks_b, len(everything))
+    where = layout(sizes, shares, None if blocks is None else tuple(blocks.tolist()))
+    if blocks is not None and not where.blocked:
+        flags.add("block_confounded")
+    found = interval(everything, where)
+    test = permutation_test(
+        everything, where.weights, np.zeros(len(everything), np.int64) if blocks is None else blocks, permutations, seed
+    )
     if test.p_min >= 0.05:
         flags.add("cannot_reach_0.05")
-    kind = "exact" if test.exact else "Monte-Carlo"
-    interval = "no interval" if math.isnan(low) else "Welch t interval"
-    method = f"{interval}; {kind} permutation{' within blocks' if blocked else ''} ({test.arrangements})"
-    effect = Effect(n_a, n_b, estimate, low, high, hedges_g(groups, shares), ratio, ratio_low, ratio_high)
-    return replace(effect, p=test.p, p_min=test.p_min, p_welch=welch_p(groups, shares), method=method, flags=frozenset(flags))
+    positive = float(everything.min()) > 0
+    estimate, low, high = t_interval(found)
+    ratio, ratio_low, ratio_high = map(float, np.exp(t_interval(interval(np.log(everything), where)))) if positive else (NAN,) * 3
+    if not positive:
+        flags.add("ratio_undefined")
+    within = [" within blocks" if used else "" for used in (where.blocked, blocks is not None)]
+    told = "no interval" if math.isnan(low) else f"Welch t interval{within[0]}"
+    method = f"{told}; {'exact' if test.exact else 'Monte-Carlo'} permutation{within[1]} ({test.arrangements})"
+    effect = Effect(n_a, n_b, estimate, low, high, hedges_g(groups, estimate), ratio, ratio_low, ratio_high)
+    return replace(effect, p=test.p, p_min=test.p_min, p_welch=t_test(found), method=method, flags=frozenset(flags))
 
 
-def _blocks(a: Sequence[npt.ArrayLike] | None, b: Sequence[npt.ArrayLike] | None, n: int) -> tuple[IntArray, bool]:
+def _blocks(a: Sequence[npt.ArrayLike] | None, b: Sequence[npt.ArrayLike] | None, n: int) -> IntArray | None:
     if a is None and b is None:
-        return np.zeros(n, dtype=np.int64), False
+        return None
     if a is None or b is None:
         raise SevhistoError(Problem("contrast", "blocks are known on one side only", "give the block of every animal"))
     labels = [str(label) for group in (*a, *b) for label in np.asarray(group).tolist()]
     if len(labels) != n:
         raise SevhistoError(Problem("contrast", f"{n} values but {len(labels)} blocks", "give the block of every animal"))
-    return np.unique(np.array(labels, dtype=str), return_inverse=True)[1].astype(np.int64), True
+    return np.unique(np.array(labels, dtype=str), return_inverse=True)[1].astype(np.int64)
 
 
-def welch_interval(groups: Sequence[DoubleArray], shares: DoubleArray, level: float = 0.95) -> tuple[float, float, float]:
-    """Return sum(share x group mean) with its t interval, df after Satterthwaite; NaN bounds where a group has one animal or none vary.
-
-    For two groups and shares 1 and -1 this is Welch's interval.
-    """
-    estimate, se, df = _welch(groups, shares)
-    half = NAN if math.isnan(se) else float(stats.t.ppf((1 + level) / 2, df)) * se
-    return estimate, estimate - half, estimate + half
-
-
-def _welch(groups: Sequence[DoubleArray], shares: DoubleArray) -> tuple[float, float, float]:
-    """Return estimate, standard error and df of a contrast of means; the last two NaN where they are not defined."""
-    estimate = float(sum(s * g.mean() for g, s in zip(groups, shares, strict=True)))
-    if min(map(len, groups)) < 2 or all(np.ptp(g) == 0 for g in groups):
-        return estimate, NAN, NAN
-    parts = np.array([s**2 * g.var(ddof=1) / len(g) for g, s in zip(groups, shares, strict=True)])
-    fraction = parts / parts.sum()  # relative, so that squares of tiny variances do not vanish
-    df = 1 / float(np.sum(fraction**2 / np.array([len(g) - 1 for g in groups])))
-    return estimate, math.sqrt(parts.sum()), df
-
-
-def welch_p(groups: Sequence[DoubleArray], shares: DoubleArray) -> float:
-    """Return the two-sided p of the t statistic behind `welch_interval`; NaN where that has no bounds."""
-    estimate, se, df = _welch(groups, shares)
-    return NAN if math.isnan(se) else float(2 * stats.t.sf(abs(estimate) / se, df))
-
-
-def hedges_g(groups: Sequence[DoubleArray], shares: DoubleArray) -> float:
-    """Return the contrast over the SD pooled within groups, times J = gamma(df/2) / (sqrt(df/2) gamma((df-1)/2)); NaN where undefined."""
+def hedges_g(groups: Sequence[DoubleArray], estimate: float) -> float:
+    """Return `estimate` over the SD pooled within groups, times J = gamma(df/2) / (sqrt(df/2) gamma((df-1)/2)); NaN where undefined."""
     df = sum(len(g) - 1 for g in groups)
     if min(map(len, groups)) < 2 or all(np.ptp(g) == 0 for g in groups):
         return NAN
     pooled = math.sqrt(sum((len(g) - 1) * float(g.var(ddof=1)) for g in groups) / df)
     correction = math.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / math.sqrt(df / 2)
-    return correction * float(sum(s * g.mean() for g, s in zip(groups, shares, strict=True))) / pooled
-
-
-def _ratio(groups: Sequence[DoubleArray], shares: DoubleArray) -> tuple[float, float, float]:
-    if min(float(g.min()) for g in groups) <= 0:
-        return NAN, NAN, NAN
-    mid, low, high = np.exp(welch_interval([np.log(g) for g in groups], shares))
-    return float(mid), float(low), float(high)
+    return correction * estimate / pooled
 
 
 def holm(p: npt.ArrayLike) -> DoubleArray:

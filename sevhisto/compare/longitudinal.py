@@ -89,9 +89,10 @@ def longitudinal(
     Notes
     -----
     Scores are pooled where the test has a pooled scale (`motor.pooled_scale`). Day-1 scores are a covariate, not an outcome, where they
-    are known and vary. Intervals: t with Satterthwaite's df (linear), or with animals less groups (ordinal, or a singular fit). p of the
-    ordinal models: permutation of what each animal says beyond a model without groups, which is the score test for a shift, and exact for
-    any number of animals without covariates. Onset: Gehan's generalised Wilcoxon scores, permuted.
+    are known and vary. Intervals: t with Satterthwaite's df (linear), or with animals less groups (ordinal, or a singular fit); standard
+    errors of the ordinal models are widened by sqrt(animals / df), as REML would (Elff et al. 2021). p of the ordinal models: permutation
+    of what each animal says beyond a model without groups, which is the score test for a shift, and exact for any number of animals
+    without covariates. Onset: Gehan's generalised Wilcoxon scores, permuted.
     """
     data = _data(motor, groups, config, people)
     usable = [c for c in contrasts if {*c.a, *c.b} <= set(data.groups)]
@@ -206,11 +207,13 @@ def _ordinal_effect(
     out: dict[str, object] = {}
     block = full.covariance[skip:, skip:]
     if full.converged and np.isfinite(block).all():
-        out = _estimate(float(weights @ full.beta[skip:]), math.sqrt(float(weights @ block @ weights)), data.df)
+        # Maximum likelihood takes what was fitted between animals for known: their variance comes out too small by df / animals.
+        se = math.sqrt(float(weights @ block @ weights) * len(data.names) / data.df)
+        out = _estimate(float(weights @ full.beta[skip:]), se, data.df)
     else:
         flags.add("not_converged")
     test = _permuted(null.score, data, c, config)
-    method = f"maximum likelihood; t with animals less groups as df; {test[1]} of the score"
+    method = f"maximum likelihood, SE widened for few animals; t with animals less groups as df; {test[1]} of the score"
     out |= {"p": test[0], "method": method, **_spread(full.factor @ full.factor.T)}
     return {**out, "flags": join_flags(flags | (set() if c.planned else {"exploratory"}))}
 

@@ -45,13 +45,14 @@ def specification_curve(
     config: StudyConfig,
     endpoints: Collection[str],
     excluded: Collection[str] = (),
+    blocks: pd.Series[str] | None = None,
 ) -> pd.DataFrame:
     """Return `schema.SPECIFICATIONS`: estimate and interval of each endpoint and contrast under each specification.
 
     Parameters
     ----------
     specifications : the study as analysed first, then its variants
-    groups, config, excluded : as in `contrasts.compare`
+    groups, config, excluded, blocks : as in `contrasts.compare`
     endpoints : columns of the wide table, of histology or motor
 
     Notes
@@ -61,7 +62,8 @@ def specification_curve(
     """
     parts, wanted = [], set(endpoints)
     for s in specifications:
-        found = estimates(rows_of(s.animals, wanted), groups, config, {*(() if s.with_excluded else excluded), *s.left_out}, endpoints)
+        out = {*(() if s.with_excluded else excluded), *s.left_out}
+        found = estimates(rows_of(s.animals, wanted), groups, config, out, endpoints, _alone(blocks, excluded))
         parts.append(found.assign(choice=s.choice, variant=s.variant))
     table = pd.concat(parts, ignore_index=True)
     base = table[table["choice"] == AS_ANALYSED].set_index(["endpoint", "contrast"])
@@ -73,6 +75,14 @@ def specification_curve(
     table.loc[gone, "verdict"] = NOT_MADE
     table.loc[table["choice"] == AS_ANALYSED, "verdict"] = ""
     return SPECIFICATIONS.conform(table[SPECIFICATIONS.names])
+
+
+def _alone(blocks: pd.Series[str] | None, excluded: Collection[str]) -> pd.Series[str] | None:
+    """Return blocks in which an excluded animal that was never put into one stands alone: nothing can be compared with it."""
+    if blocks is None or (blocks.fillna("").astype(str).str.strip() == "").all():
+        return None
+    lacks = (blocks.fillna("").astype(str).str.strip() == "") & blocks.index.isin(list(excluded))
+    return blocks.where(~lacks, pd.Series([f"alone: {a}" for a in blocks.index], blocks.index))
 
 
 def verdict(base: tuple[float, ...], other: tuple[float, ...]) -> str:

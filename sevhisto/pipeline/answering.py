@@ -108,7 +108,7 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     relations = relate(animals, None, groups, config, covariates=people[["force_kdyn", "dpi"]], excluded=excluded)
     nothing = not excluded and not left_out(study)
     motor = None if nothing else motor_rows(study, names).loc[lambda rows: rows["animal"].isin(gone)]
-    curve = _curve(results, comparisons, groups, config, excluded, motor, jobs or default_jobs(), progress)
+    curve = _curve(results, comparisons, groups, config, excluded, people["block"], motor, jobs or default_jobs(), progress)
     words = robustness(curve)
     comparisons["robustness"] = [words.get(key, "") for key in zip(comparisons["endpoint"], comparisons["contrast"], strict=True)]
     scored = study.motor.assign(animal=[names.animals[a] for a in study.motor["animal"]])
@@ -142,6 +142,7 @@ def _curve(
     groups: pd.Series[str],
     config: StudyConfig,
     excluded: list[str],
+    blocks: pd.Series[str],
     motor: pd.DataFrame | None,
     jobs: int,
     progress: Progress,
@@ -152,7 +153,7 @@ def _curve(
     if comparisons["endpoint"].str.startswith(f"{COMPOSITE_PANEL}_").any():
         kept = groups[~groups.index.isin(excluded)]
         variants = (replace(v, animals=with_composite(v.animals, kept, config, False)) for v in variants)
-    curve = specification_curve(variants, groups, config, list(dict.fromkeys(comparisons["endpoint"])), excluded)
+    curve = specification_curve(variants, groups, config, list(dict.fromkeys(comparisons["endpoint"])), excluded, blocks)
     pairs = pd.MultiIndex.from_frame(compared[["endpoint", "contrast"]])
     return curve[pd.MultiIndex.from_frame(curve[["endpoint", "contrast"]]).isin(pairs)].reset_index(drop=True)
 

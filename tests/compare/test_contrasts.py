@@ -150,7 +150,7 @@ def test_flags_of_animals_are_carried(animals, make_study, make_rows):
 def test_blocks(animals, config):
     blocks = pd.Series({a: a[-1] for a in GROUPS.index})
     t = compare(animals, GROUPS, config, blocks=blocks)
-    assert cell(t, FN, "P3-D3", "method") == "Welch t interval; exact permutation within blocks (32)"  # 2 ** 5
+    assert cell(t, FN, "P3-D3", "method") == "Welch t interval within blocks; exact permutation within blocks (32)"  # 2 ** 5
     empty = compare(animals, GROUPS, config, blocks=pd.Series("", index=GROUPS.index))
     assert cell(empty, FN, "P3-D3", "method") == "Welch t interval; exact permutation (252)"
     with pytest.raises(StudyError, match=r"without a block.*: V0"):

@@ -107,6 +107,35 @@ def test_block_of_one_group_gives_no_arrangement():
     assert "cannot_reach_0.05" in e.flags
 
 
+def test_unbalanced_blocks_are_compared_within():
+    # R: m <- lm(y ~ g + b); coef(m)["ga"], also emmeans(m, revpairwise ~ g): 2.147674; HC2: X <- model.matrix(m); B <- solve(crossprod(X));
+    #    V <- B %*% t(X) %*% diag(e^2 / (1 - h)) %*% X %*% B; sqrt(V["ga", "ga"]): 0.6871028
+    #    df: A <- M %*% diag(w^2 / (1 - h)) %*% M %*% diag(s2); sum(diag(A))^2 / sum(diag(A %*% A)), s2 by group: 7.343712
+    e = contrast([[3.1, 4.2, 9.0, 10.4, 11.9]], [[1.0, 2.9, 2.2, 8.8, 7.1, 9.9, 6.5]], [list("kkllm")], [list("kkkllmm")])
+    half = stats.t.ppf(0.975, 7.343712) * 0.6871028
+    assert (e.estimate, e.ci_low, e.ci_high) == pytest.approx((2.147674, 2.147674 - half, 2.147674 + half), rel=1e-6)
+    assert e.p_welch == pytest.approx(2 * stats.t.sf(2.147674 / 0.6871028, 7.343712), rel=1e-5)
+
+
+@given(st.integers(2, 6), st.integers(2, 6), st.integers(0, 2**31))
+@settings(deadline=None, max_examples=30)
+def test_one_block_is_no_block(n, m, seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(5, 1, n), rng.normal(4, 2, m)
+    plain, blocked = contrast([a], [b]), contrast([a], [b], [["k"] * n], [["k"] * m])
+    assert blocked.p == plain.p
+    numbers = ("estimate", "ci_low", "ci_high", "ratio_low", "p_welch", "hedges_g")
+    assert [getattr(blocked, k) for k in numbers] == pytest.approx([getattr(plain, k) for k in numbers], rel=1e-9, nan_ok=True)
+
+
+def test_groups_that_never_meet_in_a_block_are_told():
+    e = contrast([[1.0, 2, 3]], [[4.0, 5, 7]], [["k"] * 3], [["l"] * 3])
+    plain = contrast([[1.0, 2, 3]], [[4.0, 5, 7]])
+    assert "block_confounded" in e.flags
+    assert "within blocks; exact" not in e.method
+    assert (e.estimate, e.ci_low, e.ci_high) == (plain.estimate, plain.ci_low, plain.ci_high)
+
+
 def test_unbalanced_blocks_do_not_bias_p():
     # the null holds within blocks; block l is 1000 higher and has more of a
     rng = np.random.default_rng(5)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from sevhisto.compare.effects import NAN, Effect, benjamini_hochberg, contrast, hedges_g, holm
+from sevhisto.compare.effects import Effect, benjamini_hochberg, contrast, hedges_g, holm
 from sevhisto.compare.endpoints import choose_endpoints, widen, with_endpoints
-from sevhisto.compare.linear import interval, layout, shares_of, t_interval
+from sevhisto.compare.linear import NAN, interval, layout, shares_of, t_interval
 from sevhisto.compare.protocols import dye_groups, study_contrasts, tracers
 from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.metrics import endpoint_name

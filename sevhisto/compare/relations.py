@@ -20,7 +20,10 @@ from sevhisto.types import DoubleArray
 
 _NAN = float("nan")
 _MIN_DF = 3
-_MATRIX = {"ecm": ("positive_volume_mm3", "fraction_pct", "area_um2"), "macrophage": ("fraction_of_cd68_pct",)}
+_MATRIX: dict[str, tuple[str, ...]] = {
+    "ecm": ("positive_volume_mm3", "fraction_pct", "area_um2"),
+    "macrophage": ("fraction_of_cd68_pct",),
+}
 MODELS = ("within_arm", "adjusted", "pooled")
 
 
@@ -96,10 +99,7 @@ def ecm_endpoints(config: StudyConfig, columns: Collection[str]) -> list[tuple[s
     found = []
     for panel, settings in config.panels.items():
         for channel in settings.channels:
-            metrics = {"ecm": ["positive_volume_mm3", "fraction_pct", "area_um2"], "macrophage": ["fraction_of_cd68_pct"]}.get(
-                channel.role, []
-            )
-            found += [(panel, endpoint_name(panel, "core", channel.marker, m)) for m in metrics]
+            found += [(panel, endpoint_name(panel, "core", channel.marker, m)) for m in _MATRIX.get(channel.role, ())]
     markers = dict.fromkeys(c.marker for p in config.panels.values() for c in p.channels if c.role == "ecm")
     if found and len(markers) > 1:
         found.append((found[0][0], endpoint_name(COMPOSITE_PANEL, "core", COMPOSITE, "index")))

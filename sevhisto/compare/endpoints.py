@@ -138,6 +138,17 @@ def default_secondary(config: StudyConfig) -> list[str]:
     return names
 
 
+def impact(people: pd.DataFrame) -> pd.Series[float]:
+    """Return how hard each animal (index) was hit, named by its column: the force, or the displacement where no force is known.
+
+    NaN where neither is.
+    """
+    for name in ("force_kdyn", "displacement_um"):
+        if name in people and people[name].notna().any():
+            return pd.to_numeric(people[name])
+    return pd.Series(float("nan"), people.index, name="force_kdyn")
+
+
 def core_volume(panel: str) -> str:
     """Return the column with the volume of the lesion core in `panel`."""
     return endpoint_name(panel, "core", TISSUE, "zone_volume_mm3")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.compare.contrasts import carried_flags
-from sevhisto.compare.endpoints import widen, with_endpoints
+from sevhisto.compare.endpoints import impact, widen, with_endpoints
 from sevhisto.compare.mediation import RHO, Mediation, mediate
 from sevhisto.compare.relations import ecm_endpoints, motor_endpoints
 from sevhisto.compare.shapes import find_shape
@@ -54,7 +54,7 @@ def links(
         Animal to protocol.
     contrasts : the planned ones are taken; a mediator stands between a contrast and its outcome
     people : DataFrame
-        Indexed by animal; ``force_kdyn`` is adjusted for, ``dpi`` must not differ.
+        Indexed by animal; ``force_kdyn`` (or ``displacement_um``) is adjusted for, ``dpi`` must not differ.
     excluded : collection of str
 
     Notes
@@ -119,7 +119,8 @@ def _mediation(study: _Study, c: ContrastSettings, mediator: str, outcome: str) 
         return Mediation(len(known)), "", flags | {"too_few_animals"}
     day1 = endpoint_name(study.config.motor.test, "", "", "day1")
     severity = pd.DataFrame(index=known.index)
-    for name, column in (("force_kdyn", study.people.get("force_kdyn")), (day1, study.values.get(day1))):
+    hit = impact(study.people)
+    for name, column in ((str(hit.name), hit), (day1, study.values.get(day1))):
         values = None if column is None else column.reindex(known.index)
         if values is not None and values.notna().all() and np.ptp(values) > 0 and len(known) - 4 - severity.shape[1] >= 3:
             severity[name] = values - values.mean()

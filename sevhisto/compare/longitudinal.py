@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from sevhisto.compare.endpoints import impact
 from sevhisto.compare.mixed import MixedFit, fit_mixed
 from sevhisto.compare.motor import summarise_motor, visit_scores
 from sevhisto.compare.ordinal import OrdinalFit, Scores, fit_ordinal
@@ -84,7 +85,8 @@ def longitudinal(
     config : StudyConfig
     contrasts : what is compared; a contrast one of whose groups has no score is left out
     people : DataFrame
-        Indexed by animal; ``force_kdyn`` is adjusted for, ``block`` restricts permutations, both where known for every animal.
+        Indexed by animal; ``force_kdyn`` (or ``displacement_um``) is adjusted for, ``block`` restricts permutations, both where known
+        for every animal.
 
     Notes
     -----
@@ -107,7 +109,8 @@ def _data(motor: pd.DataFrame, groups: pd.Series[str], config: StudyConfig, peop
     visits = visits[visits["animal"].isin(set(groups.index))]
     first = visits[visits["day"] <= 1].groupby("animal")["value"].last()
     animals = [str(a) for a in groups.index if a in set(visits["animal"])]
-    known = pd.DataFrame({"day1": first, "force_kdyn": people.get("force_kdyn", _NAN)}).reindex(animals)
+    hit = impact(people)
+    known = pd.DataFrame({"day1": first, str(hit.name): hit}).reindex(animals)
     used = [c for c in known.columns if known[c].notna().all() and np.ptp(known[c].to_numpy(np.float64)) > 0]
     n_groups = len(set(groups.loc[animals]))
     used = used[: max(len(animals) - n_groups - _MIN_DF, 0)]

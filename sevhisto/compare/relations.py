@@ -11,7 +11,7 @@ import pandas as pd
 from statsmodels.regression.linear_model import OLS
 
 from sevhisto.compare.contrasts import carried_flags
-from sevhisto.compare.endpoints import core_volume, widen, with_endpoints
+from sevhisto.compare.endpoints import core_volume, impact, widen, with_endpoints
 from sevhisto.config import StudyConfig
 from sevhisto.metrics import COMPOSITE, COMPOSITE_PANEL, TISSUE, endpoint_name
 from sevhisto.registry import join_flags
@@ -60,7 +60,7 @@ def relate(
         Animal to protocol; animals without a protocol of the study take no part.
     config : StudyConfig
     covariates : DataFrame, optional
-        Indexed by animal; ``force_kdyn`` is adjusted for, and ``dpi`` must not differ.
+        Indexed by animal; ``force_kdyn`` (or ``displacement_um``) is adjusted for, and ``dpi`` must not differ.
     excluded : collection of str
         Animals to leave out.
 
@@ -68,8 +68,8 @@ def relate(
     -------
     DataFrame
         Slopes are motor units per SD of the ECM endpoint within arms. ``within_arm``: motor ~ ecm + arm. ``adjusted``: also core
-        volume, spared white matter, score on day 1 and force, in this order, each where it is known, varies, and leaves 3 degrees of
-        freedom. ``pooled``: motor ~ ecm, which group differences alone can create. Association, not cause.
+        volume, spared white matter, score on day 1 and force (or displacement), in this order, each where it is known, varies, and
+        leaves 3 degrees of freedom. ``pooled``: motor ~ ecm, which group differences alone can create. Association, not cause.
     """
     long = animals if motor is None else pd.concat([animals[animals["zone"] != ""], motor], ignore_index=True)
     table = with_endpoints(long)
@@ -116,9 +116,8 @@ def _candidates(config: StudyConfig, panel: str, outcome: str, values: pd.DataFr
     day1 = endpoint_name(config.motor.test, "", "", "day1")
     names = [n for n in (core_volume(panel), _white_matter(config, values), day1) if n in values.columns and n != outcome]
     out = values[names].copy()
-    if "force_kdyn" in extra.columns:
-        out["force_kdyn"] = pd.to_numeric(extra["force_kdyn"])
-    return out
+    hit = impact(extra)
+    return out.assign(**{str(hit.name): hit})
 
 
 def _white_matter(config: StudyConfig, values: pd.DataFrame) -> str:

@@ -105,7 +105,7 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     animals = with_composite(animals, taking_part, config, is_open(study))
     batches = read_table(results / "records.csv", RECORDS)[["animal", "batch", "panel"]].drop_duplicates()
     comparisons = compare_groups(animals, groups, config, blocks=people["block"], batches=batches, dpi=people["dpi"], excluded=excluded)
-    relations = relate(animals, None, groups, config, covariates=people[["force_kdyn", "dpi"]], excluded=excluded)
+    relations = relate(animals, None, groups, config, covariates=people, excluded=excluded)
     nothing = not excluded and not left_out(study)
     motor = None if nothing else motor_rows(study, names).loc[lambda rows: rows["animal"].isin(gone)]
     curve = _curve(results, comparisons, groups, config, excluded, people["block"], motor, jobs or default_jobs(), progress)

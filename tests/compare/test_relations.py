@@ -99,6 +99,10 @@ def test_all_covariates_in_order(make_rows, make_study):
     got = row(relate(histology, pd.concat([motor, day1]), GROUPS, make_study(), force), "adjusted")
     assert got["covariates"] == "arm;B_core_tissue_zone_volume_mm3;BBB_day1_score;force_kdyn"
     assert (got["n"], got["flags"]) == (23, "missing_animals")
+    depth = force.rename(columns={"force_kdyn": "displacement_um"}).assign(force_kdyn=math.nan)
+    other = row(relate(histology, pd.concat([motor, day1]), GROUPS, make_study(), depth), "adjusted")
+    assert other["covariates"] == got["covariates"].replace("force_kdyn", "displacement_um")  # the force is not known
+    assert other["p"] == pytest.approx(got["p"])
 
 
 def test_too_few_animals_and_no_covariate(make_rows, make_study):

@@ -67,7 +67,7 @@ PARTIAL = ("defocus", "fold", "bubble", "tear", "missing")
 ROLE = {"nuclei": "nuclei", "glia": "landmark", "macrophage": "macrophage", "m2": "macrophage", "fibres": "ecm", "none": "autofluorescence"}
 LIMITS = {"DAPI": 150.0, "GFAP": 100.0, "CD68": 150.0, "CD206": 150.0, "AF": 150.0, "fibronectin": 150.0, "collagen_I": 150.0}
 ASKED = {"A": "CD68", "B": "fibronectin"}
-FIRST, N_SEEDS, FIRST_CLEAN, N_CLEAN = 70_001, 20, 80_001, 120
+FIRST, N_SEEDS, FIRST_CLEAN, N_CLEAN = 70_001, 20, 90_001, 120
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ DIM_SHARE = 0.15
 CLIPPED_SHARE = 0.01
 """A camera whose offset is 2.3 sd of its noise or less; then the mean of dark tissue is too high."""
 WINDOW_PX, N_WINDOWS = 256, 8
-SEAM_STEP = 0.085
+SEAM_STEP = 0.065
 """Of brightness: shading correction leaves 1 to 5 %."""
 MIN_GLASS_PX = 400
 """The median of so many pixels is known to a fifteenth of their spread."""

@@ -16,8 +16,9 @@ SEGMENT_UM = 96.0
 """A small part of a camera field: each field has its own step."""
 SIDE_PX = 4
 MIN_SEGMENTS = 6
-STANDS_OUT = 8.0
-"""Times what a tenth of the lines exceeds. Less is the unevenness of the tissue, and the step is 0."""
+STANDS_OUT = 1.15
+"""Times what single channels usually show there. Less is the unevenness of the tissue, and the step is 0."""
+LEAST_STEP, UNKNOWN_STEP = 0.02, 0.05
 NEIGHBOURS = 21
 BARE_CORRELATION = 0.1
 DUST = 4.0
@@ -44,16 +45,28 @@ def seam_step(light: FloatArray, solid: BoolArray, um: float) -> float:
         return float("nan")
     for turn in (False, True):
         steps = [_line_steps(c.T if turn else c, solid.T if turn else solid, um) for c in told]
-        known = np.isfinite(steps[0]).sum(axis=1)
-        lines = np.flatnonzero(known >= max(MIN_SEGMENTS, known.max(initial=0) / 2))  # a seam goes through the section
-        if len(lines) >= NEIGHBOURS:
-            # the stage moves for all channels: a step of one alone is structure; so is one of few segments
-            shared = np.where(np.isfinite(steps[0]), np.abs(common(np.stack(steps), apart=0)), np.nan)[lines]
-            step = np.nanmedian(shared, axis=1)
-            beyond = step - ndimage.median_filter(step, NEIGHBOURS, mode="nearest")
-            chance = STANDS_OUT * float(np.percentile(np.abs(beyond), 90))
-            found.append(float(beyond.max()) if beyond.max() > chance else 0.0)
+        found.extend(_clear_steps(np.stack(steps)))
     return float(np.expm1(max(found))) if found else float("nan")
+
+
+def _clear_steps(steps: FloatArray) -> list[float]:
+    """Return the largest step of a line that all channels share and that is no unevenness of the tissue, of (n_markers, lines, segments).
+
+    A step must be as large as what a channel usually shows in that segment, in the median of the segments.
+    """
+    known = np.isfinite(steps[0])
+    n = known.sum(axis=1)
+    lines = np.flatnonzero(n >= max(MIN_SEGMENTS, n.max(initial=0) / 2))  # a seam goes through the section
+    if len(lines) < NEIGHBOURS:
+        return []
+    # the stage moves for all channels: a step of one alone is structure
+    shared = np.where(known, np.abs(common(steps, apart=0)), np.nan)[lines]
+    each = np.median(np.abs(np.nan_to_num(steps[:, lines])), axis=0)
+    usual = ndimage.median_filter(np.where(known[lines], each, UNKNOWN_STEP), (2 * NEIGHBOURS - 1, 1), mode="nearest")
+    stands_out = np.nanmedian(shared / np.maximum(usual, LEAST_STEP), axis=1) > STANDS_OUT
+    step = np.nanmedian(shared, axis=1)
+    step = step - ndimage.median_filter(step, NEIGHBOURS, mode="nearest")
+    return [float(step[stands_out].max(initial=0))]
 
 
 def _line_steps(light: FloatArray, solid: BoolArray, um: float) -> FloatArray:

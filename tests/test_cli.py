@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from sevhisto import __version__, cli
+from sevhisto.commands import options, progress
 
 COMMANDS = ("demo", "init", "check", "run", "compare", "report", "phantom")
 
@@ -193,7 +194,7 @@ def test_init_drafts_a_study_beside_the_slides(sevhisto, tmp_path):
     ],
 )
 def test_times_are_said_as_people_do(seconds, said):
-    assert cli.duration(seconds) == said
+    assert progress.duration(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -212,15 +213,15 @@ def test_times_are_said_as_people_do(seconds, said):
     ],
 )
 def test_pace_and_time_left_are_told_once_they_mean_something(counts, said):
-    assert cli.pace(**counts) == said
+    assert progress.pace(**counts) == said
 
 
 def test_a_log_file_gets_a_line_every_half_minute_and_at_the_end(monkeypatch, capsys):
     clock = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
-    with cli.progress_bars(2) as progress:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.progress_bars(2) as show:
         for done in range(13):
-            progress("sections", done, 12, done // 6)
+            show("sections", done, 12, done // 6)
     assert capsys.readouterr().err.splitlines() == [
         "sections: 3/12, 30 s, 6 per min, about 2 min left",
         "sections: 6/12, 1 min, 6 per min, about 1 min left, 1 failed",
@@ -232,10 +233,10 @@ def test_a_log_file_gets_a_line_every_half_minute_and_at_the_end(monkeypatch, ca
 def test_a_terminal_gets_bars(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
-    with cli.progress_bars(2) as progress:
-        progress("sections", 0, 4)
-        progress("sections", 4, 4, failed=1)
-        progress("tables", 1, 1)
+    with progress.progress_bars(2) as show:
+        show("sections", 0, 4)
+        show("sections", 4, 4, failed=1)
+        show("tables", 1, 1)
     shown = capsys.readouterr().err
     assert "sections" in shown and "tables" in shown
     assert "4/4" in shown.replace("\x1b[32m", "").replace("\x1b[0m", "")
@@ -253,17 +254,17 @@ def test_too_little_memory_for_one_process_is_told_before_anything_is_done(sevhi
 def test_memory_lowers_the_processes_and_says_so(monkeypatch, capsys):
     from sevhisto import engine
 
-    assert cli.processes(8, 1000) == 8
+    assert options.processes(8, 1000) == 8
     assert capsys.readouterr().err == ""
-    assert cli.processes(8, 1.6) == 2
+    assert options.processes(8, 1.6) == 2
     assert "2 of 8 processes fit: --memory 1.6" in capsys.readouterr().err
     monkeypatch.setattr(engine, "available_mb", lambda: 2048.0)
-    assert cli.processes(8, None) == 2
+    assert options.processes(8, None) == 2
     assert "2.0 GB of memory free now" in capsys.readouterr().err
     monkeypatch.setattr(engine, "available_mb", lambda: 100.0)
-    assert cli.processes(8, None) == 1  # asked for no limit: try, rather than refuse
+    assert options.processes(8, None) == 1  # asked for no limit: try, rather than refuse
     monkeypatch.setattr(engine, "available_mb", lambda: None)
-    assert cli.processes(8, None) == 8
+    assert options.processes(8, None) == 8
 
 
 def test_local_limits_do_not_go_with_a_cluster(sevhisto, tmp_path):

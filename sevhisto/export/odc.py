@@ -15,7 +15,8 @@ from sevhisto.export.odc_rules import DICTIONARY, MAX_NAME, REQUIRED, SUBJECT, f
 from sevhisto.export.text import number_text, write_csv
 from sevhisto.types import Problem, SevhistoError
 
-UNKNOWN, NOTHING = "not reported", "No exclusion"
+UNKNOWN = "not reported"
+"""What stands where the study does not say."""
 _GIVEN_BY: dict[str, Callable[[pd.Series[Any]], str]] = {
     "Species": lambda r: _said(r, "species"),
     "Strain": lambda r: _said(r, "strain"),
@@ -70,7 +71,7 @@ def dataset(given: Given) -> tuple[pd.DataFrame, dict[str, tuple[str, str, str]]
     for animal, person in people.iterrows():
         facts = {name: said(person) for name, said in _GIVEN_BY.items()}
         facts |= {SUBJECT: str(animal), "Group": str(given.groups.get(animal, "")) or "none"}
-        for column, empty in (("Exclusion_in_origin_study", NOTHING), ("Exclusion_reason", NOTHING)):
+        for column, empty in (("Exclusion_in_origin_study", "No exclusion"), ("Exclusion_reason", "not applicable")):
             facts[column] = str(left_out[column].get(animal, "")) or empty
         rows.append({name: facts[name] for name in REQUIRED})
     data = pd.DataFrame(rows, columns=list(REQUIRED))
@@ -121,12 +122,14 @@ def dictionary(data: pd.DataFrame, words: dict[str, tuple[str, str, str]]) -> pd
     rows = []
     for name in data.columns:
         title, unit, doc = words[name]
-        numeric = pd.api.types.is_float_dtype(data[name])
+        known = data[name][data[name].astype(str) != UNKNOWN]
+        values = pd.to_numeric(known, errors="coerce").dropna()
+        numeric = name != SUBJECT and len(known) > 0 and len(values) == known.notna().sum()
         kinds = sorted(set(data[name])) if not numeric else []
         free = name in (SUBJECT, "Exclusion_reason", "Exclusion_in_origin_study", "Injury_details") or len(kinds) > 20
         kind = "Numeric" if numeric else "Free Text" if free else "Categorical"
         permitted = ", ".join(kinds) if kind == "Categorical" else ""
-        low, high = (number_text(float(data[name].min())), number_text(float(data[name].max()))) if numeric else ("", "")
+        low, high = (number_text(float(values.min())), number_text(float(values.max()))) if numeric else ("", "")
         rows.append((name, title, unit, doc, kind, permitted, low, high, ""))
     return pd.DataFrame(rows, columns=list(DICTIONARY))
 

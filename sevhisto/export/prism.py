@@ -91,7 +91,7 @@ def _distances(given: Given, members: Mapping[str, list[str]]) -> Iterator[Sheet
         table = part.pivot(index="position_um", columns="animal", values="share").dropna(how="all")  # noqa: PD010 - the key is unique
         if len(table):
             title = f"{panel}_{marker}_fraction_pct_by_distance"
-            yield Sheet("xy", title, [float(p) for p in table.index], _by_group(table, members), "distance from border (um)")
+            yield Sheet("xy", title, [float(p) for p in table.index], _by_group(table, members), "distance from border, lower edge (um)")
 
 
 def _by_group(table: pd.DataFrame, members: Mapping[str, list[str]]) -> dict[str, dict[str, np.ndarray]]:

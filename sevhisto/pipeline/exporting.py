@@ -16,6 +16,7 @@ from sevhisto.columns import Table
 from sevhisto.compare.endpoints import choose_endpoints, wide, with_endpoints
 from sevhisto.compare.protocols import study_contrasts
 from sevhisto.export.given import Given, PlacedSection, PlacedSlide, formats
+from sevhisto.export.names import FORMATS
 from sevhisto.io.annotations import Outline, kind_of, read_outlines
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.key import codes
@@ -34,19 +35,6 @@ from sevhisto.types import Problem, SevhistoError
 
 FOLDER = "export"
 """Where exports lie in results/, a folder each."""
-_SAID = {
-    "prism": "study.pzfx opens in GraphPad Prism 5 and later; column/, grouped/ and xy/ hold the same tables as CSV.",
-    "r": "`Rscript contrasts.R` computes the contrasts again from values.csv and compares them with expected.csv.",
-    "xlsx": "study.xlsx opens in Excel, LibreOffice and Numbers; the sheet Dictionary explains every column.",
-    "parquet": "One .parquet per table: pandas.read_parquet, arrow::read_parquet, DuckDB. Units stand in the metadata of the columns.",
-    "odc-sci": "dataset.csv and dictionary.csv go to odc-sci.org together.",
-    "anndata": "cells_<panel>.h5ad opens with anndata.read_h5ad, and so in scanpy and squidpy.",
-    "qupath": "Open the slide in QuPath and drag <slide>.geojson onto it; <slide>_cells.geojson holds the cells.",
-    "imagej": "Open the slide in ImageJ or Fiji, then More, Open in the ROI manager.",
-    "ome-zarr": "Opens in napari (napari-ome-zarr), QuPath 0.4 and later, Fiji (MoBIE) and vizarr.",
-    "ome-tiff": "Opens in QuPath, Fiji (Bio-Formats) and napari.",
-}
-"""How each format is opened."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,7 @@ class ExportSummary:
 def export_formats() -> list[str]:
     """Return the names of all formats, in the order in which they are written."""
     _load_formats()
-    return [name for name in _SAID if name in formats] + [name for name in formats if name not in _SAID]
+    return [name for name in FORMATS if name in formats] + [name for name in formats if name not in FORMATS]
 
 
 def export(root: Path, to: Sequence[str], out: Path | None = None, progress: Progress = quiet) -> ExportSummary:
@@ -106,7 +94,7 @@ def _write(name: str, given: Given, folder: Path) -> list[str]:
         try:
             made.chmod(0o755)  # mkdtemp gives 0700; results are shared in a lab
             notes = formats[name](given, made)
-            lines = [*given.notes(), _SAID.get(name, ""), *notes]
+            lines = [*given.notes(), FORMATS.get(name, ""), *notes]
             write_bytes_atomic(made / "about.txt", "".join(f"{line}\n" for line in lines if line).encode())
             if folder.exists():
                 shutil.rmtree(folder)

@@ -43,7 +43,7 @@ def anndata(given: Given, folder: Path) -> list[str]:
 def _observations(rows: pd.DataFrame, markers: tuple[str, ...], given: Given) -> pd.DataFrame:
     positive = [f"{m}_positive" for m in markers if f"{m}_positive" in rows]
     kept = rows[[c for c in (*_KNOWN, *positive) if c in rows]].copy()
-    kept.insert(1, "group", rows["animal"].map(given.groups.astype(object)).fillna("").to_numpy())
+    kept.insert(1, "group", given.group_of(rows["animal"]).to_numpy())
     for name in ("animal", "group", "section", "panel"):
         kept[name] = _categories(kept[name])
     labels = rows["animal"].astype(str) + "_" + rows["section"].astype(str) + "_" + rows["cell"].astype(str)

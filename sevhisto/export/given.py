@@ -99,6 +99,10 @@ class Given:
             found.setdefault(str(group), []).append(str(animal))
         return {group: sorted(animals) for group, animals in found.items()}
 
+    def group_of(self, animals: pd.Series[str]) -> pd.Series[str]:
+        """Return the group of each animal, empty for one that takes no part."""
+        return told_of(animals, self.groups)
+
     def notes(self) -> list[str]:
         """Return what a reader of any export must know."""
         said = [f"{self.study}: made by sevhisto {self.made['version']} from the run that finished {self.made['finished']}."]
@@ -142,6 +146,12 @@ def _compartment(cells: pd.DataFrame, marker: str, where: str) -> np.ndarray:
     parts = ("ring", "nucleus") if where == "either" else (where,)
     found: np.ndarray = np.maximum.reduce([cells[f"{marker}_{part}"].to_numpy(np.float64) for part in parts])
     return found
+
+
+def told_of(animals: pd.Series[str], by_animal: pd.Series[str]) -> pd.Series[str]:
+    """Return what is told of each animal, as text; empty where nothing is."""
+    known = {str(a): str(v) for a, v in by_animal.items()}
+    return pd.Series([known.get(str(a), "") for a in animals], index=animals.index, dtype=object)
 
 
 def stamped_flags(given: Given, cell: str) -> str:

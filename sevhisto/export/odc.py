@@ -122,7 +122,7 @@ def dictionary(data: pd.DataFrame, words: dict[str, tuple[str, str, str]]) -> pd
     rows = []
     for name in data.columns:
         title, unit, doc = words[name]
-        known = data[name][data[name].astype(str) != UNKNOWN]
+        known = data[name] if pd.api.types.is_float_dtype(data[name]) else data[name][data[name] != UNKNOWN]
         values = pd.to_numeric(known, errors="coerce").dropna()
         numeric = name != SUBJECT and len(known) > 0 and len(values) == known.notna().sum()
         kinds = sorted(set(data[name])) if not numeric else []

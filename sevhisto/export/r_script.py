@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sevhisto.export.given import Given, formats, stamped_flags
+from sevhisto.export.given import Given, formats, stamped_flags, told_of
 from sevhisto.export.text import write_csv
 
 COMPARED = ("estimate", "ci_low", "ci_high", "hedges_g", "ratio", "ratio_low", "ratio_high", "p_welch")
@@ -21,8 +21,7 @@ def r_script(given: Given, folder: Path) -> list[str]:
     write_csv(folder / "values.csv", tidy(given))
     write_csv(folder / "contrasts.csv", weights(given))
     write_csv(folder / "expected.csv", compared[["endpoint", "contrast", "n_a", "n_b", *COMPARED]])
-    groups = given.groups.rename("group")
-    motor = given.motor.merge(groups, left_on="animal", right_index=True, how="left").fillna({"group": ""})
+    motor = given.motor.assign(group=given.group_of(given.motor["animal"]))
     write_csv(folder / "motor.csv", motor[["animal", "group", "day", "score"]])
     (folder / "contrasts.R").write_bytes(files("sevhisto.export").joinpath("contrasts.R").read_bytes())
     left = len(comparisons) - len(compared)
@@ -35,10 +34,10 @@ def tidy(given: Given) -> pd.DataFrame:
     blocks = given.people["block"].astype(str) if "block" in given.people else pd.Series(dtype=object)
     columns = {
         "animal": rows["animal"],
-        "group": rows["animal"].map(given.groups.astype(object)).fillna(""),
-        "block": rows["animal"].map(blocks.astype(object)).fillna(""),
+        "group": given.group_of(rows["animal"]),
+        "block": told_of(rows["animal"], blocks),
         "endpoint": rows["endpoint"],
-        "role": rows["endpoint"].map(dict(given.roles)).fillna(""),
+        "role": [given.roles.get(name, "") for name in rows["endpoint"]],
         **{name: rows[name] for name in ("panel", "zone", "marker", "metric", "value", "unit", "n_sections", "n_expected")},
         "flags": [stamped_flags(given, cell) for cell in rows["flags"]],
     }

@@ -42,7 +42,7 @@ def xlsx(given: Given, folder: Path) -> list[str]:
 
 
 def _readable(given: Given) -> dict[str, pd.DataFrame]:
-    found = {WIDE: given.wide.assign(group=given.wide["animal"].map(given.groups.astype(object)).fillna(""))}
+    found = {WIDE: given.wide.assign(group=given.group_of(given.wide["animal"]))}
     found[WIDE] = found[WIDE][["animal", "group", *given.wide.columns[1:]]]
     found |= {name: frame for name, (_, frame) in given.tables.items() if name not in LEFT_OUT}
     flags = pd.DataFrame([(f.name, f.level, f.meaning) for f in FLAGS.values()], columns=["flag", "of", "meaning"])

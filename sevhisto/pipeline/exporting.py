@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ from sevhisto.types import Problem, SevhistoError
 
 FOLDER = "export"
 """Where exports lie in results/, a folder each."""
+ABOUT = "about.txt"
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,8 @@ def _write(name: str, given: Given, folder: Path) -> list[str]:
             made.chmod(0o755)  # mkdtemp gives 0700; results are shared in a lab
             notes = formats[name](given, made)
             lines = [*given.notes(), FORMATS.get(name, ""), *notes]
-            write_bytes_atomic(made / "about.txt", "".join(f"{line}\n" for line in lines if line).encode())
-            if folder.exists():
-                shutil.rmtree(folder)
+            write_bytes_atomic(made / ABOUT, "".join(f"{line}\n" for line in lines if line).encode())
+            notes += _make_room(folder)
             made.replace(folder)
         finally:
             shutil.rmtree(made, ignore_errors=True)
@@ -105,6 +106,26 @@ def _write(name: str, given: Given, folder: Path) -> list[str]:
         remedy = "close its files in other programs, or check free space and permissions"
         raise SevhistoError(Problem(str(folder), f"cannot be written: {error.strerror or error}", remedy)) from error
     return notes
+
+
+def _make_room(folder: Path) -> list[str]:
+    """Take an earlier export away; where a person changed or added files in it, only aside, and say so.
+
+    SevhistoError where the folder is no export.
+    """
+    if not folder.exists():
+        return []
+    about = folder / ABOUT
+    if not (about.is_file() and "made by sevhisto" in about.read_text("utf-8")):
+        raise SevhistoError(Problem(str(folder), "is there and was not made by an export", "name another folder with --out"))
+    written = about.stat().st_mtime_ns  # the last file of an export
+    changed = sorted(p.name for p in folder.rglob("*") if p.is_file() and p.stat().st_mtime_ns > written)
+    if not changed:
+        shutil.rmtree(folder)
+        return []
+    aside = next(path for i in itertools.count(1) if not (path := folder.with_name(f"{folder.name}_before_{i}")).exists())
+    folder.replace(aside)
+    return [f"the earlier export is kept as {aside.name}, since files in it are newer: {', '.join(changed[:3])}"]
 
 
 # ---------------------------------------------------------------- what exports are made of

@@ -270,11 +270,22 @@ def test_labels_are_the_masks_and_have_the_levels_of_the_image(folder: Path, giv
 def test_a_second_export_replaces_the_first_and_leaves_nothing_else(exported: Study, tmp_path: Path) -> None:
     out = tmp_path / "out"
     export(exported.root, ["r"], out)
-    (out / "r" / "old.txt").write_text("x")
     first = (out / "r" / "values.csv").read_bytes()
     export(exported.root, ["r"], out)
-    assert (out / "r" / "values.csv").read_bytes() == first
-    assert [p.name for p in out.iterdir()] == ["r"] and not (out / "r" / "old.txt").exists()
+    assert (out / "r" / "values.csv").read_bytes() == first and [p.name for p in out.iterdir()] == ["r"]
+
+
+def test_what_a_person_put_into_an_export_is_never_deleted(exported: Study, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(exported.root, ["r"], out)
+    (out / "r" / "mine.txt").write_text("x")
+    done = export(exported.root, ["r"], out)
+    assert (out / "r_before_1" / "mine.txt").read_text() == "x" and "mine.txt" in done.notes[-1]
+    (out / "prism").mkdir()
+    (out / "prism" / "thesis.pzfx").write_text("years of work")
+    with pytest.raises(SevhistoError, match="not made by an export"):
+        export(exported.root, ["prism"], out)
+    assert sorted(p.name for p in (out / "prism").iterdir()) == ["thesis.pzfx"]
 
 
 def test_what_cannot_be_exported_is_told(exported: Study, study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

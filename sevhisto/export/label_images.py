@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 import tifffile
@@ -165,7 +166,13 @@ def ome_tiff(given: Given, folder: Path) -> list[str]:
         with tifffile.TiffWriter(folder / f"{name}.ome.tif", ome=True) as tif:
             resolution = (1e4 / size, 1e4 / size)
             common = {"photometric": "minisblack", "compression": "zlib", "tile": (256, 256), "resolutionunit": "CENTIMETER"}
-            tif.write(levels[0], subifds=n - 1, metadata=_ome(title, about, every, size, corner), resolution=resolution, **common)
+            tif.write(
+                levels[0],
+                subifds=n - 1,
+                metadata=_ome(title, about, every, size, corner) | {"UUID": str(uuid5(NAMESPACE_URL, section.record))},
+                resolution=resolution,
+                **common,
+            )
             for i, level in enumerate(levels[1:], 1):
                 tif.write(level, subfiletype=1, metadata=None, resolution=tuple(r / 2**i for r in resolution), **common)
     return []

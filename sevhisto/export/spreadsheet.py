@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def xlsx(given: Given, folder: Path) -> list[str]:
     writer = needed("xlsxwriter", "xlsx")
     notes: list[str] = []
     with writer.Workbook(str(folder / "study.xlsx"), _PLAIN) as book:
+        book.set_properties({"created": datetime.fromisoformat(given.made["finished"]).replace(tzinfo=None)})  # not the time of writing
         head = book.add_format({"bold": True, "bottom": 1, "valign": "top"})
         about = book.add_worksheet("About")
         about.set_column(0, 0, 110)

@@ -1,9 +1,9 @@
 """Time and memory of every export of 288 sections, each in a process of its own.
 
-python benchmarks/exports.py [--out DIR] [--jobs N]
+python benchmarks/exports.py [--out DIR] [--jobs N] [--study DIR]
 
 The small study of benchmarks/decide.py is measured (a minute), then every animal is listed six times: 24 animals, 6 sections, 2 panels, and
-the groups are compared under codes. Slides are not read by an export, so that copies need none. Each figure holds the start of Python.
+the groups are compared under codes; `--study` takes a study that was run and compared instead. Slides are not read by an export, so that copies need none. Each figure holds the start of Python.
 """
 
 from __future__ import annotations
@@ -88,9 +88,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out" / "exports", help="where the studies are kept")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--study", type=Path, help="a study that was run and compared, instead of the one made here")
     args = parser.parse_args()
-    small, root = args.out / "small", args.out / "many"
-    make(small)
+    small, root = args.out / "small", args.study or args.out / "many"
+    if args.study is None:
+        make(small)
     if not (root / "results" / "comparisons.csv").is_file():
         many(small, root)
         start = time.perf_counter()

@@ -13,7 +13,7 @@ from sevhisto.columns import Table
 from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.registry import Registry, split_flags
 from sevhisto.rings import Shape
-from sevhisto.types import BoolArray, Problem, SectionRecord, SevhistoError
+from sevhisto.types import BoolArray, DoubleArray, Problem, SectionRecord, SevhistoError
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ class Given:
         return self.tables[name][1]
 
     def members(self) -> dict[str, list[str]]:
-        """Return the animals of each group, groups in the order of `groups`, animals sorted."""
+        """Return the animals of each group, groups in the order of `groups`, animals sorted; all as one where there are no groups."""
         found: dict[str, list[str]] = {}
         for animal, group in self.groups.items():
             found.setdefault(str(group), []).append(str(animal))
-        return {group: sorted(animals) for group, animals in found.items()}
+        return {group: sorted(animals) for group, animals in found.items()} or {"animals": sorted(self.wide["animal"])}
 
     def group_of(self, animals: pd.Series[str]) -> pd.Series[str]:
         """Return the group of each animal, empty for one that takes no part."""
@@ -133,19 +133,22 @@ def cell_marks(given: Given) -> pd.DataFrame:
         here = (cells["panel"] == panel).to_numpy()
         for channel in settings.channels:
             key = (panel, channel.marker)
-            if channel.marker == settings.marker_of_role("nuclei") or key not in limits.index or not here.any():
+            shown = _compartment(cells, channel.marker, channel.cell_compartment)
+            if channel.marker == settings.marker_of_role("nuclei") or shown is None or key not in limits.index or not here.any():
                 continue
             rows = limits.loc[[key]].set_index(["animal", "section"])["cell_threshold"]
-            reached = _compartment(cells, channel.marker, channel.cell_compartment)[here] >= rows.reindex(place[here]).to_numpy(np.float64)
+            reached = shown[here] >= rows.reindex(place[here]).to_numpy(np.float64)
             mark = marks.setdefault(channel.marker, np.zeros(len(cells), bool))
             mark[here] = reached
     return cells.assign(**{f"{marker}_positive": mark for marker, mark in marks.items()})
 
 
-def _compartment(cells: pd.DataFrame, marker: str, where: str) -> np.ndarray:
-    parts = ("ring", "nucleus") if where == "either" else (where,)
-    found: np.ndarray = np.maximum.reduce([cells[f"{marker}_{part}"].to_numpy(np.float64) for part in parts])
-    return found
+def _compartment(cells: pd.DataFrame, marker: str, where: str) -> DoubleArray | None:
+    """Return the intensity that decides, (n_cells,); None for a marker that is not measured in cells."""
+    columns = [f"{marker}_{part}" for part in (("ring", "nucleus") if where == "either" else (where,))]
+    if not set(columns) <= set(cells.columns):
+        return None
+    return np.asarray(cells[columns].to_numpy(np.float64).max(axis=1), np.float64)
 
 
 def told_of(animals: pd.Series[str], by_animal: pd.Series[str]) -> pd.Series[str]:

@@ -28,9 +28,9 @@ def zone_masks(record: SectionRecord, config: StudyConfig) -> dict[str, BoolArra
 
     The tables divide full-resolution pixels, these masks are at overview resolution: their areas differ a little.
     """
-    distance = record.masks["distance"]
     if not record.meta["has_core"]:
         return {}
+    distance = record.masks["distance"]
     here = examined(record) & (distance != NO_CORE)
     ranges = {name: r for name, r in config.zones.ranges.items() if r[1] < math.inf}
     return {name: here & (distance >= low) & (distance < high) for name, (low, high) in ranges.items()}

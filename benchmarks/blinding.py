@@ -23,6 +23,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import anndata
 import pandas as pd
 
 from sevhisto import cli
@@ -137,6 +138,7 @@ def use(root: Path, jobs: int = 1) -> dict[str, str]:
         heard["run signed"] = command("run", root, "--jobs", jobs)[1]
     heard["compare"] = command("compare", root, "--jobs", jobs)[1]
     heard["report"] = command("report", root, "--jobs", jobs)[1]
+    heard["export"] = command("export", root, "--to", "all")[1]
     heard["agreement"] = command("agreement", root, "--first", "corrections_ann", "--second", "corrections_bob", "--more", "auto")[1]
     heard["diff"] = command("diff", kept, root, "--csv", root / "results" / "differences.csv")[1]
     return {name: said.replace(str(root), "STUDY") for name, said in heard.items()}
@@ -160,6 +162,9 @@ def content(path: Path) -> Iterator[bytes]:
             yield from (packed.read(n) for n in packed.namelist())
     if path.suffix == ".parquet":
         yield pd.read_parquet(path).to_csv().encode()
+    if path.suffix == ".h5ad":
+        cells = anndata.read_h5ad(path)
+        yield f"{cells.obs.to_csv()}{cells.var.to_csv()}{cells.uns}".encode()
     if path.suffix in (".html", ".svg"):
         text = data.decode("utf-8")
         yield html.unescape(text).encode()

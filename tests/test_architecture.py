@@ -16,7 +16,7 @@ PLUGIN = "sevhisto_napari"
 
 VOCABULARY = (
     *("types", "columns", "schema", "schema_compare", "schema_evidence", "metrics", "settings", "treatment", "panels", "config"),
-    *("mistakes", "registry", "rules", "tallies"),
+    *("mistakes", "registry", "rules", "rings", "tallies"),
 )
 SIBLINGS = ("io", "imaging", "decide", "compare", "report", "export", "phantom")
 PATH = ("pipeline", "engine")  # where the siblings meet
@@ -27,18 +27,21 @@ VOCABULARY_LIBRARIES = {"numpy", "pandas", "pydantic", *sys.stdlib_module_names}
 HOMES: dict[str, set[str]] = {
     # library: the parts that may use it
     "cv2": {"imaging", "phantom", "io"},  # io: rasterising drawn outlines, averaging an overview
-    "skimage": {"imaging", "phantom", "io"},
+    "skimage": {"imaging", "phantom", "io", "export"},  # export: outlines of masks
     "numba": {"imaging"},
     "scipy.ndimage": {"imaging", "phantom"},
-    "tifffile": {"io", "phantom"},
+    "tifffile": {"io", "phantom", "export"},
     "nd2": {"io"},
     "slideio": {"io"},
-    "zarr": {"io"},
+    "zarr": {"io", "export"},
     "openslide": {"io"},
     "liffile": {"io"},
     "pydicom": {"io"},
     "imagecodecs": {"io"},
-    "roifile": {"io"},
+    "roifile": {"io", "export"},
+    "xlsxwriter": {"export"},
+    "anndata": {"export"},
+    "pyarrow": {"export"},
     "statsmodels": {"compare"},
     "scipy.stats": {"compare"},
     "matplotlib": {"report"},

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,8 +14,9 @@ import pytest
 import tifffile
 
 from sevhisto import __version__, cli
+from sevhisto.commands import options, progress, voice
 
-COMMANDS = ("demo", "init", "check", "run", "compare", "report", "phantom")
+COMMANDS = tuple(module.__name__.rpartition(".")[2] for module in cli.COMMANDS)
 
 
 @pytest.fixture
@@ -193,7 +198,7 @@ def test_init_drafts_a_study_beside_the_slides(sevhisto, tmp_path):
     ],
 )
 def test_times_are_said_as_people_do(seconds, said):
-    assert cli.duration(seconds) == said
+    assert progress.duration(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -212,15 +217,15 @@ def test_times_are_said_as_people_do(seconds, said):
     ],
 )
 def test_pace_and_time_left_are_told_once_they_mean_something(counts, said):
-    assert cli.pace(**counts) == said
+    assert progress.pace(**counts) == said
 
 
 def test_a_log_file_gets_a_line_every_half_minute_and_at_the_end(monkeypatch, capsys):
     clock = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
-    with cli.progress_bars(2) as progress:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.progress_bars(2) as show:
         for done in range(13):
-            progress("sections", done, 12, done // 6)
+            show("sections", done, 12, done // 6)
     assert capsys.readouterr().err.splitlines() == [
         "sections: 3/12, 30 s, 6 per min, about 2 min left",
         "sections: 6/12, 1 min, 6 per min, about 1 min left, 1 failed",
@@ -232,10 +237,10 @@ def test_a_log_file_gets_a_line_every_half_minute_and_at_the_end(monkeypatch, ca
 def test_a_terminal_gets_bars(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
-    with cli.progress_bars(2) as progress:
-        progress("sections", 0, 4)
-        progress("sections", 4, 4, failed=1)
-        progress("tables", 1, 1)
+    with progress.progress_bars(2) as show:
+        show("sections", 0, 4)
+        show("sections", 4, 4, failed=1)
+        show("tables", 1, 1)
     shown = capsys.readouterr().err
     assert "sections" in shown and "tables" in shown
     assert "4/4" in shown.replace("\x1b[32m", "").replace("\x1b[0m", "")
@@ -253,17 +258,17 @@ def test_too_little_memory_for_one_process_is_told_before_anything_is_done(sevhi
 def test_memory_lowers_the_processes_and_says_so(monkeypatch, capsys):
     from sevhisto import engine
 
-    assert cli.processes(8, 1000) == 8
+    assert options.processes(8, 1000) == 8
     assert capsys.readouterr().err == ""
-    assert cli.processes(8, 1.6) == 2
+    assert options.processes(8, 1.6) == 2
     assert "2 of 8 processes fit: --memory 1.6" in capsys.readouterr().err
     monkeypatch.setattr(engine, "available_mb", lambda: 2048.0)
-    assert cli.processes(8, None) == 2
+    assert options.processes(8, None) == 2
     assert "2.0 GB of memory free now" in capsys.readouterr().err
     monkeypatch.setattr(engine, "available_mb", lambda: 100.0)
-    assert cli.processes(8, None) == 1  # asked for no limit: try, rather than refuse
+    assert options.processes(8, None) == 1  # asked for no limit: try, rather than refuse
     monkeypatch.setattr(engine, "available_mb", lambda: None)
-    assert cli.processes(8, None) == 8
+    assert options.processes(8, None) == 8
 
 
 def test_local_limits_do_not_go_with_a_cluster(sevhisto, tmp_path):
@@ -271,3 +276,91 @@ def test_local_limits_do_not_go_with_a_cluster(sevhisto, tmp_path):
         status, _, err = sevhisto("run", tmp_path, option, value, "--scheduler", "tcp://127.0.0.1:9")
         assert status == 1
         assert f"{option}: means local processes" in err
+
+
+# ---------------------------------------------------------------- how every command speaks
+
+
+def commands() -> dict[str, object]:
+    import typer
+
+    return typer.main.get_command(cli.app).commands
+
+
+def test_every_command_speaks_alike_and_gives_examples_that_it_understands(sevhisto):
+    for name, command in commands().items():
+        options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
+        assert {"--json", "--quiet", "-q", "--verbose", "-v"} <= options
+        _, out, _ = sevhisto(name, "--help")
+        examples = [line.strip() for line in out.partition("Examples:")[2].splitlines() if line.strip()]
+        assert examples, name
+        for example in examples:
+            words = shlex.split(example)
+            assert words[:2] == ["sevhisto", name]
+            assert {w for w in words if w.startswith("--")} <= options, example
+        with command.make_context(name, shlex.split(examples[0])[2:]) as context:  # it parses as it stands
+            assert context.params
+
+
+def test_json_is_one_object_on_stdout(sevhisto, tmp_path):
+    status, out, err = sevhisto("phantom", tmp_path / "s", "--animals", 1, "--sections", 1, "--um-per-px", 4, "--jobs", 1, "--json")
+    said = json.loads(out)
+    assert (status, err, said["command"], said["status"]) == (0, "", "phantom", 0)
+    assert said["study"] == str(tmp_path / "s") and said["next"] == [f"sevhisto run {tmp_path / 's'}"]
+    status, out, err = sevhisto("check", tmp_path / "none", "--json")
+    said = json.loads(out)
+    assert (status, err, said["status"], said["command"]) == (1, "", 1, "check")
+    assert said["problems"][0].keys() == {"where", "what", "remedy"}
+    status, out, _ = sevhisto("check", tmp_path / "s", "--json")
+    assert status == 0 and json.loads(out)["lines"] == ["No problem found."]
+
+
+def test_quiet_says_nothing_but_problems(sevhisto, tmp_path):
+    words = ("phantom", tmp_path / "s", "--animals", 1, "--sections", 1, "--um-per-px", 4, "--jobs", 1, "--quiet")
+    assert sevhisto(*words) == (0, "", "")
+    status, out, err = sevhisto(*words)
+    assert (status, out) == (1, "") and "not empty" in err
+    status, _, err = sevhisto("check", tmp_path / "s", "--quiet", "--verbose")
+    assert status == 1 and "opposite" in err
+
+
+def test_verbose_tells_time_and_every_line_of_a_list(sevhisto, tmp_path, capsys):
+    (tmp_path / "slides").mkdir()
+    tifffile.imwrite(tmp_path / "slides" / "rat1_s1.tif", np.zeros((2, 64, 64), np.uint16), photometric="minisblack")
+    _, out, _ = sevhisto("init", tmp_path / "slides", "--verbose")
+    assert " MB at most" in out or sys.platform == "win32"
+    for verbose, shown in ((False, voice.MAX_SHOWN + 1), (True, 30)):
+        voice._begin("x", False, False, verbose)
+        voice.listed([f"line {i}" for i in range(30)], "failed", "see status.csv")
+        assert len(capsys.readouterr().out.splitlines()) == shown
+    voice._begin("", False, False, False)
+
+
+def test_colours_are_for_terminals(sevhisto, tmp_path, monkeypatch, capsys):
+    _, out, err = sevhisto("check", tmp_path / "none")
+    assert "\x1b" not in out + err and "Problem:" in err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert voice._coloured("Problem:", "red", err=True).startswith("\x1b[")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert voice._coloured("Problem:", "red", err=True) == "Problem:"
+
+
+def test_the_last_line_says_what_to_do_next(sevhisto, tmp_path):
+    words = ("phantom", tmp_path / "s", "--animals", 1, "--sections", 1, "--um-per-px", 4, "--jobs", 1)
+    _, out, _ = sevhisto(*words)
+    assert out.splitlines()[-1] == f"Next: sevhisto run {tmp_path / 's'}"
+
+
+@pytest.mark.parametrize(("line", "wanted"), [("sevhisto ex", {"exclude", "export"}), ("sevhisto export s --to p", {"prism", "parquet"})])
+def test_the_shell_completes_commands_and_formats(line, wanted):
+    shell = {"_SEVHISTO_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    code = "import sys; sys.argv = ['sevhisto']; from sevhisto.cli import app; app(prog_name='sevhisto')"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **shell}, capture_output=True, text=True, check=False)
+    assert set(done.stdout.split()) == wanted, done.stderr
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys; from sevhisto.cli import app\ntry:\n    app(['--help'])\nfinally:\n    print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    heavy = {"pandas", "scipy", "pydantic", "skimage", "cv2", "matplotlib", "statsmodels", "anndata", "zarr", "numba"}
+    assert heavy & set(done.stderr.split()) == set()

@@ -1,1 +1,1 @@
-"""Commands that ask what was measured: how far two readings agree, and why a number changed."""
+"""The commands, one module each: they read options, call the pipeline and say what it found."""

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+
+from sevhisto.commands.options import Jobs, StudyFolder
+from sevhisto.commands.voice import answer, found, note, say
+
+EXAMPLES = (
+    "sevhisto agreement my_study --first auto --second corrections",
+    "sevhisto agreement my_study --first corrections --second corrections_anna --more auto",
+)
 
 READING = "`auto` (the program's outlines), a folder of drawn outlines or of label images, or a CSV table of counts."
 
 
 def agreement(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that holds study.toml.")],
+    study: StudyFolder,
     first: Annotated[str, typer.Option("--first", metavar="READING", help=READING)],
     second: Annotated[str, typer.Option("--second", metavar="READING", help="What it is compared with.")],
     more: Annotated[Optional[list[str]], typer.Option("--more", metavar="READING", help="A further reading; may be repeated.")] = None,  # noqa: UP045
-    jobs: Annotated[Optional[int], typer.Option("--jobs", "-j", min=1, help="Processes; one per core if not given.")] = None,  # noqa: UP045
+    jobs: Jobs = None,
 ) -> None:
     """Say how far readings of the same sections agree: Dice, ICC and Bland-Altman, with a figure, in results/agreement/."""
     from sevhisto.pipeline import agreement as compare
@@ -27,8 +34,9 @@ def agreement(
         limits = "" if math.isnan(r["bias"]) else f", bias {r['bias']:.4g} (limits {r['limit_low']:.4g} to {r['limit_high']:.4g})"
         dice = "" if math.isnan(r["mean_dice"]) else f", Dice {r['mean_dice']:.3f}"
         f1 = "" if math.isnan(r["mean_f1"]) else f", F1 {r['mean_f1']:.3f}"
-        typer.echo(f"{r['kind']}, {r['measure']}, {r['readings']}: n {r['n']} of {r['n_animals']} animals, {icc}{limits}{dice}{f1}")
+        answer(f"{r['kind']}, {r['measure']}, {r['readings']}: n {r['n']} of {r['n_animals']} animals, {icc}{limits}{dice}{f1}")
     apart = int((done.sections["reason"] != "").sum())
     if apart:
-        typer.echo(f"note: {apart} pairs could not be compared; agreement.csv says why.")
-    typer.echo(f"Wrote agreement.csv, agreement_summary.csv, agreement.svg and agreement.png to {done.folder}.")
+        note(f"{apart} pairs could not be compared; agreement.csv says why.")
+    found(folder=done.folder, summary=done.summary)
+    say(f"Wrote agreement.csv, agreement_summary.csv, agreement.svg and agreement.png to {done.folder}.")

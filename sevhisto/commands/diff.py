@@ -7,6 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
+from sevhisto.commands.voice import answer, found, say
+
+EXAMPLES = ("sevhisto diff results_before my_study", "sevhisto diff results_before my_study --csv why.csv")
+
 
 def diff(
     run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Study folder, or a copy of its results folder: before.")],
@@ -17,8 +21,9 @@ def diff(
     from sevhisto.pipeline import diff as find
     from sevhisto.report.differences import difference_lines
 
-    found = find(run_a, run_b, csv)
-    for line in difference_lines(found):
-        typer.echo(line)
+    changes = find(run_a, run_b, csv)
+    for line in difference_lines(changes):
+        answer(line)
     if csv is not None:
-        typer.echo(f"Wrote {len(found)} rows to {csv}.")
+        say(f"Wrote {len(changes)} rows to {csv}.")
+    found(differences=len(changes), csv=csv)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
-import math
-import zipfile
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from sevhisto.io.rois import MAX_BYTES, read_rois
 from sevhisto.registry import EXCLUSION_REASONS, did_you_mean
+from sevhisto.rings import MADE_HERE, split_holes
 from sevhisto.types import BoolArray, DoubleArray, IntArray, Problem, SevhistoError
 
 LESION_NAMES = ("lesion", "lesion core", "core")
 WHITE_MATTER_NAMES = ("white matter", "spared white matter", "white_matter")
 EXCLUDED_NAMES = ("exclude", "excluded", "artefact", "artifact")
-"""Names that count, in any case; those that start with "ignore" (QuPath's own class) are excluded areas too. A reason code can follow an
-excluded area's name: ``exclude: tissue_damaged``."""
+"""Names that count, in any case, with or without ImageJ's -1, -2; those that start with "ignore" (QuPath's own class) are excluded areas
+too. A reason code can follow an excluded area's name: ``exclude: tissue_damaged``."""
 SUFFIXES = (".geojson", ".json", ".roi", ".zip")
-MAX_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS = 100_000_000, 4_000_000, 2000
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Outline:
 
 def kind_of(name: str) -> str:
     """Return what an outline of this name is: ``lesion``, ``white_matter``, ``excluded`` or empty."""
-    plain = " ".join(name.casefold().split())
+    plain = _plain(name)
     if plain in LESION_NAMES:
         return "lesion"
     if plain in WHITE_MATTER_NAMES:
@@ -69,8 +68,13 @@ def kind_of(name: str) -> str:
     return "excluded" if named else ""
 
 
+def _plain(name: str) -> str:
+    """Return a name without capitals, double blanks, and the -1, -2 by which ImageJ keeps equal names apart."""
+    return re.sub(r"-\d+$", "", " ".join(name.casefold().split()))
+
+
 def _reason_in(name: str) -> str:
-    head, _, tail = name.casefold().partition(":")
+    head, _, tail = _plain(name).partition(":")
     code = "_".join(tail.split())
     return code if head.strip() in (*EXCLUDED_NAMES, "ignore") and code in EXCLUSION_REASONS else ""
 
@@ -109,7 +113,7 @@ def read_annotations(path: Path) -> tuple[list[Outline], list[str]]:
     Returns
     -------
     outlines : every area; check the names with `name_problems`
-    notes : one line for each shape that was left out because it has no area
+    notes : one line for each shape that was left out: it has no area, or the program made it (`sevhisto export`)
 
     Raises
     ------
@@ -117,7 +121,9 @@ def read_annotations(path: Path) -> tuple[list[Outline], list[str]]:
     """
     outlines, notes = [], []
     for shape in read_shapes(path):
-        if shape.polygons:
+        if shape.name.startswith(MADE_HERE):
+            notes.append(f"{path.name}: {shape.name!r} was left out: it is made by the program, from the lesion")
+        elif shape.polygons:
             outlines.append(shape)
         elif shape.kind:
             what = f"{shape.name!r} was drawn as a {shape.drawn_as}, which has no area"
@@ -229,79 +235,11 @@ def _points(points: Any) -> DoubleArray:
 
 
 def _imagej(path: Path, data: bytes) -> list[Outline]:
-    members = [(path.stem, data)] if path.suffix.lower() == ".roi" else _members(path, data)
-    return [_roi(path, name, member) for name, member in members]
-
-
-def _members(path: Path, data: bytes) -> list[tuple[str, bytes]]:
-    """Read the .roi members in memory: nothing is unpacked to disk, and neither a bomb nor a flood is read."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            infos = [i for i in archive.infolist() if i.filename.lower().endswith(".roi") and not Path(i.filename).name.startswith("._")]
-            if not infos:
-                raise _error(path, "holds no ImageJ outline (.roi)", "save the ROI manager's outlines: More, Save")
-            if len(infos) > MAX_MEMBERS or any(i.file_size > MAX_MEMBER_BYTES for i in infos):
-                what = f"holds more than {MAX_MEMBERS} outlines, or one of more than {MAX_MEMBER_BYTES // 1_000_000} MB"
-                raise _error(path, what, "keep lesion and excluded areas only")
-            if sum(i.file_size for i in infos) > MAX_BYTES:
-                raise _error(path, f"unpacks to more than {MAX_BYTES // 1_000_000} MB", "keep lesion and excluded areas only")
-            return [(Path(i.filename).stem, archive.read(i)) for i in infos]
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:  # RuntimeError: encrypted
-        raise _error(path, f"is not a readable zip file: {error}", "save it from ImageJ again") from error
-
-
-def _roi(path: Path, stem: str, data: bytes) -> Outline:
-    import roifile
-
-    try:
-        roi = roifile.ImagejRoi.frombytes(data)
-        rings, strokes = _roi_rings(roi), _roi_strokes(roi)
-        width = float(roi.float_stroke_width or roi.stroke_width or 0)
-    except Exception as error:  # roifile raises struct.error, IndexError, ValueError and more on damage
-        raise _error(path, f"{stem}.roi is damaged or of an unknown kind: {error}", "save it from ImageJ again") from error
-    outer, holes = split_holes(rings) if len(rings) > 1 else (rings, [])
-    return Outline((roi.name or stem).strip(), outer, holes, strokes, width, roi.roitype.name.lower())
-
-
-def _roi_rings(roi: Any) -> list[DoubleArray]:
-    if roi.composite or roi.roitype.name in ("POLYGON", "FREEHAND", "TRACED", "RECT"):
-        rings = [np.asarray(c, np.float64)[:, ::-1] for c in roi.coordinates(multi=True)]
-        if any(not np.isfinite(r).all() for r in rings) or all(len(r) < 3 for r in rings):
-            raise ValueError("its outline has no area")
-        return [r for r in rings if len(r) >= 3]
-    if roi.roitype.name == "OVAL":
-        angle = np.linspace(0, 2 * math.pi, 361)
-        y = (roi.top + roi.bottom) / 2 + (roi.bottom - roi.top) / 2 * np.sin(angle)
-        x = (roi.left + roi.right) / 2 + (roi.right - roi.left) / 2 * np.cos(angle)
-        return [np.column_stack([y, x])]
-    return []
-
-
-def _roi_strokes(roi: Any) -> list[DoubleArray]:
-    if roi.roitype.name not in ("LINE", "POLYLINE", "FREELINE", "POINT"):
-        return []
-    points = np.asarray(roi.coordinates(), np.float64)[:, ::-1]
-    if not len(points) or not np.isfinite(points).all():
-        raise ValueError("its points are not finite numbers")
-    return [p[None] for p in points] if roi.roitype.name == "POINT" else [points]
-
-
-def split_holes(rings: Sequence[DoubleArray]) -> tuple[list[DoubleArray], list[DoubleArray]]:
-    """Tell outer rings from holes: a ring inside an odd number of others is a hole."""
-    outer: list[DoubleArray] = []
-    holes: list[DoubleArray] = []
-    for i, ring in enumerate(rings):
-        around = sum(_contains(other, ring[0]) for j, other in enumerate(rings) if j != i)
-        (holes if around % 2 else outer).append(ring)
-    return outer, holes
-
-
-def _contains(ring: DoubleArray, point: DoubleArray) -> bool:
-    a, b = ring, np.roll(ring, -1, axis=0)
-    crosses = (a[:, 0] > point[0]) != (b[:, 0] > point[0])
-    a, b = a[crosses], b[crosses]
-    x = a[:, 1] + (point[0] - a[:, 0]) / (b[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
-    return bool(np.count_nonzero(x > point[1]) % 2)
+    found = []
+    for roi in read_rois(path, data):
+        outer, holes = split_holes(roi.rings) if len(roi.rings) > 1 else (roi.rings, [])
+        found.append(Outline(roi.name, outer, holes, roi.strokes, roi.width_px, roi.kind))
+    return found
 
 
 # ---------------------------------------------------------------- to a mask

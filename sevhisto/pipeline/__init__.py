@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.demonstrating import DemoSummary, demo
     from sevhisto.pipeline.differing import diff
     from sevhisto.pipeline.excluding import exclude
+    from sevhisto.pipeline.exporting import ExportSummary, export, export_formats
     from sevhisto.pipeline.planning import PlanSummary, plan
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
     from sevhisto.pipeline.training import TrainSummary, train
@@ -17,6 +18,7 @@ __all__ = [
     "AgreementSummary",
     "CompareSummary",
     "DemoSummary",
+    "ExportSummary",
     "PlanSummary",
     "Progress",
     "RunSummary",
@@ -27,6 +29,8 @@ __all__ = [
     "demo",
     "diff",
     "exclude",
+    "export",
+    "export_formats",
     "plan",
     "quiet",
     "report",
@@ -40,6 +44,7 @@ _HOMES = {
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
     "diff": "differing",
     "exclude": "excluding",
+    **dict.fromkeys(("ExportSummary", "export", "export_formats"), "exporting"),
     **dict.fromkeys(("TrainSummary", "train"), "training"),
     **dict.fromkeys(("PlanSummary", "plan"), "planning"),
 }

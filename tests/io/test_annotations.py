@@ -229,3 +229,60 @@ def test_encrypted_zip_is_told(tmp_path: Path) -> None:
     assert zipfile.is_zipfile(io.BytesIO(raw))
     with pytest.raises(SevhistoError, match="not a readable zip"):
         read_outlines(tmp_path / "a.zip")
+
+
+def test_curves_of_a_composite_shape_are_drawn(tmp_path):
+    # ImageJ: makeOval(20, 10, 40, 40), shift + makeRectangle(100, 10, 10, 10): the oval is four cubic curves (java.awt.geom.Ellipse2D)
+    k = 0.5522847498307933 * 20
+    cx, cy, r = 40.0, 30.0, 20.0
+    quarter = [(cx + r, cy + k, cx + k, cy + r, cx, cy + r), (cx - k, cy + r, cx - r, cy + k, cx - r, cy)]
+    quarter += [(cx - r, cy - k, cx - k, cy - r, cx, cy - r), (cx + k, cy - r, cx + r, cy - k, cx + r, cy)]
+    oval = [0.0, cx + r, cy, *(v for q in quarter for v in (3.0, *q)), 4.0]
+    box = [0.0, 100, 10, 1.0, 110, 10, 1.0, 110, 20, 1.0, 100, 20, 4.0]
+    path = np.array(oval + box, np.float32)
+    kind = {"roitype": roifile.ROI_TYPE.RECT, "shape_roi_size": len(path), "multi_coordinates": path}
+    (tmp_path / "a.roi").write_bytes(roifile.ImagejRoi(**kind, left=20, top=10, right=110, bottom=50, name="lesion-2").tobytes())
+    (outline,) = read_outlines(tmp_path / "a.roi")
+    assert outline.kind == "lesion" and len(outline.polygons) == 2
+    mask = outline_mask([outline], (60, 120), 1.0)
+    assert mask[:, :80].sum() == pytest.approx(np.pi * r**2, rel=0.01) and mask[:, 80:].sum() == 100
+    for spoiled in (path[:-2], np.array([9.0], np.float32), np.array([1.0, 2, 3], np.float32)):
+        kind |= {"shape_roi_size": len(spoiled), "multi_coordinates": spoiled}
+        (tmp_path / "b.roi").write_bytes(roifile.ImagejRoi(**kind, name="lesion").tobytes())
+        with pytest.raises(SevhistoError, match="damaged or of an unknown kind"):
+            read_outlines(tmp_path / "b.roi")
+
+
+def test_a_text_on_an_image_is_no_area(tmp_path):
+    box = {"left": 1, "top": 1, "right": 50, "bottom": 20, "roitype": roifile.ROI_TYPE.RECT}
+    roi = roifile.ImagejRoi(**box, subtype=roifile.ROI_SUBTYPE.TEXT, version=228, name="scale", text="1 mm", text_name="Arial")
+    (tmp_path / "a.roi").write_bytes(roi.tobytes())
+    outlines, notes = read_annotations(tmp_path / "a.roi")
+    assert outlines == [] and "no area" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "reason"),
+    [
+        ("lesion-1", "lesion", ""),
+        ("White  matter-12", "white_matter", ""),
+        ("exclude: tissue_damaged-3", "excluded", "tissue_damaged"),
+        ("lesion-x", "", ""),
+        ("-1", "", ""),
+    ],
+)
+def test_what_imagej_adds_to_equal_names_does_not_count(name, kind, reason):
+    outline = Outline(name, [], [])
+    assert (outline.kind, outline.reason) == (kind, reason)
+
+
+def test_what_the_program_made_is_left_out_in_words(tmp_path):
+    ring = [[0, 0], [9, 0], [9, 9], [0, 0]]
+    names = ("lesion", "sevhisto: zone 0-250 um", "sevhisto: tissue")
+    features = [
+        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {"classification": {"name": n}}}
+        for n in names
+    ]
+    (tmp_path / "a.geojson").write_text(json.dumps(features), "utf-8")  # a list as root
+    outlines, notes = read_annotations(tmp_path / "a.geojson")
+    assert [o.name for o in outlines] == ["lesion"] and len(notes) == 2 and "made by the program" in notes[0]

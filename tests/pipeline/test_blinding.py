@@ -35,7 +35,9 @@ def test_no_file_and_no_word_tells_a_name_even_where_slides_fail(fresh: Study) -
     assert len(names) > 15 and not [(c, n) for c, said in heard.items() for n in names if n.lower() in said.lower()]
     status = fresh.table("status.csv")
     assert status.loc[status["status"] == "failed", "reason"].str.contains("S-").sum() >= 4  # the file is named, by its code
-    assert {"agreement.csv", "differences.csv", "report.html", "specifications.csv"} <= {p.name for p in fresh.results.rglob("*")}
+    assert {"agreement.csv", "differences.csv", "report.html", "specifications.csv", "study.pzfx", "study.xlsx"} <= {
+        p.name for p in fresh.results.rglob("*")
+    }
     assert (fresh.root / "exclusions.jsonl").is_file()
 
 

@@ -1,0 +1,44 @@
+"""`sevhisto compare`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sevhisto.commands.options import Jobs, Memory, StudyFolder, processes
+from sevhisto.commands.progress import progress_bars
+from sevhisto.commands.voice import answer, found, next_step, note, say
+
+EXAMPLES = ("sevhisto compare my_study", "sevhisto compare my_study --unblind")
+
+
+def compare(
+    study: StudyFolder,
+    unblind: Annotated[
+        bool, typer.Option("--unblind", help="Open the key: contours, thresholds and exclusions are hashed and recorded first.")
+    ] = False,
+    jobs: Jobs = None,
+    memory: Memory = None,
+) -> None:
+    """Compare the groups, per animal, and relate matrix to motor recovery. Groups stay codes until --unblind.
+
+    Every result is made again with other thresholds, lesion borders and zone edges, and without flagged sections, each batch, each animal.
+    """
+    from sevhisto.pipeline import compare as make
+
+    n = processes(jobs, memory)
+    with progress_bars(n) as progress:
+        done = make(study, unblind, n, progress)
+    primary = done.comparisons[done.comparisons["role"] == "primary"]
+    for r in primary.itertuples():
+        interval = f"{r.ci_low:.4g} to {r.ci_high:.4g}"
+        tests = f"p {r.p:.3g}, adjusted {r.p_adjusted:.3g}" + (f"; {r.robustness!s}" if r.robustness else "")
+        answer(f"{r.endpoint}, {r.contrast}: {r.estimate:.4g} {r.unit} (95 % interval {interval}), {tests}")
+    for text in done.notes:
+        note(text)
+    written = f"comparisons.csv ({len(done.comparisons)} rows), relations.csv ({len(done.relations)} rows) and specifications.csv"
+    say(f"Wrote {written} to {done.results}.")
+    found(results=done.results, blinded=done.blinded, primary=primary)
+    closed = "   (groups are codes; add --unblind to compare to open the key)" if done.blinded else ""
+    next_step(f"sevhisto report {study}{closed}; sevhisto export {study} --to prism --to r")

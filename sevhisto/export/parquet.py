@@ -1,0 +1,32 @@
+"""Parquet: every table, each column with its unit and what it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sevhisto.columns import Column
+from sevhisto.export.dictionary import WIDE, column_of, endpoint_column
+from sevhisto.export.given import Given, formats
+
+
+@formats.register("parquet")
+def parquet(given: Given, folder: Path) -> list[str]:
+    """Write a .parquet per table of results/; unit and description stand in the metadata of each column."""
+    for name, (table, frame) in given.tables.items():
+        _write(folder / f"{name.rpartition('.')[0]}.parquet", frame, [column_of(table, str(c)) for c in frame.columns], given)
+    wide = given.wide
+    _write(folder / f"{WIDE.rpartition('.')[0]}.parquet", wide, [endpoint_column(given, str(c)) for c in wide.columns], given)
+    return []
+
+
+def _write(path: Path, frame: pd.DataFrame, columns: list[Column], given: Given) -> None:
+    plain = pa.Table.from_pandas(frame.reset_index(drop=True), preserve_index=False)
+    told = [{"description": c.doc, "unit": c.unit} for c in columns]
+    fields = [field.with_metadata(meta) for field, meta in zip(plain.schema, told, strict=True)]
+    whole = {**(plain.schema.metadata or {}), b"sevhisto": json.dumps({"notes": given.notes()}).encode()}
+    pq.write_table(plain.cast(pa.schema(fields, whole)), path, compression="zstd")

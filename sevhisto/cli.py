@@ -300,11 +300,19 @@ def train(
 
 
 @app.command()
-def report(study: StudyFolder, jobs: Jobs = None, memory: Memory = None) -> None:
+def report(
+    study: StudyFolder,
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Show every section; without, the file is small.")] = True,
+    jobs: Jobs = None,
+    memory: Memory = None,
+) -> None:
     """Write results/report.html: one file, offline, with overlays of every section."""
     from sevhisto.pipeline import report as write
 
-    say(f"Wrote {write(study, processes(jobs, memory))}")
+    n = processes(jobs, memory)
+    with progress_bars(n) as progress:
+        path = write(study, n, pictures, progress)
+    say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).")
 
 
 @app.command()

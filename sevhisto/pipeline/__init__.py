@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sevhisto.pipeline.agreeing import AgreementSummary, agreement
-    from sevhisto.pipeline.answering import CompareSummary, compare, report
+    from sevhisto.pipeline.answering import CompareSummary, compare
     from sevhisto.pipeline.demonstrating import DemoSummary, demo
     from sevhisto.pipeline.differing import diff
     from sevhisto.pipeline.excluding import exclude
     from sevhisto.pipeline.planning import PlanSummary, plan
+    from sevhisto.pipeline.reporting import report
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
     from sevhisto.pipeline.training import TrainSummary, train
 
@@ -36,8 +37,9 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("AgreementSummary", "agreement"), "agreeing"),
-    **dict.fromkeys(("CompareSummary", "compare", "report"), "answering"),
+    **dict.fromkeys(("CompareSummary", "compare"), "answering"),
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
+    "report": "reporting",
     "diff": "differing",
     "exclude": "excluding",
     **dict.fromkeys(("TrainSummary", "train"), "training"),

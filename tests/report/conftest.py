@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sevhisto.report import OverlayItem, ReportInputs, batch_contrast, overlay_image
+from sevhisto.report import ReportInputs, SectionCard, batch_contrast, overlay_image, tissue_histograms
 from sevhisto.schema import ANIMALS, COMPARISONS, PROFILES, RELATIONS, STATUS
 from sevhisto.types import N_DISTANCE, N_INTENSITY, SectionRecord, encode_thumbnail
 
@@ -67,16 +67,25 @@ def build_inputs(blinded: bool = False, compared: bool = True, pictures: bool = 
     volume[8] = np.nan
     wide = pd.DataFrame({"animal": animals, VOLUME: volume, AUC: auc, "A_core_CD68_fraction_pct": rng.normal(34, 6, 20)})
     records = [build_record(s, brightfield=s == 2) for s in range(3)] if pictures else []
-    contrast = batch_contrast(records)
-    overlays = [
-        OverlayItem(
-            f"{animals[i]} · s{i + 3:02d} · panel A",
-            f"{i * 500 - 500:+d} µm from the epicentre",
-            overlay_image(r, contrast, [0, 250, 500, 1000], ROLES),
-            f,
+    contrast = batch_contrast(map(tissue_histograms, records))
+    cards = [
+        SectionCard(
+            animals[i],
+            f"s{i + 3:02d}",
+            "A",
+            "sample",
+            "1",
+            float(i * 500),
+            "flagged",
+            "review" if i == 1 else "keep",
+            reasons="blur" if i == 1 else "",
+            flags=f,
+            core_um2=1.2e5 * i,
+            picture=overlay_image(r, contrast, [0, 250, 500, 1000], ROLES),
         )
         for i, (r, f) in enumerate(zip(records, ("contour_unreviewed", "contour_drawn;saturated", "stain_vectors_assumed"), strict=False))
     ]
+    cards += [SectionCard(animals[4], "s03", "B", "sample", "1", 2000.0, "failed", reason="no pixel size in the file")] if pictures else []
     return ReportInputs(
         study_name="sEV delivery in rat contusion (made up)",
         blinded=blinded,
@@ -95,7 +104,8 @@ def build_inputs(blinded: bool = False, compared: bool = True, pictures: bool = 
             "inputs": {"slides.csv": "9f" * 32, "n_files": 288},
             "packages": {"numpy": "2.3.4"},
         },
-        overlays=overlays,
+        cards=cards,
+        zones_um=(0, 250, 500, 1000),
         banner_flags=["not_unblinded"] if blinded else ["changed_after_unblinding"],
         notes=[
             "Injection and infusion differ in surgery as well: no injection-route vehicle was kept.",

@@ -37,12 +37,10 @@ app = typer.Typer(
 )
 STUDY_WRONG, SOME_FAILED = 1, 3
 MAX_FAILURES_SHOWN = 20
-LINE_EVERY_S = 30.0
-MIN_SECONDS = 5.0
+LINE_EVERY_S, MIN_SECONDS = 30.0, 5.0
 
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that holds study.toml.")]
 Jobs = Annotated[Optional[int], typer.Option("--jobs", "-j", min=1, help="Processes; one per core if not given.")]  # noqa: UP045
-
 Memory = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option("--memory", metavar="GB", min=0, help="Memory to use in all; what is free now if not given. Fewer processes use less."),
@@ -302,17 +300,14 @@ def train(
 @app.command()
 def report(
     study: StudyFolder,
-    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Show every section; without, the file is small.")] = True,
+    pictures: Annotated[bool, typer.Option(help="Show every section; without, the file is small.")] = True,
     jobs: Jobs = None,
     memory: Memory = None,
 ) -> None:
     """Write results/report.html: one file, offline, with overlays of every section."""
     from sevhisto.pipeline import report as write
 
-    n = processes(jobs, memory)
-    with progress_bars(n) as progress:
-        path = write(study, n, pictures, progress)
-    say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).")
+    say(f"Wrote {write(study, processes(jobs, memory), pictures)}")
 
 
 @app.command()

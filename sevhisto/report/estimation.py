@@ -56,12 +56,13 @@ def _below(page: Page, parts: dict[str, DoubleArray], words: Endpoint, rows: lis
     column = (page.width - LEFT_EM - 1) / max(len(rows), 1)
     labels = [contrast_label(r, max(int(0.92 * column / LETTER_EM), 8) if column >= MOST_UPRIGHT_EM else 26) for r in rows]
     turned = column < MOST_UPRIGHT_EM
-    foot = 0.0 if not rows else 1.0 + (14.0 if turned else 1.3 * max(label.count("\n") + 1 for label in labels))
+    foot = 0.0 if not rows else 14.0 if turned else _height(labels)
     high, low = 18.0, 11.5 if rows else 0.0
-    under = 3.6  # group names and numbers
+    names = _group_labels(parts, (page.width - LEFT_EM - 1) / max(len(parts), 1))
+    under = _height(names)
     figure = page.figure(1 + high + under + (low + foot + 0.6 if rows else 0))
     ax = figure.add_axes(page.rect(figure, LEFT_EM, under + (low + foot + 0.6 if rows else 0), 1, 1))
-    _animals(ax, parts, words, page)
+    _animals(ax, parts, words, names)
     if rows:
         below = figure.add_axes(page.rect(figure, LEFT_EM, foot, 1, 1 + high + under + 0.6))
         _differences(below, rows, labels, words.unit, turned)
@@ -69,7 +70,18 @@ def _below(page: Page, parts: dict[str, DoubleArray], words: Endpoint, rows: lis
     return figure
 
 
-def _animals(ax: Axes, parts: dict[str, DoubleArray], words: Endpoint, page: Page) -> None:
+def _group_labels(parts: dict[str, DoubleArray], room: float) -> list[str]:
+    """Return the groups' names, wrapped to `room` (em), with their numbers of animals."""
+    letters = max(int(room / LETTER_EM) - 1, 6)
+    return [f"{fill(shorten(g, 3 * letters), letters)}\nn = {len(v)}" for g, v in parts.items()]
+
+
+def _height(labels: list[str]) -> float:
+    """Return the height (em) that labels take below an axis."""
+    return 1.0 + 1.3 * max((label.count("\n") + 1 for label in labels), default=1)
+
+
+def _animals(ax: Axes, parts: dict[str, DoubleArray], words: Endpoint, names: list[str]) -> None:
     step = _swarm_step(parts)
     for i, v in enumerate(parts.values()):
         colour, marker = look(i)
@@ -79,8 +91,7 @@ def _animals(ax: Axes, parts: dict[str, DoubleArray], words: Endpoint, page: Pag
         mean, low, high = mean_interval(v)
         ax.plot([i + 0.3, i + 0.3], [low, high], color=INK, linewidth=pt(1.6), solid_capstyle="butt")
         ax.plot([i + 0.3], [mean], marker, color=INK, markersize=pt(6))
-    wide = max(int((page.width - LEFT_EM) / max(len(parts), 1) / LETTER_EM) - 1, 6)
-    ax.set_xticks(range(len(parts)), [f"{shorten(g, wide)}\nn = {len(v)}" for g, v in parts.items()])
+    ax.set_xticks(range(len(parts)), names)
     ax.set_xlim(-0.6, len(parts) - 0.4)
     pad_limits(ax, [*np.concatenate([*parts.values(), [0.0]]), *_ends(parts)], "y")
     ax.set_ylabel(fill(words.axis, 32))
@@ -114,11 +125,13 @@ def _difference(ax: Axes, x: float, row: dict[str, Any], zero: float, number_of:
 def _shared_scale(page: Page, parts: dict[str, DoubleArray], words: Endpoint, row: dict[str, Any]) -> Figure:
     """Draw two groups with their difference at the right: its zero is the mean of the side that is subtracted."""
     wide = min(page.width, 46.0)
-    figure = page.figure(23.0, wide)
-    ax = figure.add_axes(page.rect(figure, LEFT_EM, 5.0, 7.5, 1))
-    _animals(ax, parts, words, Page(wide * page.em_in, page.font_pt))
+    room = (wide - LEFT_EM - 7.5) / 3.2
+    labels = [*_group_labels(parts, room), contrast_label(row, max(int(room / LETTER_EM) - 1, 8))]
+    figure = page.figure(19.0 + _height(labels), wide)
+    ax = figure.add_axes(page.rect(figure, LEFT_EM, _height(labels), 7.5, 1))
+    _animals(ax, parts, words, labels[:2])
     ax.set_xlim(-0.6, 2.6)
-    ax.set_xticks([0, 1, 2], [*(t.get_text() for t in ax.get_xticklabels()), contrast_label(row, 16)])
+    ax.set_xticks([0, 1, 2], labels)
     zero = mean_interval(parts[str(row["group_b"])])[0]
     pad_limits(ax, [*np.concatenate([*parts.values(), [0.0]]), *_ends(parts), *(zero + float(row[k]) for k in ("ci_low", "ci_high"))], "y")
     for i, v in enumerate(parts.values()):

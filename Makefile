@@ -64,7 +64,7 @@ test: lint
 constraints:
 	@rm -rf build/constraints && mkdir -p build
 	@python=$$(.ci/system-packages python) && "$$python" -m venv build/constraints
-	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[all,test]'
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[all,docs,test]'
 	@{ echo "# Versions that were tested together. Written by 'make constraints'; do not edit."; \
 	   build/constraints/bin/python -m pip freeze --exclude sevhisto | grep -E '^[A-Za-z0-9._-]+==' | LC_ALL=C sort -f; } > build/constraints.txt
 	@build/constraints/bin/python -m pip check && mv build/constraints.txt constraints.txt && rm -rf build/constraints

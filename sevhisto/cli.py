@@ -18,6 +18,7 @@ import typer
 from sevhisto import __version__
 from sevhisto.commands.agreement import agreement
 from sevhisto.commands.diff import diff
+from sevhisto.commands.paper import paper
 from sevhisto.commands.review import review
 from sevhisto.registry import EXCLUSION_REASONS
 from sevhisto.types import SevhistoError
@@ -266,9 +267,8 @@ def exclude(
     say(f"Next: sevhisto run {study}   (no slide is read twice)")
 
 
-app.command()(agreement)
-app.command()(diff)
-app.command()(review)
+for command in (agreement, diff, paper, review):
+    app.command()(command)
 
 
 @app.command()

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.demonstrating import DemoSummary, demo
     from sevhisto.pipeline.differing import diff
     from sevhisto.pipeline.excluding import exclude
+    from sevhisto.pipeline.papering import paper
     from sevhisto.pipeline.planning import PlanSummary, plan
     from sevhisto.pipeline.reporting import report
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
@@ -28,6 +29,7 @@ __all__ = [
     "demo",
     "diff",
     "exclude",
+    "paper",
     "plan",
     "quiet",
     "report",
@@ -39,6 +41,7 @@ _HOMES = {
     **dict.fromkeys(("AgreementSummary", "agreement"), "agreeing"),
     **dict.fromkeys(("CompareSummary", "compare"), "answering"),
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
+    "paper": "papering",
     "report": "reporting",
     "diff": "differing",
     "exclude": "excluding",

@@ -19,7 +19,8 @@ from sevhisto.pipeline.grouping import design_limits, study_groups
 from sevhisto.pipeline.picturing import section_cards
 from sevhisto.pipeline.running import Progress, frozen_now, is_open, last_facts, quiet, stamp_of
 from sevhisto.pipeline.tables import Names
-from sevhisto.report.html import ReportInputs, render_report
+from sevhisto.report.html import render_report
+from sevhisto.report.inputs import ReportInputs
 from sevhisto.schema import (
     ANIMALS,
     COMPARISONS,

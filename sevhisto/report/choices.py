@@ -27,17 +27,18 @@ def choices_figure(curve: pd.DataFrame, endpoint: str) -> Drawing:
     contrasts = list(dict.fromkeys(curve["contrast"]))
     lines = list(dict.fromkeys(_line(r) for r in curve.to_dict("records")))
     unit, page = endpoint_words(endpoint).unit, current_page()
-    names = 16.0 if page.width > 50 else 13.0
-    figure = page.figure(5.2 + 1.75 * len(lines))
-    page.grid(figure, names, 3.2, 0.8, 2)
+    names = 16.0 if page.width > 50 else 14.5
+    figure = page.figure(6.2 + 1.75 * len(lines))
+    page.grid(figure, names, 4.0, 0.8, 2.2)
     axes = figure.subplots(1, len(contrasts), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.08})[0]
     for ax, contrast in zip(axes, contrasts, strict=True):
         _column(ax, curve[curve["contrast"] == contrast], lines)
         ax.set_title(shorten(contrast, max(int((page.width - names) / len(contrasts) * 1.6), 6)), fontsize=pt(8.5))
-    axes[0].set_yticks(range(len(lines)), [shorten(line, 32 if names > 14 else 24) for line in lines], fontsize=pt(8.5))
+    axes[0].set_yticks(range(len(lines)), [shorten(line, 34 if names > 15 else 29) for line in lines], fontsize=pt(8.5))
     axes[0].set_ylim(len(lines) - 0.4, -0.6)
     middle = (names + (page.width - names) / 2) / page.width
-    figure.text(middle, 0.25 / figure.get_figheight() * page.em_in * 2.4, _below(unit), fontsize=pt(8.5), ha="center", va="bottom")
+    _, bottom, _, _ = page.rect(figure, 0, 0.5, 0, 0)
+    figure.text(middle, bottom, _below(unit), fontsize=pt(8.5), ha="center", va="bottom")
     return Drawing(figure, _alt(curve, endpoint), curve.drop(columns="endpoint", errors="ignore").reset_index(drop=True))
 
 

@@ -72,16 +72,10 @@ def recovery_curves(motor: pd.DataFrame, groups: pd.Series, label: str) -> Drawi
     return curves(lines, groups, "days after injury", label, f"Recovery curves, {label}")
 
 
-def profile_curves(profiles: pd.DataFrame | None, groups: pd.Series) -> list[tuple[str, str, Drawing]]:
-    """Return panel, marker and `curves` of each marker of profiles.csv against the distance from the lesion border."""
-    found = []
-    for (panel, marker), rows in () if profiles is None else profiles.groupby(["panel", "marker"], sort=False):
-        lines = border_lines(rows)
-        if len(lines):
-            what = f"{marker}-positive fraction against distance from the lesion border"
-            drawing = curves(lines, groups, "distance from the border (µm)", "positive (%)", what, core=True)
-            found.append((str(panel), str(marker), drawing))
-    return found
+def profile_curve(rows: pd.DataFrame, marker: str, groups: pd.Series) -> Drawing:
+    """Return `curves` of the positive fraction against the distance from the border; `rows` : of profiles.csv, of one panel and marker."""
+    what = f"{marker}-positive fraction against distance from the lesion border"
+    return curves(border_lines(rows), groups, "distance from the border (µm)", "positive (%)", what, core=True)
 
 
 def _curve_numbers(lines: pd.DataFrame, groups: pd.Series, table: dict[str, pd.DataFrame]) -> pd.DataFrame:

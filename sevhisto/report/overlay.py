@@ -18,6 +18,8 @@ from sevhisto.report.canvas import put_stamp, quiet_style
 from sevhisto.types import AnyArray, DoubleArray, FloatArray, SectionRecord, decode_thumbnail
 
 RGB = npt.NDArray[np.uint8]
+Contrast = Mapping[str, tuple[float, float]]
+"""Display range of each marker: the grey levels that are black and full colour."""
 NO_CORE = 32767  # masks["distance"] of sections without a core
 
 # told apart with every common colour vision: blue, green, magenta, yellow, orange, cyan, grey
@@ -77,7 +79,7 @@ def _percentiles(histogram: npt.NDArray[np.int64], low: float, high: float) -> t
     return (lo, hi) if hi > lo else (lo, lo + 1.0)
 
 
-def composite(record: SectionRecord, contrast: Mapping[str, tuple[float, float]], roles: Mapping[str, str] | None = None) -> RGB:
+def composite(record: SectionRecord, contrast: Contrast, roles: Mapping[str, str] | None = None) -> RGB:
     """Return the channels of the thumbnail as one picture, (h, w, 3) uint8; a colour image is shown as it is."""
     if "thumbnail_rgb" in record.masks:
         return np.asarray(record.masks["thumbnail_rgb"], np.uint8)
@@ -93,7 +95,7 @@ def composite(record: SectionRecord, contrast: Mapping[str, tuple[float, float]]
 
 def overlay(
     record: SectionRecord,
-    contrast: Mapping[str, tuple[float, float]],
+    contrast: Contrast,
     zones_um: Sequence[float],
     roles: Mapping[str, str] | None = None,
     max_px: int | None = None,
@@ -135,7 +137,7 @@ QUALITIES = (75, 65, 55, 45, 35)
 
 def overlay_image(
     record: SectionRecord,
-    contrast: Mapping[str, tuple[float, float]],
+    contrast: Contrast,
     zones_um: Sequence[float],
     roles: Mapping[str, str] | None = None,
     max_px: int = 600,

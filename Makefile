@@ -12,7 +12,7 @@ help:
 	@echo "make test         lint, types and tests"
 	@echo "make lint         ruff and mypy only"
 	@echo "make format       let ruff correct what it can"
-	@echo "make docs         write docs/settings.md and docs/tables.md again from the code"
+	@echo "make docs         write the reference pages of docs/ again from the code, and build the pages in build/docs"
 	@echo "make venv         the virtual environment .venv, with what development needs"
 	@echo "make constraints  resolve every dependency anew and pin it in constraints.txt"
 	@echo "make clean        remove .venv, demo and caches"
@@ -46,8 +46,15 @@ format: .venv/stamp-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/stamp-test
+.venv/stamp-docs: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing sevhisto and what builds the documents into .venv"
+	@$(PIP_INSTALL) -e '.[docs]'
+	@touch $@
+
+docs: .venv/stamp-docs
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "Open build/docs/index.html"
 
 # Without a screen the tests run under Xvfb; where that is missing too, those marked `gui` are left out, and it is said.
 test: lint
@@ -64,7 +71,7 @@ test: lint
 constraints:
 	@rm -rf build/constraints && mkdir -p build
 	@python=$$(.ci/system-packages python) && "$$python" -m venv build/constraints
-	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[all,test]'
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[all,docs,test]'
 	@{ echo "# Versions that were tested together. Written by 'make constraints'; do not edit."; \
 	   build/constraints/bin/python -m pip freeze --exclude sevhisto | grep -E '^[A-Za-z0-9._-]+==' | LC_ALL=C sort -f; } > build/constraints.txt
 	@build/constraints/bin/python -m pip check && mv build/constraints.txt constraints.txt && rm -rf build/constraints

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import types
 import typing
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import annotated_types as at
+import typer.main
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from sevhisto.cli import app
 from sevhisto.columns import Table
 from sevhisto.config import Settings, StudyConfig
 from sevhisto.io.slides import EXTRAS, readers
@@ -196,9 +199,64 @@ def formats_page() -> str:
     return intro + "\n\n" + markdown_table(["format", "suffix", "library", "extra", "checked with", "remarks"], rows) + "\n"
 
 
+# ---------------------------------------------------------------- commands
+
+
+def commands() -> dict[str, Any]:
+    """Return every command of the command line by name, in the order of its help."""
+    return dict(typer.main.get_command(app).commands)
+
+
+def option_row(option: Any) -> list[str]:
+    """Return names, what it takes, its default and its help; `option` : a parameter of the command line."""
+    told = getattr(option, "help", "") or ""
+    default = "" if option.default in (None, "", False, ...) or option.required else f"`{option.default}`"
+    if option.param_type_name == "argument":
+        return [f"`{option.metavar or option.name.upper()}`", "", default, told]
+    takes = "" if option.is_flag else f"`{option.metavar or option.name.upper()}`"
+    return [", ".join(f"`{n}`" for n in [*option.opts, *option.secondary_opts]), takes, default, told]
+
+
+def command_section(name: str, command: Any) -> str:
+    """Return heading, what it does, and its arguments and options."""
+    rows = [option_row(p) for p in command.params]
+    said = re.sub(r"\s+", " ", command.help or "").strip()
+    return f"## sevhisto {name}\n\n{said}\n\n{markdown_table(['argument or option', 'takes', 'default', 'what it is'], rows)}"
+
+
+def commands_page() -> str:
+    """Return the text of docs/commands.md."""
+    intro = (
+        "# Commands\n\n"
+        f"{NOTE}\n\n"
+        "`STUDY` is the folder that holds study.toml. Exit status: 0 done, 1 the study or the command is wrong (nothing was run),\n"
+        "2 usage, 3 done, but some sections failed."
+    )
+    return "\n\n".join([intro, *(command_section(n, c) for n, c in commands().items())]) + "\n"
+
+
+# ---------------------------------------------------------------- limits
+
+
+def limits_page() -> str:
+    """Return the text of docs/limits.md: that part of README.md, with links from here."""
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    part = text[text.index("## Limits\n") + len("## Limits\n") : text.index("## Citing")].strip()
+    part = re.sub(r"\]\((?!https?:|#)(?:docs/)?([^)]+)\)", lambda m: f"]({m[1] if 'docs/' in m[0] else '../' + m[1]})", part)
+    note = "<!-- Written by docs/generate.py from README.md; change it there. -->"
+    return f"# Limits\n\n{note}\n\nWhat cannot be told, or has not been shown.\n\n{part}\n"
+
+
 def pages() -> dict[Path, str]:
     """Return the path and text of every generated page."""
-    return {DOCS / "settings.md": settings_page(), DOCS / "tables.md": tables_page(), DOCS / "formats.md": formats_page()}
+    made = {
+        "settings.md": settings_page,
+        "tables.md": tables_page,
+        "formats.md": formats_page,
+        "commands.md": commands_page,
+        "limits.md": limits_page,
+    }
+    return {DOCS / name: make() for name, make in made.items()}
 
 
 def main() -> int:

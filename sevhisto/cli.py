@@ -21,6 +21,7 @@ from sevhisto.commands import (
     exclude,
     export,
     init,
+    paper,
     phantom,
     plan,
     report,
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-COMMANDS = (demo, init, check, run, review, exclude, train, compare, report, export, agreement, diff, plan, phantom)
+COMMANDS = (demo, init, check, run, review, exclude, train, compare, report, paper, export, agreement, diff, plan, phantom)
 for module in COMMANDS:
     name = module.__name__.rpartition(".")[2]
     add_command(app, getattr(module, name), module.EXAMPLES)

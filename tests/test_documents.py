@@ -14,6 +14,8 @@ from types import ModuleType
 import pytest
 
 import sevhisto
+from sevhisto.columns import Table
+from sevhisto.registry import FLAGS
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +27,43 @@ def generator(repo: Path) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["settings.md", "tables.md"])
+@pytest.mark.parametrize("name", ["settings.md", "tables.md", "formats.md", "commands.md", "limits.md"])
 def test_the_reference_page_is_what_the_code_says(generator: ModuleType, name: str) -> None:
     path = generator.DOCS / name
     assert path.read_text(encoding="utf-8") == generator.pages()[path], f"docs/{name} is not up to date; type: make docs"
+
+
+def test_every_table_and_column_and_flag_is_documented(generator: ModuleType) -> None:
+    modules = [importlib.import_module(f"sevhisto.{p.stem}") for p in Path(sevhisto.__file__).parent.glob("schema*.py")]
+    tables = {id(t): t for m in modules for t in vars(m).values() if isinstance(t, Table)}
+    page = generator.tables_page()
+    assert [t.name for t in tables.values() if f"\n## {t.name}\n" not in page] == []
+    assert [f"{t.name}: {c.name}" for t in tables.values() for c in t.columns if not c.doc.strip()] == []
+    assert [f.name for f in FLAGS.values() if not f.meaning.strip() or f"| `{f.name}` |" not in page] == []
+
+
+def test_every_command_and_option_says_what_it_is(generator: ModuleType) -> None:
+    found = generator.commands()
+    assert {"run", "compare", "report", "paper"} <= set(found)
+    silent = [name for name, command in found.items() if not (command.help or "").strip()]
+    silent += [f"{name} {p.name}" for name, command in found.items() for p in command.params if not (getattr(p, "help", "") or "").strip()]
+    assert silent == []
+
+
+def test_links_in_the_documents_lead_somewhere(repo: Path) -> None:
+    broken = []
+    for page in [repo / "README.md", *(repo / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(repo)}: {target}")
+    assert broken == []
+
+
+def test_the_documents_build_without_a_warning(repo: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="sphinx is not installed; make docs installs it")
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", tmp_path / "trees"]
+    done = subprocess.run([*build, repo / "docs", tmp_path / "html"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_setting_states_what_it_is(generator: ModuleType) -> None:
@@ -76,13 +111,33 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_the_readme_commands_work(repo: Path, tmp_path: Path) -> None:
-    block = re.search(r"<!-- executed by the tests -->\n```bash\n(.*?)```", (repo / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert block is not None
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def test_the_readme_shows_commands_of_the_tutorial(repo: Path) -> None:
+    executed = {line.split("#")[0].strip() for block in blocks(repo / "docs" / "tutorial.md", "bash") for line in block.splitlines()}
+    marked = (repo / "README.md").read_text(encoding="utf-8").split("<!-- executed by the tests -->\n```bash\n")[1].split("```")[0]
+    assert {line.split("#")[0].strip() for line in marked.splitlines()} <= executed
+
+
+def test_the_tutorial_works(repo: Path, tmp_path: Path) -> None:
+    script = "\n".join(blocks(repo / "docs" / "tutorial.md", "bash"))
     (tmp_path / "sample_images").symlink_to(repo / "sample_images", target_is_directory=True)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(["bash", "-euc", block[1]], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n0 measured now" in done.stdout
     results = tmp_path / "my_study" / "results"
-    for name in re.findall(r"`my_study/results/([a-z_]+\.[a-z]+)`", (repo / "README.md").read_text(encoding="utf-8")):
-        assert (results / name).stat().st_size > 0, name
+    told = (repo / "README.md").read_text(encoding="utf-8") + (repo / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    named = re.findall(r"`my_study/results/([a-z_]+\.[a-z]+)`", told)
+    assert named and all((results / name).is_file() for name in named)
+    assert (results / "report.html").read_text(encoding="utf-8").count("What was asked, and what was found") == 1
+
+
+def test_code_of_other_languages_in_the_documents_can_be_read(repo: Path) -> None:
+    for page in (repo / "docs").rglob("*.md"):
+        for block in blocks(page, "python"):
+            compile(block, str(page), "exec")
+        for block in blocks(page, "toml"):
+            tomllib.loads(block)

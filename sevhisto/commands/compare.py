@@ -26,15 +26,14 @@ def compare(
     Every result is made again with other thresholds, lesion borders and zone edges, and without flagged sections, each batch, each animal.
     """
     from sevhisto.pipeline import compare as make
+    from sevhisto.report.words import comparison_sentence
 
     n = processes(jobs, memory)
     with progress_bars(n) as progress:
         done = make(study, unblind, n, progress)
     primary = done.comparisons[done.comparisons["role"] == "primary"]
-    for r in primary.itertuples():
-        interval = f"{r.ci_low:.4g} to {r.ci_high:.4g}"
-        tests = f"p {r.p:.3g}, adjusted {r.p_adjusted:.3g}" + (f"; {r.robustness!s}" if r.robustness else "")
-        answer(f"{r.endpoint}, {r.contrast}: {r.estimate:.4g} {r.unit} (95 % interval {interval}), {tests}")
+    for row in primary.to_dict("records"):
+        answer(comparison_sentence(row))
     for text in done.notes:
         note(text)
     written = f"comparisons.csv ({len(done.comparisons)} rows), relations.csv ({len(done.relations)} rows) and specifications.csv"

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sevhisto.pipeline.agreeing import AgreementSummary, agreement
-    from sevhisto.pipeline.answering import CompareSummary, compare, report
+    from sevhisto.pipeline.answering import CompareSummary, compare
     from sevhisto.pipeline.demonstrating import DemoSummary, demo
     from sevhisto.pipeline.differing import diff
     from sevhisto.pipeline.excluding import exclude
     from sevhisto.pipeline.exporting import ExportSummary, export, export_formats
+    from sevhisto.pipeline.papering import paper
     from sevhisto.pipeline.planning import PlanSummary, plan
+    from sevhisto.pipeline.reporting import report
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
     from sevhisto.pipeline.training import TrainSummary, train
 
@@ -31,6 +33,7 @@ __all__ = [
     "exclude",
     "export",
     "export_formats",
+    "paper",
     "plan",
     "quiet",
     "report",
@@ -40,8 +43,10 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("AgreementSummary", "agreement"), "agreeing"),
-    **dict.fromkeys(("CompareSummary", "compare", "report"), "answering"),
+    **dict.fromkeys(("CompareSummary", "compare"), "answering"),
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
+    "paper": "papering",
+    "report": "reporting",
     "diff": "differing",
     "exclude": "excluding",
     **dict.fromkeys(("ExportSummary", "export", "export_formats"), "exporting"),

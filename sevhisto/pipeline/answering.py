@@ -1,34 +1,27 @@
-"""`sevhisto compare` and `sevhisto report`: from the animal table to the answer."""
+"""`sevhisto compare`: from the animal table to the answer."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from sevhisto.columns import Table
 from sevhisto.compare.balance import exclusion_balance
 from sevhisto.compare.contrasts import compare as compare_groups
-from sevhisto.compare.endpoints import wide
-from sevhisto.compare.exposure import profiles as delivery_profiles
-from sevhisto.compare.protocols import design_notes, dose_problems
 from sevhisto.compare.relations import relate
 from sevhisto.compare.specifications import robustness, specification_curve
-from sevhisto.config import ContrastSettings, StudyConfig
-from sevhisto.engine import default_jobs, run_tasks
-from sevhisto.io.files import write_bytes_atomic, write_json
-from sevhisto.io.key import Key, codes, unblind, unblinded
-from sevhisto.io.records import load_record
+from sevhisto.config import StudyConfig
+from sevhisto.engine import default_jobs
+from sevhisto.io.files import write_json
+from sevhisto.io.key import codes, unblind, unblinded
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.metrics import COMPOSITE_PANEL
 from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
 from sevhisto.pipeline.exclusion_tables import refresh_exclusions
 from sevhisto.pipeline.further import Compared, further, with_composite
+from sevhisto.pipeline.grouping import design_limits, study_groups
 from sevhisto.pipeline.opening import need_unchanged, write_under_names
 from sevhisto.pipeline.provenance import compared_facts
 from sevhisto.pipeline.robustness import LastRun, specifications
@@ -38,22 +31,14 @@ from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import (
     ANIMALS,
     COMPARISONS,
-    DESIGN,
-    EXPOSURE,
-    MEDIATION,
-    MODELS,
-    PROFILES,
     RECORDS,
     RELATIONS,
     SECTIONS,
-    SENSITIVITY,
-    SHAPES,
     SPECIFICATIONS,
     STATUS,
-    THRESHOLDS,
 )
-from sevhisto.schema_evidence import EXCLUSION_BALANCE, EXCLUSIONS
-from sevhisto.types import Problem, SectionRecord, StudyError
+from sevhisto.schema_evidence import EXCLUSION_BALANCE
+from sevhisto.types import Problem, StudyError
 
 
 @dataclass(frozen=True)
@@ -95,7 +80,7 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
         write_under_names(unaware(study), results, key, facts, stamp_of(study, frozen))
         restamp(results, stamp_of(study, frozen))
     names = Names.of(key, is_open(study))
-    groups, config, people = _groups(study, key, names)
+    groups, config, people = study_groups(study, key, names)
     animals = read_table(results / "animals.csv", ANIMALS)
     stamp = stamp_of(study, frozen) | (set() if is_open(study) else {"not_unblinded"})
     need_applied(study, read_table(results / "status.csv", STATUS), names.shown)
@@ -123,7 +108,7 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     for table, frame in beside.tables:
         write_table(results / table.name, stamped(frame, stamp), table)
     _write_beside(study, names, groups, stamp)
-    return CompareSummary(results, comparisons, relations, (*_notes(study), *beside.notes), not is_open(study))
+    return CompareSummary(results, comparisons, relations, (*design_limits(study), *beside.notes), not is_open(study))
 
 
 def _write_beside(study: Study, names: Names, groups: pd.Series[str], stamp: set[str]) -> None:
@@ -163,142 +148,3 @@ def _need_protocols(study: Study) -> None:
         raise StudyError(
             Problem("study.toml: protocols", "none are declared: there is nothing to compare", "add a [protocols.NAME] per group")
         )
-
-
-def _groups(study: Study, key: Key, names: Names) -> tuple[pd.Series[str], StudyConfig, pd.DataFrame]:
-    """Return animal to group, the settings with groups named alike, and the animals sheet by shown name."""
-    people = study.animals.assign(shown=[names.animals[a] for a in study.animals["animal"]]).set_index("shown")
-    people = people[people["protocol"].isin(list(study.config.protocols))]
-    if is_open(study):
-        order = {p: i for i, p in enumerate(study.config.protocols)}
-        people = people.iloc[sorted(range(len(people)), key=lambda i: (order[people["protocol"].iloc[i]], people.index[i]))]
-        return people["protocol"].rename_axis("animal"), study.config, people
-    groups = people["protocol"].map(key.groups).rename_axis("animal").sort_values(kind="stable")
-    return groups, _coded_config(study.config, key, set(people["protocol"])), people
-
-
-def _coded_config(config: StudyConfig, key: Key, present: set[str]) -> StudyConfig:
-    """Return the settings with protocols under group codes, and every pair of groups that have animals as a contrast.
-
-    The planned contrasts would tell the groups by their pattern (all but one against one: the vehicle), and so would those that follow from
-    doses and durations.
-    """
-    protocols = {key.groups[name]: p for name, p in config.protocols.items()}
-    pairs = [
-        ContrastSettings(name=f"{a} - {b}", a=[a], b=[b]) for a, b in itertools.combinations(sorted(key.groups[n] for n in present), 2)
-    ]
-    return config.model_copy(update={"protocols": dict(sorted(protocols.items())), "contrasts": pairs})
-
-
-def _notes(study: Study) -> list[str]:
-    if not is_open(study):
-        return ["While groups are codes every pair of them is compared: which contrasts are planned would tell what the codes stand for."]
-    return [*design_notes(study.config), *(f"{p.what}." for p in dose_problems(study.config))]
-
-
-def report(root: Path, jobs: int | None = None) -> Path:
-    """Write results/report.html from what the results folder holds, and return its path; `jobs` processes draw the sections."""
-    from sevhisto.report.html import ReportInputs, render_report
-
-    study = load_study(root)
-    results = study.results_dir
-    facts = last_facts(results)
-    stamp = tuple(sorted(stamp_of(study, frozen_now(study, facts))))
-    key = codes(study)
-    names = Names.of(key, is_open(study))
-    animals = read_table(results / "animals.csv", ANIMALS)
-    groups, config, people = _groups(study, key, names) if study.config.protocols else (pd.Series(dtype=object), study.config, None)
-    kept = groups if people is None else groups[~groups.index.isin(list(people.index[people["excluded"]]))]  # the journal's have no rows
-    status = read_table(results / "status.csv", STATUS)
-    motor = study.motor[study.motor["test"] == study.config.motor.test]
-    inputs = ReportInputs(
-        study_name=names.written(study.config.study.name),
-        blinded=not is_open(study),
-        status=status,
-        animals=animals,
-        wide=wide(animals),
-        groups=kept[kept.index.isin(set(animals["animal"]))],
-        sections=read_table(results / "sections.csv", SECTIONS),
-        comparisons=_if_there(results / "comparisons.csv", COMPARISONS),
-        relations=_if_there(results / "relations.csv", RELATIONS),
-        specifications=_if_there(results / "specifications.csv", SPECIFICATIONS),
-        motor=motor.assign(animal=[names.animals[a] for a in motor["animal"]]) if len(motor) else None,
-        profiles=read_table(results / "profiles.csv", PROFILES),
-        exposure=_if_there(results / EXPOSURE.name, EXPOSURE) if is_open(study) else None,
-        delivery_profiles=delivery_profiles(config) if is_open(study) else None,
-        models=_if_there(results / MODELS.name, MODELS),
-        mediation=_if_there(results / MEDIATION.name, MEDIATION),
-        sensitivity=_if_there(results / SENSITIVITY.name, SENSITIVITY),
-        shapes=_if_there(results / SHAPES.name, SHAPES),
-        design=_if_there(results / DESIGN.name, DESIGN),
-        thresholds=read_table(results / "thresholds.csv", THRESHOLDS),
-        run=facts,
-        overlays=_overlays(study, results, status, stamp, jobs or default_jobs()),
-        banner_flags=stamp,
-        notes=_notes(study),
-        settings=json.dumps(facts["settings"], indent=1, ensure_ascii=False),
-        primary=config.endpoints.primary,
-        excluded=_if_there(results / EXCLUSIONS.name, EXCLUSIONS),
-        balance=_if_there(results / EXCLUSION_BALANCE.name, EXCLUSION_BALANCE) if is_open(study) else None,
-        opened=str((unblinded(results) or {}).get("time", "")),
-        blind=study.config.study.blind,
-        n_listed=len(study.animals),
-        motor_label=f"{study.config.motor.test} score (0 to {study.config.motor.maximum:g})",
-    )
-    path = results / "report.html"
-    write_bytes_atomic(path, render_report(inputs).encode("utf-8"))
-    return path
-
-
-def _if_there(path: Path, table: Table) -> pd.DataFrame | None:
-    return read_table(path, table) if path.is_file() else None
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """What is needed to draw one section of the gallery."""
-
-    record: Path
-    contrast: dict[str, tuple[float, float]]
-    zones_um: tuple[float, ...]
-    roles: dict[str, str]
-    stamp: tuple[str, ...]
-
-
-def _draw(picture: _Picture) -> bytes:
-    from sevhisto.report.canvas import stamp_figures
-    from sevhisto.report.overlay import overlay_image
-
-    with stamp_figures(picture.stamp):
-        return overlay_image(load_record(picture.record), picture.contrast, picture.zones_um, picture.roles)
-
-
-def _overlays(study: Study, results: Path, status: pd.DataFrame, stamp: tuple[str, ...], jobs: int) -> list[tuple[str, str, bytes, str]]:
-    """Return the gallery, with one contrast per panel, batch and marker."""
-    from sevhisto.report.overlay import batch_contrast
-
-    listed = read_table(results / "records.csv", RECORDS)
-    told = {(s["animal"], s["section"], s["panel"]): s for s in status.to_dict("records")}
-    texts: list[tuple[str, str, str]] = []
-    pictures: list[_Picture] = []
-    for (panel, batch), rows in listed[listed["record"] != ""].groupby(["panel", "batch"], sort=True):
-        contrast = batch_contrast(_load(results, name) for name in rows["record"])
-        roles: dict[str, str] = {c.marker: c.role for c in study.config.panels[str(panel)].channels}
-        for row in rows.to_dict("records"):
-            place = "" if math.isnan(row["position_um"]) else f", {row['position_um']:g} µm"
-            line = told[row["animal"], row["section"], row["panel"]]
-            advice = f"; {line['verdict']}: {line['reasons']}" if line["reasons"] else ""
-            texts.append(
-                (f"{row['animal']} / {row['section']} / panel {panel}", f"{row['role']}, batch {batch}{place}{advice}", str(line["flags"]))
-            )
-            pictures.append(_Picture(results / "records" / row["record"], contrast, tuple(study.config.zones.edges_um), roles, stamp))
-    images = [b""] * len(pictures)
-    for i, image in run_tasks(_draw, pictures, jobs):
-        if isinstance(image, BaseException):
-            raise image
-        images[i] = image
-    return [(title, caption, image, flag) for (title, caption, flag), image in zip(texts, images, strict=True)]
-
-
-def _load(results: Path, name: object) -> SectionRecord:
-    return load_record(results / "records" / str(name))

@@ -47,6 +47,7 @@ def plan(root: Path, endpoint: str = "", effect_pct: float = 30.0, wanted: float
     SevhistoError
         The study was not run, or the endpoint was not measured or shows no variance between animals of one arm.
     """
+    from sevhisto.report.canvas import svg_file
     from sevhisto.report.plans import plan_figure
 
     study = load_study(root)
@@ -78,7 +79,7 @@ def plan(root: Path, endpoint: str = "", effect_pct: float = 30.0, wanted: float
         lines.append(_line(name, part, effect_pct, wanted))
     out = pd.concat(parts, ignore_index=True)
     write_table(results / PLAN.name, out, PLAN)
-    write_bytes_atomic(results / "plan.svg", plan_figure(out, wanted, "plan").encode("utf-8"))
+    write_bytes_atomic(results / "plan.svg", svg_file(plan_figure(out, wanted)))
     return PlanSummary(results / PLAN.name, out, tuple(lines))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from sevhisto.registry import EXCLUSION_REASONS
-from sevhisto.report.tables import TextTable, plural, text_table
-from sevhisto.report.words import number
+from sevhisto.report.tables import TextTable, estimate_words, plural, text_table
+from sevhisto.report.words import endpoint_words, number
+from sevhisto.schema import AS_ANALYSED
 
 
 def arrive_sentences(excluded: pd.DataFrame, status: pd.DataFrame, n_animals: int, opened: str, blind: bool) -> list[str]:
@@ -90,3 +93,25 @@ def balance_rows(balance: pd.DataFrame | None) -> TextTable | None:
         for r in balance.to_dict("records")
     )
     return text_table([*heads, ("reasons", False)], rows)
+
+
+DATA_CHOICES = ("with excluded", "without flagged sections", "without batch")
+"""Choices of the specification curve about which data take part."""
+
+
+def what_they_change(specifications: pd.DataFrame | None, shown: Sequence[str]) -> TextTable | None:
+    """Return the shown endpoints with other data: with what was excluded, without flagged sections, without each batch."""
+    if specifications is None:
+        return None
+    own = specifications[specifications["endpoint"].isin(list(shown))]
+    as_analysed = own[own["choice"] == AS_ANALYSED].set_index(["endpoint", "contrast"])
+    heads = [("endpoint", False), ("contrast", False), ("as analysed (95 % interval)", True), ("changed", False)]
+    rows = []
+    for r in own[own["choice"].isin(DATA_CHOICES)].to_dict("records"):
+        base = as_analysed.loc[(r["endpoint"], r["contrast"])]
+        end = endpoint_words(str(r["endpoint"]))
+        unit = "pp" if end.unit == "%" else end.unit
+        choice = f"{r['choice']} {r['variant']}".strip()
+        told = [end.label, str(r["contrast"]), estimate_words(base.to_dict(), unit), choice, estimate_words(r, unit)]
+        rows.append([*told, f"{int(r['n_a'])}, {int(r['n_b'])}", str(r["verdict"])])
+    return text_table([*heads, ("then (95 % interval)", True), ("n", True), ("conclusion", False)], rows)

@@ -1,152 +1,135 @@
-"""The report: everything a reader needs to judge the study, in one file that opens anywhere and runs nothing."""
+"""The report: everything a reader needs to judge the study, in one file that opens anywhere, loads nothing and sends nothing."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Mapping
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from sevhisto.report import tables
-from sevhisto.report.canvas import stamp_figures
+from sevhisto.report import gallery, tables
+from sevhisto.report.asked import asked
+from sevhisto.report.canvas import inline, stamp_figures
 from sevhisto.report.chains import sensitivity_figure, shown_chains
 from sevhisto.report.choices import choices_figure
 from sevhisto.report.classifiers import classifier_texts
-from sevhisto.report.exclusions import arrive_sentences, balance_rows, exclusion_rows
-from sevhisto.report.exposures import exposure_figure
-from sevhisto.report.figures import border_lines, curves, estimation_plot, group_order, relation_plot
+from sevhisto.report.estimation import estimation_plot
+from sevhisto.report.exclusions import arrive_sentences, balance_rows, exclusion_rows, what_they_change
+from sevhisto.report.exposures import exposure_profiles
+from sevhisto.report.figures import border_lines, group_order, profile_curve, recovery_curves, relation_plot
+from sevhisto.report.inputs import ReportInputs, by_animal, shown_endpoints, split_relations
 from sevhisto.report.words import MODELS, Finding, comparison_finding, endpoint_words, pair_words, relation_finding
-
-MAX_GUESSED = 4  # endpoints shown where none is declared
-
-
-class OverlayItem(NamedTuple):
-    """One picture of the gallery: title, caption, PNG or JPEG bytes, and the section's flags joined by ``;``."""
-
-    title: str
-    caption: str
-    image: bytes
-    flags: str = ""
-
-
-@dataclass
-class ReportInputs:
-    """All that the report shows; tables are as `sevhisto.schema` describes them.
-
-    Attributes
-    ----------
-    blinded : groups are codes; said at the top
-    banner_flags : flags of the whole study, such as ``changed_after_unblinding``
-    sections : sections.csv; only its numbers of rows and animals are told
-    motor : columns animal, day, score, for the test that is analysed
-    groups : group (code or name) of each animal, index animal; its order is the order of the groups in all figures
-    thresholds : columns panel, batch, marker, threshold, source, n_controls
-    exposure : exposure.csv; None until the study is open
-    delivery_profiles : columns protocol, half_life_min, hour, amount
-    models, mediation, sensitivity, shapes, design : the tables of these names that `compare` writes
-    run : run.json
-    overlays : pictures in the order of the gallery
-    notes : what the design of the study limits, one sentence each
-    settings : the settings as text
-    primary : endpoints to show first; empty takes those of role primary, or core volumes and the motor curve
-    motor_label : name and top of the motor scale, for the axis
-    excluded : `schema_evidence.EXCLUSIONS`
-    balance : `schema_evidence.EXCLUSION_BALANCE`, once groups are known
-    opened : when the key was opened; empty while it is closed
-    blind : whether the study is blind
-    n_listed : animals of the study, those left out too
-    """
-
-    study_name: str
-    blinded: bool
-    status: pd.DataFrame
-    animals: pd.DataFrame
-    wide: pd.DataFrame
-    groups: pd.Series
-    sections: pd.DataFrame | None = None
-    comparisons: pd.DataFrame | None = None
-    relations: pd.DataFrame | None = None
-    motor: pd.DataFrame | None = None
-    specifications: pd.DataFrame | None = None
-    profiles: pd.DataFrame | None = None
-    thresholds: pd.DataFrame | None = None
-    exposure: pd.DataFrame | None = None
-    delivery_profiles: pd.DataFrame | None = None
-    models: pd.DataFrame | None = None
-    mediation: pd.DataFrame | None = None
-    sensitivity: pd.DataFrame | None = None
-    shapes: pd.DataFrame | None = None
-    design: pd.DataFrame | None = None
-    run: Mapping[str, Any] = field(default_factory=dict)
-    overlays: Iterable[tuple[str, str, bytes, str]] = ()
-    banner_flags: Sequence[str] = ()
-    notes: Sequence[str] = ()
-    settings: str = ""
-    primary: Sequence[str] = ()
-    motor_label: str = "BBB score"
-    excluded: pd.DataFrame | None = None
-    balance: pd.DataFrame | None = None
-    opened: str = ""
-    blind: bool = True
-    n_listed: int = 0
 
 
 def render_report(inputs: ReportInputs) -> str:
     """Return the report as one HTML text; equal inputs give equal text.
 
-    All text from the study is escaped. The page loads nothing: pictures are inside it, there is no script, and its content policy
-    forbids both.
+    All text from the study is escaped. The page loads nothing: pictures are inside it, and its content policy forbids requests and every
+    script but the page's own, which it names by its hash.
     """
     with stamp_figures(inputs.banner_flags):
         return _render(inputs)
 
 
+def part(name: str) -> str:
+    """Return a text that the page is made of: ``report.html.j2``, ``report.css`` or ``report.js``."""
+    return (resources.files("sevhisto.report") / "page" / name).read_text(encoding="utf-8")
+
+
+def content_policy(script: str) -> str:
+    """Return the policy that lets nothing be loaded and nothing run but `script`."""
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    allowed = f"img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+
+
 def _render(inputs: ReportInputs) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((resources.files("sevhisto.report") / "template.html.j2").read_text(encoding="utf-8"))
-    wide = inputs.wide.set_index("animal") if "animal" in inputs.wide.columns else inputs.wide
-    shown = _shown_endpoints(inputs, wide)
+    script = part("report.js")
+    shown = {**_results(inputs), **_evidence(inputs)}
+    page = {"policy": content_policy(script), "script": script, "style": part("report.css"), "contents": _contents(shown)}
+    return environment.from_string(part("report.html.j2")).render(**page, **shown)
+
+
+def _results(inputs: ReportInputs) -> dict[str, Any]:
+    """Return what the study found, for the template."""
+    wide = by_animal(inputs)
+    shown = shown_endpoints(inputs, wide)
     common = tables.common_flags(inputs.comparisons, inputs.relations)
     comparisons, relations = (tables.without_flags(f, common) for f in (inputs.comparisons, inputs.relations))
-    drawn, listed = _split_relations(relations, shown)
-    return template.render(
-        study=inputs.study_name,
-        facts=_facts(inputs),
-        banners=_banners(inputs),
-        compared=inputs.comparisons is not None,
-        questions=[_question(inputs, wide, comparisons, name, i) for i, name in enumerate(shown)],
-        common=[tables.flag_meaning(f) for f in common],
-        secondary=tables.comparison_table(None if comparisons is None else comparisons[~comparisons["endpoint"].isin(shown)]),
-        recovery=_recovery(inputs),
-        delivery=_delivery(inputs),
-        deliveries=tables.exposure_table(inputs.exposure),
-        relations=_relations(inputs, wide, drawn),
-        models=tables.model_table(inputs.models),
-        shapes=tables.shape_table(inputs.shapes),
-        chains=tables.mediation_table(inputs.mediation),
-        sensitivity=_sensitivity(inputs, shown),
-        design=tables.design_table(inputs.design, shown),
-        other_relations=tables.relation_table(listed),
-        profiles=_profiles(inputs),
-        per_animal=tables.animal_table(inputs.animals, wide, inputs.groups, shown),
-        thresholds=tables.threshold_table(inputs.thresholds),
-        explained=tables.autofluorescence_table(inputs.animals),
-        classifiers=classifier_texts(inputs.run.get("classifiers", {})),
-        failed=tables.section_table(inputs.status, "failed"),
-        excluded=tables.section_table(inputs.status, "excluded") if inputs.excluded is None else exclusion_rows(inputs.excluded),
-        arrive=_arrive(inputs),
-        balance=balance_rows(inputs.balance),
-        counts=tables.count_table(inputs.status),
-        flags=tables.flag_table(inputs.status, inputs.animals, inputs.comparisons, inputs.relations),
-        gallery=[_picture(item) for item in inputs.overlays],
-        notes=list(inputs.notes),
-        run=tables.run_table(inputs.run),
-        settings=inputs.settings,
-    )
+    drawn, listed = split_relations(relations, shown)
+    return {
+        "study": inputs.study_name,
+        "facts": _facts(inputs),
+        "banners": _banners(inputs),
+        "compared": inputs.comparisons is not None,
+        "asked": asked(comparisons, drawn, shown),
+        "questions": [_question(inputs, wide, comparisons, name, i) for i, name in enumerate(shown)],
+        "common": [tables.flag_meaning(f) for f in common],
+        "secondary": tables.comparison_table(None if comparisons is None else comparisons[~comparisons["endpoint"].isin(shown)]),
+        "recovery": _recovery(inputs),
+        "delivery": _delivery(inputs),
+        "deliveries": tables.exposure_table(inputs.exposure),
+        "relations": _relations(inputs, wide, drawn),
+        "models": tables.model_table(inputs.models),
+        "shapes": tables.shape_table(inputs.shapes),
+        "chains": tables.mediation_table(inputs.mediation),
+        "sensitivity": _sensitivity(inputs, shown),
+        "design": tables.design_table(inputs.design, shown),
+        "other_relations": tables.relation_table(listed),
+        "profiles": _profiles(inputs),
+        "per_animal": tables.animal_table(inputs.animals, wide, inputs.groups, shown),
+        "changes": what_they_change(inputs.specifications, shown),
+        "notes": list(inputs.notes),
+    }
+
+
+def _evidence(inputs: ReportInputs) -> dict[str, Any]:
+    """Return what the findings rest on, for the template."""
+    return {
+        "thresholds": tables.threshold_table(inputs.thresholds),
+        "explained": tables.autofluorescence_table(inputs.animals),
+        "classifiers": classifier_texts(inputs.run.get("classifiers", {})),
+        "failed": tables.section_table(inputs.status, "failed"),
+        "excluded": tables.section_table(inputs.status, "excluded") if inputs.excluded is None else exclusion_rows(inputs.excluded),
+        "arrive": _arrive(inputs),
+        "balance": balance_rows(inputs.balance),
+        "counts": tables.count_table(inputs.status),
+        "flags": tables.flag_table(inputs.status, inputs.animals, inputs.comparisons, inputs.relations),
+        "map": gallery.section_map(inputs.cards),
+        "marks": list(gallery.MARKS.items()),
+        "gallery": [gallery.card_context(card, i) for i, card in enumerate(inputs.cards)],
+        "pictured": any(card.picture for card in inputs.cards),
+        "filters": gallery.choices(inputs.cards),
+        "zones": ", ".join(f"{edge:g}" for edge in inputs.zones_um if edge),
+        "run": tables.run_table(inputs.run),
+        "settings": inputs.settings,
+    }
+
+
+def _contents(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return anchor and label of each part of the page that is there."""
+    parts = [
+        ("findings", "Findings" if shown["compared"] else "Per-animal results", True),
+        ("endpoints", "Endpoints", True),
+        ("delivery", "Delivery", shown["delivery"]),
+        ("recovery", "Recovery", shown["recovery"]),
+        ("relations", "Matrix and motor outcome", shown["relations"]),
+        ("profiles", "Distance profiles", shown["profiles"]),
+        ("animals", "Animals", True),
+        ("thresholds", "Thresholds and controls", shown["thresholds"]),
+        ("autofluorescence", "Autofluorescence", shown["explained"]),
+        ("classifier1", "Classifiers", shown["classifiers"]),
+        ("quality", "Quality", True),
+        ("exclusions", "What was left out", shown["arrive"] or shown["excluded"]),
+        ("sections", "Every section", shown["gallery"]),
+        ("run", "What was run", True),
+    ]
+    return [(anchor, label) for anchor, label, there in parts if there]
 
 
 def _arrive(inputs: ReportInputs) -> list[str]:
@@ -173,28 +156,17 @@ def _banners(inputs: ReportInputs) -> list[tuple[str, str]]:
     return said
 
 
-def _shown_endpoints(inputs: ReportInputs, wide: pd.DataFrame) -> list[str]:
-    """Return the endpoints that get a figure: as declared, else a few that most studies ask for."""
-    if inputs.primary:
-        return [e for e in inputs.primary if e in wide.columns]
-    if inputs.comparisons is not None and (inputs.comparisons["role"] == "primary").any():
-        rows = inputs.comparisons[inputs.comparisons["role"] == "primary"]
-        return [e for e in dict.fromkeys(rows["endpoint"]) if e in wide.columns]
-    measured = [c for c in wide.columns if wide[c].notna().any()]
-    volumes = [c for c in measured if "_core_" in c and c.endswith("positive_volume_mm3")]
-    return (volumes + [c for c in measured if c.endswith("_auc_score_days") and "early" not in c])[:MAX_GUESSED]
-
-
 def _question(inputs: ReportInputs, wide: pd.DataFrame, comparisons: pd.DataFrame | None, endpoint: str, index: int) -> dict[str, Any]:
     words = endpoint_words(endpoint)
     rows = None if comparisons is None else comparisons[comparisons["endpoint"] == endpoint]
     values = pd.to_numeric(wide[endpoint])
     absent = [str(a) for a in inputs.groups.index if a not in values.index or pd.isna(values[a])]
     return {
+        "anchor": f"endpoint{index}",
         "title": words.label,
         "column": endpoint,
         "role": "" if rows is None or rows.empty else str(rows["role"].iloc[0]),
-        "figure": estimation_plot(values, inputs.groups, endpoint, rows, f"endpoint{index}"),
+        "figure": inline(estimation_plot(values, inputs.groups, endpoint, rows), f"estimates{index}"),
         "findings": [_under(comparison_finding(r), f"{words.label}: ") for r in _records(rows)],
         "absent": absent,
         "choices": _choices(inputs, endpoint, index),
@@ -205,7 +177,7 @@ def _choices(inputs: ReportInputs, endpoint: str, index: int) -> str:
     if inputs.specifications is None:
         return ""
     rows = inputs.specifications[inputs.specifications["endpoint"] == endpoint]
-    return choices_figure(rows, endpoint, f"choices{index}") if len(rows) else ""
+    return inline(choices_figure(rows, endpoint), f"choices{index}") if len(rows) else ""
 
 
 def _under(finding: Finding, heading: str) -> Finding:
@@ -222,34 +194,20 @@ def _records(rows: pd.DataFrame | None) -> list[dict[str, Any]]:
 def _recovery(inputs: ReportInputs) -> str:
     if inputs.motor is None or inputs.motor.empty:
         return ""
-    lines = inputs.motor.rename(columns={"day": "x", "score": "y"})[["animal", "x", "y"]]
-    return curves(lines, inputs.groups, "days after injury", inputs.motor_label, f"Recovery curves, {inputs.motor_label}", "recovery")
+    return inline(recovery_curves(inputs.motor, inputs.groups, inputs.motor_label), "curves")
 
 
 def _delivery(inputs: ReportInputs) -> str:
     known, profiles = inputs.exposure, inputs.delivery_profiles
     if known is None or known.empty or profiles is None or profiles.empty:
         return ""
-    levels: dict[float, float] = dict(zip(known["half_life_min"], known["level"], strict=True))
-    return exposure_figure(profiles, levels, group_order(inputs.groups), str(known["dose_unit"].iloc[0]), "delivery")
+    return inline(exposure_profiles(known, profiles, inputs.groups), "exposure")
 
 
 def _sensitivity(inputs: ReportInputs, shown: list[str]) -> str:
     if inputs.mediation is None or inputs.sensitivity is None or inputs.sensitivity.empty:
         return ""
-    return sensitivity_figure(inputs.sensitivity, shown_chains(inputs.mediation, shown), "chains")
-
-
-def _split_relations(relations: pd.DataFrame | None, shown: Sequence[str]) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
-    """Return the relations that get a figure (those of the shown endpoints, else of the first pair) and those that stand in a table."""
-    if relations is None or relations.empty:
-        return None, None
-    asked = relations["ecm"].isin(shown)
-    if (asked & relations["motor"].isin(shown)).any():
-        asked &= relations["motor"].isin(shown)
-    if not asked.any():
-        asked = (relations["ecm"] == relations["ecm"].iloc[0]) & (relations["motor"] == relations["motor"].iloc[0])
-    return relations[asked], relations[~asked]
+    return inline(sensitivity_figure(inputs.sensitivity, shown_chains(inputs.mediation, shown)), "chains")
 
 
 def _relations(inputs: ReportInputs, wide: pd.DataFrame, relations: pd.DataFrame | None) -> list[dict[str, Any]]:
@@ -262,32 +220,19 @@ def _relations(inputs: ReportInputs, wide: pd.DataFrame, relations: pd.DataFrame
         own = sorted(_records(rows), key=lambda r: rank.index(r["model"]) if r["model"] in rank else len(rank))
         drawn = ecm in wide.columns and motor in wide.columns
         names = (str(ecm), str(motor))
-        figure = relation_plot(wide[ecm], wide[motor], inputs.groups, names, f"relation{i}") if drawn else ""
+        figure = inline(relation_plot(wide[ecm], wide[motor], inputs.groups, names), f"slopes{i}") if drawn else ""
         title = pair_words(*names)
         findings = [_under(relation_finding(r), f"{title}, ") for r in own]
-        found.append({"title": title, "figure": figure, "findings": findings})
+        found.append({"anchor": f"relation{i}", "title": title, "figure": figure, "findings": findings})
     return found
 
 
 def _profiles(inputs: ReportInputs) -> list[dict[str, str]]:
-    if inputs.profiles is None or inputs.profiles.empty:
-        return []
     found = []
-    for i, ((panel, marker), rows) in enumerate(inputs.profiles.groupby(["panel", "marker"], sort=False)):
-        lines = border_lines(rows)
-        if len(lines):
-            what = f"{marker}-positive fraction against distance from the lesion border"
-            figure = curves(lines, inputs.groups, "distance from the border (µm)", "positive (%)", what, f"profile{i}", core=True)
+    for i, ((panel, marker), rows) in enumerate(
+        () if inputs.profiles is None else inputs.profiles.groupby(["panel", "marker"], sort=False)
+    ):
+        if len(border_lines(rows)):
+            figure = inline(profile_curve(rows, str(marker), inputs.groups), f"profile{i}")
             found.append({"title": f"{marker} (panel {panel})", "figure": figure})
     return found
-
-
-def _picture(item: tuple[str, str, bytes, str]) -> dict[str, Any]:
-    title, caption, image, flags = item
-    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
-    return {
-        "title": title,
-        "caption": caption,
-        "src": f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}",
-        "flags": tables.flag_list(flags),
-    }

@@ -18,6 +18,8 @@ from sevhisto.report.canvas import put_stamp, quiet_style
 from sevhisto.types import AnyArray, DoubleArray, FloatArray, SectionRecord, decode_thumbnail
 
 RGB = npt.NDArray[np.uint8]
+Contrast = Mapping[str, tuple[float, float]]
+"""Display range of each marker: the grey levels that are black and full colour."""
 NO_CORE = 32767  # masks["distance"] of sections without a core
 
 # told apart with every common colour vision: blue, green, magenta, yellow, orange, cyan, grey
@@ -47,17 +49,23 @@ def channel_colours(markers: Sequence[str], roles: Mapping[str, str] | None = No
     return colours
 
 
-def batch_contrast(records: Iterable[SectionRecord], low: float = 1.0, high: float = 99.8) -> dict[str, tuple[float, float]]:
+def tissue_histograms(record: SectionRecord) -> dict[str, npt.NDArray[np.int64]]:
+    """Return, per marker, how many tissue pixels of the thumbnail have each of its 256 codes."""
+    codes = record.masks["thumbnail"][record.masks["tissue"] > 0]
+    return {marker: np.bincount(codes[:, i], minlength=256).astype(np.int64) for i, marker in enumerate(record.markers)}
+
+
+def batch_contrast(
+    histograms: Iterable[Mapping[str, npt.NDArray[np.int64]]], low: float = 1.0, high: float = 99.8
+) -> dict[str, tuple[float, float]]:
     """Return one display range per marker (grey levels) for all sections of a batch: percentiles pooled over their tissue.
 
-    Records are read once, one at a time, so the batch may be larger than memory. A marker seen on no tissue gets (0, 1).
+    `histograms` : of `tissue_histograms`, of each section. A marker seen on no tissue gets (0, 1).
     """
     pooled: dict[str, npt.NDArray[np.int64]] = {}
-    for record in records:
-        tissue = record.masks["tissue"] > 0
-        for i, marker in enumerate(record.markers):
-            codes = record.masks["thumbnail"][..., i][tissue]
-            pooled[marker] = pooled.get(marker, np.zeros(256, np.int64)) + np.bincount(codes, minlength=256)
+    for own in histograms:
+        for marker, counted in own.items():
+            pooled[marker] = pooled.get(marker, np.zeros(256, np.int64)) + counted
     return {marker: _percentiles(histogram, low, high) for marker, histogram in pooled.items()}
 
 
@@ -71,7 +79,7 @@ def _percentiles(histogram: npt.NDArray[np.int64], low: float, high: float) -> t
     return (lo, hi) if hi > lo else (lo, lo + 1.0)
 
 
-def composite(record: SectionRecord, contrast: Mapping[str, tuple[float, float]], roles: Mapping[str, str] | None = None) -> RGB:
+def composite(record: SectionRecord, contrast: Contrast, roles: Mapping[str, str] | None = None) -> RGB:
     """Return the channels of the thumbnail as one picture, (h, w, 3) uint8; a colour image is shown as it is."""
     if "thumbnail_rgb" in record.masks:
         return np.asarray(record.masks["thumbnail_rgb"], np.uint8)
@@ -87,7 +95,7 @@ def composite(record: SectionRecord, contrast: Mapping[str, tuple[float, float]]
 
 def overlay(
     record: SectionRecord,
-    contrast: Mapping[str, tuple[float, float]],
+    contrast: Contrast,
     zones_um: Sequence[float],
     roles: Mapping[str, str] | None = None,
     max_px: int | None = None,
@@ -123,16 +131,28 @@ def overlay(
         return np.array(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
+MAX_BYTES = 60_000
+QUALITIES = (75, 65, 55, 45, 35)
+
+
 def overlay_image(
     record: SectionRecord,
-    contrast: Mapping[str, tuple[float, float]],
+    contrast: Contrast,
     zones_um: Sequence[float],
     roles: Mapping[str, str] | None = None,
-    max_px: int = 400,
+    max_px: int = 600,
 ) -> bytes:
-    """Return `overlay` as JPEG, its long side `max_px`: about 50 kB, so that a study of hundreds of sections stays one file."""
-    out = io.BytesIO()
-    Image.fromarray(overlay(record, contrast, zones_um, roles, max_px)).save(out, "JPEG", quality=82, subsampling=0, optimize=True)
+    """Return `overlay` as JPEG, its long side `max_px`, in the best of a few qualities that takes at most 60 kB.
+
+    So a study of 288 sections stays one file under 25 MB; and what is printed to PDF keeps the pictures as they are, which it does not
+    with newer formats.
+    """
+    picture = Image.fromarray(overlay(record, contrast, zones_um, roles, max_px))
+    for quality in QUALITIES:
+        out = io.BytesIO()
+        picture.save(out, "JPEG", quality=quality, subsampling=2, optimize=True)
+        if out.tell() <= MAX_BYTES:
+            break
     return out.getvalue()
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from sevhisto.metrics import endpoint_name, unit_of
 from sevhisto.registry import FLAGS, split_flags
 from sevhisto.report.figures import group_order
-from sevhisto.report.words import decimals_for, endpoint_words, finite, fixed, number, p_words, pair_words, sentence
+from sevhisto.report.words import decimals_for, endpoint_words, finite, fixed, number, p_words, pair_words, ratio_words, sentence
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ def _comparison_row(r: Mapping[Any, Any]) -> list[str]:
     end = endpoint_words(str(r["endpoint"]))
     unit = "pp" if end.unit == "%" else end.unit
     g = fixed(r["hedges_g"], 2) if finite(r["hedges_g"]) else "–"
-    ratio = fixed(r["ratio"], 2) if finite(r["ratio"]) else "–"
+    ratio = ratio_words(r["ratio"])
     label = f"{end.label} [{end.panel}]" if end.panel and not end.label.startswith(end.panel) else end.label
     p = [p_words(r["p"]), p_words(r["p_adjusted"])]
-    return [label, str(r["contrast"]), _estimate(r, unit), g, ratio, *p, f"{int(r['n_a'])}, {int(r['n_b'])}", _shown_flags(r)]
+    return [label, str(r["contrast"]), estimate_words(r, unit), g, ratio, *p, f"{int(r['n_a'])}, {int(r['n_b'])}", _shown_flags(r)]
 
 
 def relation_table(rows: pd.DataFrame | None) -> TextTable | None:
@@ -78,7 +78,7 @@ def relation_table(rows: pd.DataFrame | None) -> TextTable | None:
 def _relation_row(r: Mapping[Any, Any]) -> list[str]:
     ecm, motor = str(r["ecm"]), str(r["motor"])
     partial = fixed(r["correlation"], 2) if finite(r["correlation"]) else "–"
-    slope = _estimate(r, endpoint_words(motor).unit)
+    slope = estimate_words(r, endpoint_words(motor).unit)
     return [pair_words(ecm, motor), str(r["model"]), slope, partial, p_words(r["p"]), str(int(r["n"])), _shown_flags(r)]
 
 
@@ -106,7 +106,8 @@ def _shown_flags(r: Mapping[Any, Any]) -> str:
     return ", ".join(f for f, _ in flag_list(str(r["flags"])) if f != "not_unblinded")
 
 
-def _estimate(r: Mapping[Any, Any], unit: str) -> str:
+def estimate_words(r: Mapping[Any, Any], unit: str) -> str:
+    """Return an estimate with its interval; a dash where there is none."""
     if not finite(r["estimate"]):
         return "–"
     places = decimals_for(r["estimate"], r["ci_low"], r["ci_high"])
@@ -210,7 +211,7 @@ def model_table(models: pd.DataFrame | None) -> TextTable | None:
         name = f"{str(r['model']).replace('_', ' ')}, {r['term']}"
         df = fixed(r["df"], 1) if finite(r["df"]) else "–"
         rows.append(
-            [name, str(r["contrast"]), _estimate(r, str(r["unit"])), p_words(r["p"]), df, str(int(r["n_animals"])), _shown_flags(r)]
+            [name, str(r["contrast"]), estimate_words(r, str(r["unit"])), p_words(r["p"]), df, str(int(r["n_animals"])), _shown_flags(r)]
         )
     return text_table([*columns, ("flags", False)], rows)
 
@@ -238,7 +239,7 @@ def mediation_table(mediation: pd.DataFrame | None) -> TextTable | None:
     rows = []
     for r in mediation.to_dict("records"):
         ends = [endpoint_words(str(r[k])) for k in ("mediator", "outcome")]
-        product = _estimate({"estimate": r["indirect"], "ci_low": r["ci_low"], "ci_high": r["ci_high"]}, ends[1].unit)
+        product = estimate_words({"estimate": r["indirect"], "ci_low": r["ci_low"], "ci_high": r["ci_high"]}, ends[1].unit)
         rho = fixed(r["rho_zero"], 2) if finite(r["rho_zero"]) else "–"
         paths = [p_words(r["p_a"]), p_words(r["p_b"])]
         rows.append([str(r["contrast"]), *(e.label for e in ends), *paths, product, rho, str(int(r["n"])), _shown_flags(r)])

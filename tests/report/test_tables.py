@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sevhisto.report.canvas import inline
 from sevhisto.report.choices import choices_figure
 from sevhisto.report.tables import autofluorescence_table
 from sevhisto.schema import AS_ANALYSED, NOT_MADE
@@ -23,6 +24,6 @@ def test_what_autofluorescence_explains_is_told_by_marker_with_its_range():
 def test_a_choice_that_an_endpoint_has_no_form_of_stands_in_its_figure():
     lines = [(AS_ANALYSED, "", 3.0, 1.0, 5.0, ""), ("background", "local", np.nan, np.nan, np.nan, NOT_MADE)]
     curve = pd.DataFrame(lines, columns=["choice", "variant", "estimate", "ci_low", "ci_high", "verdict"]).assign(contrast="a-b")
-    svg = choices_figure(curve, "A_core_CD68_count_cells", "c")
+    svg = inline(choices_figure(curve, "A_core_CD68_count_cells"), "c")
     assert "background local" in svg
     assert NOT_MADE in svg

@@ -14,6 +14,7 @@ import numpy as np
 
 from sevhisto import __version__
 from sevhisto.config import LABELS, WITHOUT_LESION, segmenter_name, settings_hash
+from sevhisto.engine import memory_remedy
 from sevhisto.imaging.classify import classifier_for
 from sevhisto.imaging.labels import Labelled, survey
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
@@ -69,7 +70,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, SevhistoError):
         return "; ".join(f"{p.where}: {p.what}" + (f" ({p.remedy})" if p.remedy else "") for p in error.problems)
     if isinstance(error, MemoryError):
-        return "out of memory"
+        return "; ".join(t for t in ("out of memory", str(error), memory_remedy()) if t)
     return f"{type(error).__name__}: {error}".replace("\n", " ")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.measuring import measure_slide, reason_of
 from sevhisto.pipeline.own_segmenter import segmenter_problems
 from sevhisto.pipeline.provenance import provenance_table, run_facts
+from sevhisto.pipeline.sources import compared_sources, with_sources
 from sevhisto.pipeline.tables import Names, Results, decide, stamped, write_results
 from sevhisto.pipeline.tasks import PieceOutcome, PieceTask, SlideTask
 from sevhisto.registry import did_you_mean
@@ -60,13 +62,24 @@ def quiet(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -
     """Show no progress."""
 
 
-def check(root: Path) -> tuple[list[Problem], list[str]]:
+def check(root: Path, sums: bool = False, accept: Sequence[str] = (), progress: Progress = quiet) -> tuple[list[Problem], list[str]]:
     """Return every problem of a study and its image files, and notes that are no fault, before a pixel is read.
 
-    StudyError where the sheets and settings themselves are wrong.
+    Parameters
+    ----------
+    sums : also read every image whole, note its checksum at first sight, and tell those that changed since
+    accept : images that were replaced on purpose; implies `sums`
+
+    Raises
+    ------
+    StudyError
+        The sheets and settings themselves are wrong.
     """
     study = load_study(root)
     problems, notes = inspect_files(study)
+    if sums or accept:
+        wrong = compared_sources(study, default_jobs(), None, progress, accept)[1]
+        problems = [p for found in wrong.values() for p in found] + problems
     problems = registry_problems(study) + classifier_problems(study) + problems
     return problems, [
         *notes,
@@ -130,8 +143,8 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     key = codes(study)
     results = study.results_dir
     write_key(results, key)
-    tasks = slide_tasks(study)
     jobs = jobs or default_jobs()
+    tasks = with_sources(slide_tasks(study), *compared_sources(study, jobs, scheduler, progress))
     corrections, notes = batch_corrections(tasks, jobs, scheduler, progress)
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
     outcomes = _measure(study, tasks, jobs, scheduler, progress)

@@ -179,11 +179,19 @@ def init(slides: Annotated[Path, typer.Argument(metavar="SLIDES", help="Folder o
 
 
 @app.command()
-def check(study: StudyFolder) -> None:
+def check(
+    study: StudyFolder,
+    sums: Annotated[bool, typer.Option("--sums", help="Read every image whole: note its checksum, and name those that changed.")] = False,
+    accept: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--accept", metavar="FILE", help="An image that was replaced on purpose, as slides.csv names it."),
+    ] = None,
+) -> None:
     """Say everything that is wrong with a study, before a pixel is read."""
     from sevhisto.pipeline import check as look
 
-    problems, notes = look(study)
+    with progress_bars() as progress:
+        problems, notes = look(study, sums, accept or (), progress)
     for note in notes:
         say(f"note: {note}")
     if problems:

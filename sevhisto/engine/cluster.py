@@ -67,7 +67,7 @@ def _one_round(
     call = function if limits is None else _Guarded(function, limits)
     futures = client.map(call, list(left.values()), pure=False)
     number = dict(zip((f.key for f in futures), list(left), strict=True))
-    for future in distributed.as_completed(futures):
+    for future in distributed.as_completed(futures, loop=client.loop):
         try:
             failure = future.exception()
             found = failure if failure is not None else future.result()

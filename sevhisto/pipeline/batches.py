@@ -14,10 +14,11 @@ from sevhisto.imaging.overview import SlideOverview, marker_reader
 from sevhisto.imaging.shading import flat_of, flattened
 from sevhisto.imaging.stains import fit_stain, optical_density, sample_density, stains
 from sevhisto.io.slides import Slide, open_slide
+from sevhisto.io.sources import Guard
 from sevhisto.pipeline.measuring import prepare_slide, reason_of
 from sevhisto.pipeline.shading import ShadingView, batch_shading, shading_facts, view_shading
 from sevhisto.pipeline.tasks import SlideTask
-from sevhisto.types import BoolArray, Correction, FloatArray, Shading
+from sevhisto.types import BoolArray, Correction, FloatArray, Shading, SlideError
 
 MAX_BACKGROUND_SLIDES = 3
 MAX_STAIN_SLIDES = 8
@@ -34,8 +35,12 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
     telling = {id(t) for t in _telling(tasks)}
     for task in tasks:
         try:
+            if task.refused:
+                raise SlideError(task.refused)
+            guard = Guard(task.path, task.sha256)
             with open_slide(task.path, task.scene, task.um_per_px) as slide:
                 _look(seen, slide, task, id(task) in telling)
+            guard.check()
         except Exception as error:
             notes.append(reason_of(error))
     called = f"panel {tasks[0].panel_name}, batch {tasks[0].batch_name}"

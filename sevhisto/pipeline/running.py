@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.own_segmenter import segmenter_problems
 from sevhisto.pipeline.provenance import provenance_table, run_facts
+from sevhisto.pipeline.sources import compared_sources, with_sources
 from sevhisto.pipeline.stages import Progress, RunTasks, batch_corrections, measure
 from sevhisto.pipeline.tables import Names, Results, decide, stamped, write_results
 from sevhisto.pipeline.tasks import PieceOutcome, PieceTask, SlideTask
@@ -57,13 +59,24 @@ def quiet(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -
     """Show no progress."""
 
 
-def check(root: Path) -> tuple[list[Problem], list[str]]:
+def check(root: Path, sums: bool = False, accept: Sequence[str] = (), progress: Progress = quiet) -> tuple[list[Problem], list[str]]:
     """Return every problem of a study and its image files, and notes that are no fault, before a pixel is read.
 
-    StudyError where the sheets and settings themselves are wrong.
+    Parameters
+    ----------
+    sums : also read every image whole, note its checksum at first sight, and tell those that changed since
+    accept : images that were replaced on purpose; implies `sums`
+
+    Raises
+    ------
+    StudyError
+        The sheets and settings themselves are wrong.
     """
     study = load_study(root)
     problems, notes = inspect_files(study)
+    if sums or accept:
+        wrong = compared_sources(study, partial(run_tasks, jobs=default_jobs()), progress, accept)[1]
+        problems = [p for found in wrong.values() for p in found] + problems
     problems = registry_problems(study) + classifier_problems(study) + problems
     return problems, [
         *notes,
@@ -144,7 +157,7 @@ def _run(study: Study, run_all: RunTasks, progress: Progress, started: float) ->
     key = codes(study)
     results = study.results_dir
     write_key(results, key)
-    tasks = slide_tasks(study)
+    tasks = with_sources(slide_tasks(study), *compared_sources(study, run_all, progress))
     corrections, notes = batch_corrections(tasks, run_all, progress)
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
     outcomes = measure(study, tasks, run_all, progress)

@@ -5,7 +5,6 @@ Exit status 0: done. 1: the study or the command is wrong, nothing was run. 2: u
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -33,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-STUDY_WRONG = 1
+STUDY_WRONG, STOPPED = 1, 130
 
 
 @app.callback(invoke_without_command=True)
@@ -246,9 +245,10 @@ def main() -> None:
         for problem in error.problems:
             typer.echo(f"  {problem}", err=True)
         sys.exit(STUDY_WRONG)
-    except KeyboardInterrupt:
-        typer.echo("\nStopped. Nothing is lost: the same command goes on where this one was.", err=True)
-        os._exit(130)
+    except SystemExit as end:
+        if end.code == STOPPED:
+            typer.echo("\nStopped. Nothing is lost: the same command goes on where this one was.", err=True)
+        raise
 
 
 if __name__ == "__main__":

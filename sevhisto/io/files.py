@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from sevhisto.types import Problem, SevhistoError
+from sevhisto.types import OutputError, Problem
 
 TEMPORARY = ".tmp"
 """Ending of a file that is being written."""
@@ -46,7 +46,7 @@ def all_together(seal: Path) -> Iterator[None]:
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, never a part; SevhistoError where that is not possible."""
+    """Write a file so that a reader sees the old bytes or the new ones, never a part; OutputError where that is not possible."""
     staged = _together.get()
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         remedy = "close it in other programs, or check free space and permissions; the earlier file is untouched"
-        raise SevhistoError(Problem(str(path), f"cannot be written: {error.strerror or error}", remedy)) from error
+        raise OutputError(Problem(str(path), f"cannot be written: {error.strerror or error}", remedy)) from error
 
 
 def _sync_folder(folder: Path) -> None:

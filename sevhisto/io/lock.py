@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sevhisto.types import Problem, SevhistoError, StudyError
+from sevhisto.types import OutputError, Problem, StudyError
 
 LOCK = ".run.lock"
 
@@ -56,7 +56,7 @@ def _taken(path: Path) -> int:
         os.write(handle, json.dumps(now).encode())
     except OSError as error:
         remedy = "check free space and permissions; nothing was run"
-        raise SevhistoError(Problem(str(path.parent), f"cannot be written: {error.strerror or error}", remedy)) from error
+        raise OutputError(Problem(str(path.parent), f"cannot be written: {error.strerror or error}", remedy)) from error
     return handle
 
 

@@ -103,6 +103,12 @@ def _names(folder: Path, changed_ns: int) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def is_current(path: Path) -> bool:
+    """Return whether an undamaged record can be read by this version; its arrays are not."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return bool(json.loads(arrays["head"].tobytes()).get("format") == RECORD_FORMAT)
+
+
 def load_record(path: Path) -> SectionRecord:
     """Read a record; SevhistoError if its bytes are not those that its name promises."""
     data = _intact(path)

@@ -18,7 +18,7 @@ from sevhisto.io.sources import Guard
 from sevhisto.pipeline.measuring import prepare_slide, reason_of
 from sevhisto.pipeline.shading import ShadingView, batch_shading, shading_facts, view_shading
 from sevhisto.pipeline.tasks import SlideTask
-from sevhisto.types import BoolArray, Correction, FloatArray, Shading, SlideError
+from sevhisto.types import BoolArray, Correction, FloatArray, OutputError, Shading, SlideError
 
 MAX_BACKGROUND_SLIDES = 3
 MAX_STAIN_SLIDES = 8
@@ -41,6 +41,8 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
             with open_slide(task.path, task.scene, task.um_per_px) as slide:
                 _look(seen, slide, task, id(task) in telling)
             guard.check()
+        except OutputError:
+            raise
         except Exception as error:
             notes.append(reason_of(error))
     called = f"panel {tasks[0].panel_name}, batch {tasks[0].batch_name}"

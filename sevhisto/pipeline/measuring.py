@@ -29,13 +29,23 @@ from sevhisto.io.channels import match_channels
 from sevhisto.io.comparable import imaged
 from sevhisto.io.labels import LabelFile
 from sevhisto.io.models import load_model
-from sevhisto.io.records import find_record, kept_overview, load_record, save_record
+from sevhisto.io.records import find_record, is_current, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, open_slide
 from sevhisto.io.sources import Guard
 from sevhisto.pipeline.own_segmenter import is_own, own_segmenter
 from sevhisto.pipeline.tasks import ContourSource, PieceOutcome, PieceTask, SlideTask, file_sha256, labels_sha256, own_hashes, record_key
-from sevhisto.types import BoolArray, Correction, PixelModel, Problem, SectionRecord, SevhistoError, SlideError, decode_thumbnail
+from sevhisto.types import (
+    BoolArray,
+    Correction,
+    OutputError,
+    PixelModel,
+    Problem,
+    SectionRecord,
+    SevhistoError,
+    SlideError,
+    decode_thumbnail,
+)
 
 MAX_OVERVIEW_PX = 3_200_000
 """A section of 8 x 6 mm at 4 um; its overview of five channels takes 64 MB."""
@@ -44,7 +54,7 @@ KEPT_FROM_PX = 16_000_000
 
 
 def measure_slide(task: SlideTask) -> list[PieceOutcome]:
-    """Measure every section of a slide that has no record; a section that fails costs only itself."""
+    """Measure every section of a slide that has no record; a section that fails costs only itself. OutputError stops the run."""
     if task.refused:
         return [PieceOutcome(p.row, None, reason_of(SlideError(task.refused)), task.sha256) for p in task.pieces]
     sha256 = task.sha256 or file_sha256(task.path)
@@ -59,6 +69,8 @@ def measure_slide(task: SlideTask) -> list[PieceOutcome]:
     if missing:
         try:
             outcomes += _guarded(task, missing, sha256)
+        except OutputError:
+            raise
         except Exception as error:
             outcomes += [PieceOutcome(p.row, None, reason_of(error), sha256) for p in missing]
     return outcomes
@@ -91,14 +103,8 @@ def reason_of(error: BaseException) -> str:
 
 
 def _existing(records: Path, key: str) -> Path | None:
-    found = find_record(records, key)
-    if found is None:
-        return None
-    try:
-        load_record(found)
-    except SevhistoError:  # damaged: it is measured again
-        return None
-    return found
+    found = find_record(records, key)  # a damaged one is measured again
+    return found if found is not None and is_current(found) else None
 
 
 def prepare_slide(slide: Slide, task: SlideTask, sha256: str | None = None) -> tuple[MarkerReader, SlideOverview]:
@@ -222,6 +228,8 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                     what = "its outlines, labels or classifier changed while it was measured"
                     raise SlideError(Problem(task.path.name, what, "run again"))
                 made = PieceOutcome(piece.row, save_record(task.records, keys[piece.row], record), sha256=sha256)
+            except OutputError:
+                raise
             except Exception as error:
                 made = PieceOutcome(piece.row, None, reason_of(error), sha256)
             yield made

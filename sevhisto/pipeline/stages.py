@@ -11,7 +11,7 @@ from sevhisto.pipeline.batches import background_tasks, batch_correction
 from sevhisto.pipeline.contours import takes_contours, with_contours
 from sevhisto.pipeline.measuring import measure_slide, reason_of
 from sevhisto.pipeline.tasks import PieceOutcome, SlideTask
-from sevhisto.types import Correction
+from sevhisto.types import Correction, OutputError
 
 
 class Progress(Protocol):
@@ -37,6 +37,8 @@ def batch_corrections(tasks: list[SlideTask], run_all: RunTasks, progress: Progr
     if keys:
         progress("background of each batch", 0, len(keys))
     for done, (i, result) in enumerate(run_all(batch_correction, [chosen[k] for k in keys]), 1):
+        if isinstance(result, OutputError):
+            raise result
         if isinstance(result, BaseException):
             notes.append(f"panel {keys[i][0]}, batch {keys[i][1]}: {reason_of(result)}")
         else:
@@ -58,6 +60,8 @@ def measure(study: Study, tasks: list[SlideTask], run_all: RunTasks, progress: P
         # controls first, then the largest files: the last worker should not start with the longest work
         order = sorted(wave, key=lambda t: (all(p.role == "sample" for p in t.pieces), -_size(t.path), str(t.path), t.scene))
         for i, result in run_all(measure_slide, order):
+            if isinstance(result, OutputError):
+                raise result
             new = [PieceOutcome(p.row, None, reason_of(result)) for p in order[i].pieces] if isinstance(result, BaseException) else result
             outcomes += new
             failed += sum(o.record is None for o in new)

@@ -169,10 +169,15 @@ def slurm_cluster(host: str, tls: bool, **settings: Any) -> Any:
     if host != LOOPBACK and not tls:
         what = "without --tls, whoever reaches the scheduler can run programs as you"
         raise StudyError(Problem(f"--host {host}", what, "make certificates (docs/cluster.md), then add --tls FOLDER"))
+    import dask
+
+    missing = [
+        name for name in ("cores", "memory") if settings.get(name) is None and dask.config.get(f"jobqueue.slurm.{name}", None) is None
+    ]
+    if missing:
+        remedy = "write it into ~/.config/dask/jobqueue.yaml (docs/cluster.md)"
+        raise StudyError(Problem("--slurm", f"what a job asks for is not told: {', '.join(missing)}", remedy))
     security = distributed.Security() if tls else None
-    options = {"host": host, "dashboard": False, "dashboard_address": None}
-    try:
-        return SLURMCluster(scheduler_options=options, security=security, worker_extra_args=["--no-dashboard"], **settings)
-    except ValueError as error:
-        remedy = "write them into ~/.config/dask/jobqueue.yaml (docs/cluster.md)"
-        raise StudyError(Problem("--slurm", f"what a job asks for is not told: {error}", remedy)) from error
+    # there is always a page for machines that ask whether the scheduler lives: on a port of its own, for this computer only
+    options = {"host": host, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
+    return SLURMCluster(scheduler_options=options, security=security, worker_extra_args=["--no-dashboard"], **settings)

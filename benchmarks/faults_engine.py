@@ -433,7 +433,9 @@ class Cluster:
 
     def start(self) -> None:
         """Start the scheduler."""
-        self.scheduler = self._dask("dask_scheduler", "--host", "127.0.0.1", "--port", self.port, "--no-dashboard")
+        self.scheduler = self._dask(
+            "dask_scheduler", "--host", "127.0.0.1", "--port", self.port, "--no-dashboard", "--dashboard-address", "127.0.0.1:0"
+        )
 
     def join(self) -> None:
         """Add a worker with one thread."""
@@ -445,6 +447,8 @@ class Cluster:
             "--memory-limit",
             "1.2GiB",
             "--no-dashboard",
+            "--dashboard-address",
+            "127.0.0.1:0",
             "--local-directory",
             tempfile.gettempdir(),
         )
@@ -550,9 +554,8 @@ def main() -> int:
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         bench = prepare(Path(folder), chosen.seed)
-        print(
-            f"a run takes {bench.seconds:.1f} s here\n| fault | injected | survived | lost | changed | silent |\n| --- | --- | --- | --- | --- | --- |"
-        )
+        print(f"a run takes {bench.seconds:.1f} s here")
+        print("| fault | injected | survived | lost | changed | silent |\n| --- | --- | --- | --- | --- | --- |", flush=True)
         for name, trial in kinds.items():
             if chosen.only and name not in chosen.only.split(","):
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,8 @@ import psutil
 import pytest
 
 from sevhisto.engine import PARENT_MB, WORKER_MB, Limits, available_mb, jobs_for, run_tasks
-from sevhisto.engine.cluster import LOOPBACK, slurm_cluster
-from sevhisto.types import StudyError
+from sevhisto.engine.cluster import LOOPBACK, encrypted, slurm_cluster
+from sevhisto.types import SevhistoError, StudyError
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,26 @@ def test_a_dask_worker_is_spared_by_what_kills_its_task() -> None:
         done = dict(run_tasks(work, ["a", "SIGSEGV", "fail", "b"], scheduler=cluster.scheduler_address, limits=Limits(seconds=60)))
     assert (done[0], done[3]) == ("a done", "b done")
     assert "died (SIGSEGV)" in str(done[1]) and str(done[2]) == "two"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl")
+def test_with_certificates_a_cluster_is_spoken_to_encrypted_only(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    for line in (  # as docs/cluster.md has them
+        "req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=sevhisto-ca -keyout ca-key.pem -out ca.pem",
+        "req -newkey rsa:2048 -nodes -subj /CN=sevhisto -keyout key.pem -out request.pem",
+        "x509 -req -in request.pem -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 365 -out cert.pem",
+    ):
+        subprocess.run(["openssl", *line.split()], cwd=tmp_path, check=True, capture_output=True)
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with encrypted(tmp_path), distributed.LocalCluster(**options, protocol="tls", security=distributed.Security()) as cluster:
+        address = cluster.scheduler_address
+        assert address.startswith("tls://127.0.0.1:")
+        assert dict(run_tasks(work, ["a"], scheduler=address)) == {0: "a done"}
+        with pytest.raises((ValueError, SevhistoError)):
+            list(run_tasks(work, ["a"], scheduler=address.replace("tls:", "tcp:")))
+    with pytest.raises(StudyError, match=r"holds no ca.pem, cert.pem, key.pem"), encrypted(tmp_path / "nowhere"):
+        pass
 
 
 def job_script(**more: object) -> str:

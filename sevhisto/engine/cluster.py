@@ -150,9 +150,9 @@ def _tls_settings(folder: Path) -> dict[str, Any]:
     missing = [name for name in ("ca.pem", "cert.pem", "key.pem") if not (folder / name).is_file()]
     if missing:
         raise StudyError(Problem(f"--tls {folder}", f"holds no {', '.join(missing)}", "docs/cluster.md says how to make them"))
-    pair = {"cert": str(folder / "cert.pem"), "key": str(folder / "key.pem")}
-    tls = {"ca-file": str(folder / "ca.pem"), "scheduler": pair, "worker": pair, "client": pair}
-    return {"distributed.comm.tls": tls, "distributed.comm.require-encryption": True}
+    tls = "distributed.comm.tls"
+    own = {f"{tls}.{role}.{part}": str(folder / f"{part}.pem") for role in ("scheduler", "worker", "client") for part in ("cert", "key")}
+    return {f"{tls}.ca-file": str(folder / "ca.pem"), **own, "distributed.comm.require-encryption": True}
 
 
 def slurm_cluster(host: str, tls: bool, **settings: Any) -> Any:
@@ -180,4 +180,5 @@ def slurm_cluster(host: str, tls: bool, **settings: Any) -> Any:
     security = distributed.Security() if tls else None
     # there is always a page for machines that ask whether the scheduler lives: on a port of its own, for this computer only
     options = {"host": host, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
-    return SLURMCluster(scheduler_options=options, security=security, worker_extra_args=["--no-dashboard"], **settings)
+    of_worker = ["--no-dashboard", "--dashboard-address", f"{LOOPBACK}:0"]
+    return SLURMCluster(scheduler_options=options, security=security, worker_extra_args=of_worker, **settings)

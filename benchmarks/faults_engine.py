@@ -462,7 +462,7 @@ class Cluster:
         process.wait()
 
 
-def cluster_faults(bench: Bench, slides: int) -> Tally:
+def cluster_faults(bench: Bench, slides: int, every_s: float) -> Tally:
     """Kill a Dask worker every few seconds, let another join late, kill the scheduler once: the tables must be those of a local run."""
     tally = Tally("Dask: workers lost, joined; scheduler killed")
     root = bench.fresh()
@@ -478,7 +478,7 @@ def cluster_faults(bench: Bench, slides: int) -> Tally:
         deaths = 0
         while child.poll() is None:
             with suppress(subprocess.TimeoutExpired):
-                child.wait(bench.rng.uniform(6, 12))
+                child.wait(bench.rng.uniform(0.7, 1.3) * every_s)
                 break
             deaths += 1
             cluster.end(cluster.workers.pop(0))
@@ -533,6 +533,9 @@ def main() -> int:
     parser.add_argument("--torn", type=int, default=6, help="kills with torn files")
     parser.add_argument("--each", type=int, default=3, help="of the other kinds")
     parser.add_argument("--slides", type=int, default=12, help="among which there is a poisonous one, and that a cluster measures")
+    parser.add_argument(
+        "--every", type=float, default=8, help="seconds between the deaths of Dask workers: longer than a worker takes to start"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="words of a fault's name")
     chosen = parser.parse_args()
@@ -549,7 +552,7 @@ def main() -> int:
         "rivals": lambda b: rivals(b, chosen.each),
         "poison-local": lambda b: poisons(b, poison, locally, f"poison among {chosen.slides} slides, local", chosen.slides),
         "poison-dask": lambda b: poisons(b, poison, on_cluster, f"poison among {chosen.slides} slides, Dask", chosen.slides),
-        "dask": lambda b: cluster_faults(b, chosen.slides),
+        "dask": lambda b: cluster_faults(b, chosen.slides, chosen.every),
     }
     bad = 0
     with tempfile.TemporaryDirectory() as folder:

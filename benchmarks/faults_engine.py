@@ -533,9 +533,7 @@ def main() -> int:
     parser.add_argument("--torn", type=int, default=6, help="kills with torn files")
     parser.add_argument("--each", type=int, default=3, help="of the other kinds")
     parser.add_argument("--slides", type=int, default=12, help="among which there is a poisonous one, and that a cluster measures")
-    parser.add_argument(
-        "--every", type=float, default=8, help="seconds between the deaths of Dask workers: longer than a worker takes to start"
-    )
+    parser.add_argument("--every", type=float, default=8, help="seconds between deaths of Dask workers: more than one takes to start")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="words of a fault's name")
     chosen = parser.parse_args()

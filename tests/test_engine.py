@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sevhisto.engine import PARENT_MB, WORKER_MB, Limits, available_mb, jobs_for, run_tasks
+from sevhisto.engine import LEAST_LIMIT_MB, PARENT_MB, WORKER_MB, Limits, available_mb, jobs_for, run_tasks, share_mb
 from sevhisto.engine import cluster as cluster_module
 from sevhisto.engine.cluster import LOOPBACK, encrypted, slurm_cluster
 from sevhisto.types import SevhistoError, StudyError
@@ -38,6 +38,11 @@ def test_processes_are_no_more_than_fit(jobs: int, memory_mb: float, expected: i
 def test_too_little_memory_for_one_process_is_told_with_the_need() -> None:
     with pytest.raises(StudyError, match=f"--memory: 500 MB is not enough: one process needs {WORKER_MB} MB"):
         jobs_for(4, 500)
+
+
+def test_each_process_may_use_its_share_of_the_memory_and_a_section_always_fits() -> None:
+    assert share_mb(4, PARENT_MB + 8000) == 2000
+    assert share_mb(32, 4000) == LEAST_LIMIT_MB > WORKER_MB
 
 
 def test_the_memory_available_is_read_where_the_system_tells_it(tmp_path: Path) -> None:

@@ -482,7 +482,7 @@ def cluster_faults(bench: Bench, slides: int, every_s: float) -> Tally:
                 break
             deaths += 1
             cluster.end(cluster.workers.pop(0))
-            if deaths == 3:
+            if deaths == 2:
                 cluster.end(cluster.scheduler)
                 for worker in cluster.workers:
                     cluster.end(worker)

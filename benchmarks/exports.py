@@ -3,7 +3,8 @@
 python benchmarks/exports.py [--out DIR] [--jobs N] [--study DIR]
 
 The small study of benchmarks/decide.py is measured (a minute), then every animal is listed six times: 24 animals, 6 sections, 2 panels, and
-the groups are compared under codes; `--study` takes a study that was run and compared instead. Slides are not read by an export, so that copies need none. Each figure holds the start of Python.
+the groups are compared under codes; `--study` takes a study that was run and compared instead. Slides are not read by
+an export, so that copies need none. Each figure holds the start of Python.
 """
 
 from __future__ import annotations

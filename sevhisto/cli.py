@@ -5,7 +5,6 @@ Exit status 0: done. 1: the study or the command is wrong, nothing was run. 2: u
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -29,7 +28,7 @@ from sevhisto.commands import (
     run,
     train,
 )
-from sevhisto.commands.voice import STUDY_WRONG, add_command, told
+from sevhisto.commands.voice import STOPPED, STUDY_WRONG, add_command, told
 from sevhisto.types import SevhistoError
 
 app = typer.Typer(
@@ -62,9 +61,10 @@ def main() -> None:
     except SevhistoError as error:
         told(error.problems)
         sys.exit(STUDY_WRONG)
-    except KeyboardInterrupt:
-        typer.echo("\nStopped. Nothing is lost: the same command goes on where this one was.", err=True)
-        os._exit(130)
+    except SystemExit as end:
+        if end.code == STOPPED:
+            typer.echo("\nStopped. Nothing is lost: the same command goes on where this one was.", err=True)
+        raise
 
 
 if __name__ == "__main__":

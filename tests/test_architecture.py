@@ -47,6 +47,7 @@ HOMES: dict[str, set[str]] = {
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "dask": {"engine"},
+    "dask_jobqueue": {"engine"},
     "distributed": {"engine"},
     "typer": {"cli", "commands"},
     "napari": {PLUGIN},

@@ -33,7 +33,7 @@ def compare(
         done = make(study, unblind, n, progress)
     primary = done.comparisons[done.comparisons["role"] == "primary"]
     for row in primary.to_dict("records"):
-        answer(comparison_sentence(row))
+        answer(comparison_sentence({str(k): v for k, v in row.items()}))
     for text in done.notes:
         note(text)
     written = f"comparisons.csv ({len(done.comparisons)} rows), relations.csv ({len(done.relations)} rows) and specifications.csv"

@@ -21,7 +21,7 @@ import typer
 
 from sevhisto.types import Problem, SevhistoError
 
-STUDY_WRONG, SOME_FAILED = 1, 3
+STUDY_WRONG, SOME_FAILED, STOPPED = 1, 3, 130
 MAX_SHOWN = 20
 """Lines of a list that are shown without --verbose."""
 

@@ -10,13 +10,16 @@ from pathlib import Path
 from xml.sax.saxutils import unescape
 
 import numpy as np
-import tifffile
 
 from sevhisto.io.markers import guess_marker
 from sevhisto.io.scene import SceneInfo, SlideFile, broken
-from sevhisto.types import AnyArray
+from sevhisto.io.tiff_check import first_description
+from sevhisto.types import AnyArray, SlideError
 
 _COUNTED = re.compile(r"(?:c|ch|chan|channel|w)(\d{1,2})", re.IGNORECASE)
+
+
+_QUOTES = {"&apos;": "'", "&quot;": '"'}
 
 
 def slide_files(path: Path) -> list[Path]:
@@ -35,18 +38,23 @@ def slide_files(path: Path) -> list[Path]:
 
 
 def _with_companions(path: Path) -> list[Path]:
-    """Return a file and those beside it that hold parts of the same image; where their library is absent, the file alone."""
+    """Return a file and what belongs to the same image: files beside it, or a folder of its name. Without their library, the file alone."""
+    name = path.name.lower()
+    if not path.is_file():
+        return [path]
+    folder = {".vsi": f"_{path.stem}_", ".mrxs": path.stem}.get(path.suffix.lower())
+    if folder is not None:
+        return [path, *sorted(p for p in (path.parent / folder).rglob("*") if p.is_file())]
     try:
-        if path.name.lower().endswith(".dcm") and path.is_file():
+        if name.endswith(".dcm"):
             from sevhisto.io.dicom import series_files
 
             return series_files(path)
-        if path.name.lower().endswith((".tif", ".tiff", ".btf")) and path.is_file():
-            with tifffile.TiffFile(path) as file:
-                text = file.pages.first.description if len(file.pages) else ""
-            names = set(re.findall(r'FileName="([^"/\\\\]+)"', text)) if "<OME" in text[:4096] else set()
-            return sorted({path, *(path.parent / unescape(name) for name in names if (path.parent / unescape(name)).is_file())})
-    except (ImportError, OSError, ValueError, tifffile.TiffFileError):
+        if name.endswith((".tif", ".tiff", ".btf")):
+            text = first_description(path)
+            named = re.findall(r"""FileName\s*=\s*["']([^"'/\\\\]+)["']""", text) if "<OME" in text[:4096] else []
+            return sorted({path, *(p for p in (path.parent / unescape(n, _QUOTES) for n in named) if p.is_file())})
+    except (ImportError, OSError, ValueError, SlideError):
         pass  # what is wrong with the file is told where it is opened
     return [path]
 

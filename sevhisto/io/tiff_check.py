@@ -16,11 +16,11 @@ from sevhisto.types import AnyArray, SlideError
 MAX_PAGES = 10_000
 MAX_SIDE = 2**20
 MAX_SEGMENT_BYTES = 2**28
-_MAX_TAGS, _MAX_SAMPLES = 512, 64
+_MAX_TAGS, _MAX_SAMPLES, _LARGEST_TEXT = 512, 64, 2**24
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 _CODECS = {1, 5, 7, 8, 32773, 32946, 33003, 33004, 33005, 34712, 50000}
-WIDTH, HEIGHT, BITS, CODEC, SAMPLES, ROWS = 256, 257, 258, 259, 277, 278
+WIDTH, HEIGHT, BITS, CODEC, DESCRIPTION, SAMPLES, ROWS = 256, 257, 258, 259, 270, 277, 278
 NDPI, MCU_STARTS = 65420, 65426  # Hamamatsu: the format's mark; where the parts of one large JPEG start
 STRIPS, STRIP_BYTES, PLANAR, TILE_W, TILE_H, TILES, TILE_BYTES, SUB = 273, 279, 284, 322, 323, 324, 325, 330
 _WANTED = {WIDTH, HEIGHT, BITS, CODEC, SAMPLES, ROWS, STRIPS, STRIP_BYTES, PLANAR, TILE_W, TILE_H, TILES, TILE_BYTES, SUB, NDPI, MCU_STARTS}
@@ -35,6 +35,21 @@ class _Walk:
     order: str
     big: bool
     ndpi: bool = False
+
+    @classmethod
+    def of(cls, path: Path, file: BinaryIO) -> _Walk:
+        """Read the header of an open file; SlideError for what is no TIFF."""
+        head = file.read(16)
+        order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
+        if not order or len(head) < 4 or struct.unpack(order + "H", head[2:4])[0] not in (42, 43):
+            raise broken(path, "is not a TIFF image")
+        big = struct.unpack(order + "H", head[2:4])[0] == 43
+        ndpi = path.name.lower().endswith(".ndpi") and order == "<" and not big
+        return cls(path, file, path.stat().st_size, order, big, ndpi)
+
+    def first(self) -> int:
+        """Where the first directory stands."""
+        return self.number(8 if self.big else 4, "u8" if self.big or self.ndpi else "u4")
 
     def take(self, at: int, n: int) -> bytes:
         if at + n > self.size:
@@ -70,25 +85,29 @@ class _Walk:
                 where = int(np.frombuffer(inline, self.order + ("u8" if self.big else "u4"))[0]) + (int.from_bytes(more, "little") << 32)
                 if where + n_bytes > self.size:
                     raise self.short()
-                if code in _WANTED and kind in _NUMBERS:
+                if (code in _WANTED and kind in _NUMBERS) or (code == DESCRIPTION and n_bytes <= _LARGEST_TEXT):
                     inline = self.take(where, n_bytes)
-            if code in _WANTED and kind in _NUMBERS:
+            if code == DESCRIPTION and n_bytes == len(inline[:n_bytes]):
+                tags[code] = np.frombuffer(inline[:n_bytes], "u1")
+            elif code in _WANTED and kind in _NUMBERS:
                 tags[code] = np.frombuffer(inline[:n_bytes], self.order + _NUMBERS[kind]).astype(np.uint64)
         return tags, self.number(start + n * entry, "u8" if self.big or self.ndpi else "u4")
 
 
+def first_description(path: Path) -> str:
+    """Return the text that the first page of a TIFF carries, "" where there is none; SlideError, or OSError, for what is no TIFF."""
+    with path.open("rb") as file:
+        walk = _Walk.of(path, file)
+        text = walk.directory(walk.first())[0].get(DESCRIPTION)
+    return "" if text is None else text.astype(np.uint8).tobytes().decode("utf-8", "replace").rstrip("\0")
+
+
 def check_tiff(path: Path) -> int:
     """Return the number of pages; SlideError where the file is cut short, loops, or its pages do not hold what they declare."""
-    size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(16)
-        order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
-        if not order or len(head) < 4 or struct.unpack(order + "H", head[2:4])[0] not in (42, 43):
-            raise broken(path, "is not a TIFF image")
-        big = struct.unpack(order + "H", head[2:4])[0] == 43
-        walk = _Walk(path, file, size, order, big, path.name.lower().endswith(".ndpi") and order == "<" and not big)
+        walk = _Walk.of(path, file)
         seen: set[int] = set()
-        pages = _chain(walk, walk.number(8 if big else 4, "u8" if big or walk.ndpi else "u4"), seen)
+        pages = _chain(walk, walk.first(), seen)
         if not pages:
             raise broken(path, "holds no image")
         if path.name.lower().endswith(".ndpi") and not (walk.ndpi and all(NDPI in tags for tags in pages)):

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.papering import paper
     from sevhisto.pipeline.planning import PlanSummary, plan
     from sevhisto.pipeline.reporting import report
-    from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
+    from sevhisto.pipeline.running import RunSummary, check, quiet, run
+    from sevhisto.pipeline.stages import Progress
     from sevhisto.pipeline.training import TrainSummary, train
 
 __all__ = [
@@ -47,6 +48,7 @@ _HOMES = {
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
     "paper": "papering",
     "report": "reporting",
+    "Progress": "stages",
     "diff": "differing",
     "exclude": "excluding",
     **dict.fromkeys(("ExportSummary", "export", "export_formats"), "exporting"),

@@ -18,6 +18,7 @@ from sevhisto.io.key import codes, unblind, unblinded
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.metrics import COMPOSITE_PANEL
+from sevhisto.pipeline.alone import alone
 from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
 from sevhisto.pipeline.exclusion_tables import refresh_exclusions
 from sevhisto.pipeline.further import Compared, further, with_composite
@@ -25,7 +26,8 @@ from sevhisto.pipeline.grouping import design_limits, study_groups
 from sevhisto.pipeline.opening import need_unchanged, write_under_names
 from sevhisto.pipeline.provenance import compared_facts
 from sevhisto.pipeline.robustness import LastRun, specifications
-from sevhisto.pipeline.running import Progress, frozen_now, is_open, last_facts, quiet, stamp_of, unaware
+from sevhisto.pipeline.running import frozen_now, is_open, last_facts, quiet, stamp_of, unaware
+from sevhisto.pipeline.stages import Progress
 from sevhisto.pipeline.tables import Names, motor_rows, restamp, stamped
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import (
@@ -52,6 +54,7 @@ class CompareSummary:
     blinded: bool
 
 
+@alone
 def compare(root: Path, open_key: bool = False, jobs: int | None = None, progress: Progress = quiet) -> CompareSummary:
     """Compare the groups over the animal table, and relate matrix to recovery.
 

@@ -26,7 +26,8 @@ from sevhisto.io.store import read_parquet, read_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.further import with_composite
 from sevhisto.pipeline.grouping import study_groups
-from sevhisto.pipeline.running import Progress, frozen_now, is_open, last_facts, quiet, stamp_of
+from sevhisto.pipeline.running import frozen_now, is_open, last_facts, quiet, stamp_of
+from sevhisto.pipeline.stages import Progress
 from sevhisto.pipeline.tables import Names
 from sevhisto.registry import did_you_mean
 from sevhisto.rings import Shape, nested

@@ -18,7 +18,8 @@ from sevhisto.io.store import read_table, write_frame
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.picturing import batch_contrasts
 from sevhisto.pipeline.reporting import report_inputs
-from sevhisto.pipeline.running import Progress, is_open, quiet, unaware
+from sevhisto.pipeline.running import is_open, quiet, unaware
+from sevhisto.pipeline.stages import Progress
 from sevhisto.pipeline.tables import Names
 from sevhisto.report.checklists import checklist_markdown, checklists
 from sevhisto.report.figures import group_order

@@ -13,7 +13,7 @@ from sevhisto.engine import run_tasks
 from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table
 from sevhisto.io.study import Study
-from sevhisto.pipeline.running import Progress
+from sevhisto.pipeline.stages import Progress
 from sevhisto.report.canvas import stamp_figures
 from sevhisto.report.gallery import SectionCard
 from sevhisto.report.overlay import batch_contrast, overlay_image, tissue_histograms

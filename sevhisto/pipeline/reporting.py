@@ -17,7 +17,8 @@ from sevhisto.io.store import read_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.grouping import design_limits, study_groups
 from sevhisto.pipeline.picturing import section_cards
-from sevhisto.pipeline.running import Progress, frozen_now, is_open, last_facts, quiet, stamp_of
+from sevhisto.pipeline.running import frozen_now, is_open, last_facts, quiet, stamp_of
+from sevhisto.pipeline.stages import Progress
 from sevhisto.pipeline.tables import Names
 from sevhisto.report.html import render_report
 from sevhisto.report.inputs import ReportInputs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import Any
 
 from sevhisto import __version__
 from sevhisto.config import WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, segmenter_name, settings_hash
-from sevhisto.io.channel_set import slide_files
 from sevhisto.io.models import model_sha256
-from sevhisto.io.slides import folder_files
+from sevhisto.io.sources import digest, look_at
 from sevhisto.pipeline.own_segmenter import is_own, source_of
-from sevhisto.types import Correction, Shading
+from sevhisto.types import Correction, Problem, Shading
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,14 @@ class PieceTask:
 
 @dataclass(frozen=True)
 class SlideTask:
-    """One scene of one file and the sections on it. Carries no animal, no group. `study` : the folder of study.toml."""
+    """One scene of one file and the sections on it. Carries no animal, no group.
+
+    Attributes
+    ----------
+    study : the folder of study.toml
+    sha256 : of the image at the start of the run; "" where it could not be read
+    refused : why the image may not be read, as when it is not what it was at first sight
+    """
 
     path: Path
     scene: int
@@ -62,6 +67,8 @@ class SlideTask:
     study: Path = Path()
     classifier: Path | None = None
     model: Path | None = None
+    sha256: str = ""
+    refused: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,16 +84,7 @@ class PieceOutcome:
 
 def file_sha256(path: Path) -> str:
     """Return the sha256 (hex) of a file; of a folder, or of a set of files, that of the names and sums of all of them."""
-    files = folder_files(path) if path.is_dir() else slide_files(path)
-    if files != [path]:
-        parts = [(p.relative_to(path if path.is_dir() else path.parent).as_posix(), _digest(p)) for p in files]
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
-    return _digest(path)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return look_at(path).sha256
 
 
 def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
@@ -145,7 +143,7 @@ def own_hashes(task: SlideTask) -> list[str]:
 
 @lru_cache(maxsize=16)
 def _digest_of_state(path: Path, size: int, changed_ns: int) -> str:
-    return _digest(path)
+    return digest(path)
 
 
 def what_is_read(panel: PanelSettings) -> dict[str, Any]:

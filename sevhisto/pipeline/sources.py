@@ -1,0 +1,67 @@
+"""The images of a study, held against what they were at first sight, before any of them is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sevhisto.io.sources import FirstSight, Source, look_at
+from sevhisto.io.study import Study
+from sevhisto.pipeline.stages import RunTasks
+from sevhisto.pipeline.tasks import SlideTask
+from sevhisto.types import Problem, StudyError
+
+Show = Callable[[str, int, int], None]
+
+
+def compared_sources(
+    study: Study, run_all: RunTasks, progress: Show | None = None, accept: Sequence[str] = ()
+) -> tuple[dict[Path, Source], dict[Path, tuple[Problem, ...]]]:
+    """Read every image whole, note those that are new, and return what each is, and what is wrong with those that changed.
+
+    Parameters
+    ----------
+    accept : images, as slides.csv names them, that are taken as they are now
+
+    Raises
+    ------
+    StudyError
+        An image of an even field, on which all numbers of its batch rest, changed; or one to be accepted was never seen.
+    """
+    paths = {str(file): study.slide_path(str(file)) for file in dict.fromkeys(study.slides["file"]) if file}
+    shared = {f: study.root / f for b in study.config.batches.values() if b.shading is not None for f in b.shading.flat.values()}
+    paths |= {f"{file} (even field)": path for file, path in shared.items()}
+    names = list(paths)
+    kept = FirstSight.of(study.results_dir)
+    now: dict[Path, Source] = {}
+    wrong: dict[Path, tuple[Problem, ...]] = {}
+    for done, (i, found) in enumerate(run_all(look_at, [paths[n] for n in names]), 1):
+        if isinstance(found, Source):
+            now[paths[names[i]]] = found
+        else:
+            said = found.strerror if isinstance(found, OSError) else str(found)
+            wrong[paths[names[i]]] = (Problem(paths[names[i]].name, f"cannot be read ({said})", "copy it again, then run again"),)
+        if progress is not None:
+            progress("checksums", done, len(names))
+    kept.accept((file, _present(file, paths, now)) for file in accept)
+    for name in names:  # in the order of slides.csv, whatever came first
+        problem = kept.compare(name, now[paths[name]]) if paths[name] in now else None
+        if problem is not None:
+            wrong[paths[name]] = (problem,)
+    kept.save()
+    flats = [problem for path in shared.values() for problem in wrong.get(path, ())]
+    if flats:
+        raise StudyError(flats)
+    return now, wrong
+
+
+def _present(file: str, paths: dict[str, Path], now: dict[Path, Source]) -> Source:
+    if paths.get(file) not in now:
+        raise StudyError(Problem("--accept", f"{file!r} is no image of this study", "give it as slides.csv does"))
+    return now[paths[file]]
+
+
+def with_sources(tasks: Sequence[SlideTask], now: dict[Path, Source], wrong: dict[Path, tuple[Problem, ...]]) -> list[SlideTask]:
+    """Return the tasks with the checksum of each image, and with why it may not be read."""
+    return [replace(t, sha256=now[t.path].sha256 if t.path in now else "", refused=wrong.get(t.path, ())) for t in tasks]

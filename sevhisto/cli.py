@@ -17,8 +17,10 @@ import typer
 
 from sevhisto import __version__
 from sevhisto.commands.agreement import agreement
+from sevhisto.commands.check import check
 from sevhisto.commands.diff import diff
 from sevhisto.commands.review import review
+from sevhisto.commands.selftest import selftest
 from sevhisto.registry import EXCLUSION_REASONS
 from sevhisto.types import SevhistoError
 
@@ -178,25 +180,7 @@ def init(slides: Annotated[Path, typer.Argument(metavar="SLIDES", help="Folder o
         say(note)
 
 
-@app.command()
-def check(
-    study: StudyFolder,
-    sums: Annotated[bool, typer.Option("--sums", help="Read every image whole: note its checksum, and name those that changed.")] = False,
-    accept: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--accept", metavar="FILE", help="An image that was replaced on purpose, as slides.csv names it."),
-    ] = None,
-) -> None:
-    """Say everything that is wrong with a study, before a pixel is read."""
-    from sevhisto.pipeline import check as look
-
-    with progress_bars() as progress:
-        problems, notes = look(study, sums, accept or (), progress)
-    for note in notes:
-        say(f"note: {note}")
-    if problems:
-        raise SevhistoError(problems)
-    say(f"No problem found. Next: sevhisto run {study}")
+app.command()(check)
 
 
 @app.command()
@@ -279,6 +263,7 @@ def exclude(
 app.command()(agreement)
 app.command()(diff)
 app.command()(review)
+app.command()(selftest)
 
 
 @app.command()

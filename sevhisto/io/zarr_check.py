@@ -61,16 +61,17 @@ def check_array(root: Path, folder: Path) -> None:
         raise broken(
             root, f"its codec {unknown[0]!r} is not read here: it is not known, or can run code", "write it with zstd, blosc or gzip"
         )
-    shape = facts.get("shape")
-    if not _whole(shape) or not _whole(grid) or len(shape) != len(grid) or max(shape[-2:], default=0) > MAX_SIDE:
-        raise broken(root, f"declares a shape of {shape} in chunks of {grid}", REMEDY)
+    shape, grid = _whole(facts.get("shape")), _whole(grid)
+    if not shape or len(shape) != len(grid) or max(shape[-2:]) > MAX_SIDE:
+        raise broken(root, f"declares a shape of {facts.get('shape')} in chunks of {grid}", REMEDY)
     if math.prod(grid) * _TYPES.get(str(kind), 8) > 4 * MAX_SEGMENT_BYTES:
         raise broken(root, f"its chunks of {grid} pixels are too large to read by region", "write it with chunks of 512 or 1024 pixels")
     _check_chunks(root, folder, facts, [-(-n // c) for n, c in zip(shape, grid, strict=True)])
 
 
-def _whole(numbers: Any) -> bool:
-    return isinstance(numbers, list) and bool(numbers) and all(type(n) is int and n > 0 for n in numbers)
+def _whole(numbers: Any) -> list[int]:
+    """Return a list of whole numbers above 0; an empty one for anything else."""
+    return numbers if isinstance(numbers, list) and all(type(n) is int and n > 0 for n in numbers) else []
 
 
 def _codecs_v3(codecs: Any, root: Path) -> list[str]:

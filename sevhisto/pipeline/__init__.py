@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.excluding import exclude
     from sevhisto.pipeline.planning import PlanSummary, plan
     from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
+    from sevhisto.pipeline.selftesting import selftest
     from sevhisto.pipeline.training import TrainSummary, train
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "quiet",
     "report",
     "run",
+    "selftest",
     "train",
 ]
 
@@ -40,6 +42,7 @@ _HOMES = {
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
     "diff": "differing",
     "exclude": "excluding",
+    "selftest": "selftesting",
     **dict.fromkeys(("TrainSummary", "train"), "training"),
     **dict.fromkeys(("PlanSummary", "plan"), "planning"),
 }

@@ -23,7 +23,9 @@ EXCLUDED_NAMES = ("exclude", "excluded", "artefact", "artifact")
 """Names that count, in any case; those that start with "ignore" (QuPath's own class) are excluded areas too. A reason code can follow an
 excluded area's name: ``exclude: tissue_damaged``."""
 SUFFIXES = (".geojson", ".json", ".roi", ".zip")
-MAX_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS = 100_000_000, 4_000_000, 2000
+MAX_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS, MAX_POINTS = 20_000_000, 4_000_000, 2000, 200_000
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_CROSSINGS_AT_ONCE, _FARTHEST = 2**21, 1e7
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,8 @@ def _error(path: Path, what: str, remedy: str) -> SevhistoError:
 
 
 def _geojson(path: Path, data: bytes) -> list[Outline]:
+    if data.count(b"[") + data.count(b"{") > MAX_POINTS:
+        raise _error(path, f"holds more than {MAX_POINTS} points", "simplify the outlines, or export annotations only, without detections")
     try:
         root = json.loads(data.decode("utf-8-sig"))
         return list(_features(root))
@@ -220,9 +224,15 @@ def _ring(points: Any) -> DoubleArray:
 def _points(points: Any) -> DoubleArray:
     """Return (n, 2) y, x of points that GeoJSON gives as x, y."""
     found = np.array([(p[1], p[0]) for p in points], np.float64).reshape(-1, 2)
-    if not np.isfinite(found).all():
-        raise ValueError("a coordinate is not a finite number")
+    _check_places(found)
     return found
+
+
+def _check_places(points: DoubleArray) -> None:
+    if not np.isfinite(points).all():
+        raise ValueError("a coordinate is not a finite number")
+    if len(points) and np.abs(points).max() > _FARTHEST:
+        raise ValueError(f"a coordinate is {np.abs(points).max():g}, outside any image")
 
 
 # ---------------------------------------------------------------- ImageJ
@@ -240,6 +250,8 @@ def _members(path: Path, data: bytes) -> list[tuple[str, bytes]]:
             infos = [i for i in archive.infolist() if i.filename.lower().endswith(".roi") and not Path(i.filename).name.startswith("._")]
             if not infos:
                 raise _error(path, "holds no ImageJ outline (.roi)", "save the ROI manager's outlines: More, Save")
+            if any(i.compress_type not in _PACKED for i in infos):
+                raise _error(path, "is packed in a way that ImageJ does not use", "save it from ImageJ again")
             if len(infos) > MAX_MEMBERS or any(i.file_size > MAX_MEMBER_BYTES for i in infos):
                 what = f"holds more than {MAX_MEMBERS} outlines, or one of more than {MAX_MEMBER_BYTES // 1_000_000} MB"
                 raise _error(path, what, "keep lesion and excluded areas only")
@@ -266,7 +278,9 @@ def _roi(path: Path, stem: str, data: bytes) -> Outline:
 def _roi_rings(roi: Any) -> list[DoubleArray]:
     if roi.composite or roi.roitype.name in ("POLYGON", "FREEHAND", "TRACED", "RECT"):
         rings = [np.asarray(c, np.float64)[:, ::-1] for c in roi.coordinates(multi=True)]
-        if any(not np.isfinite(r).all() for r in rings) or all(len(r) < 3 for r in rings):
+        for ring in rings:
+            _check_places(ring)
+        if all(len(r) < 3 for r in rings):
             raise ValueError("its outline has no area")
         return [r for r in rings if len(r) >= 3]
     if roi.roitype.name == "OVAL":
@@ -281,8 +295,9 @@ def _roi_strokes(roi: Any) -> list[DoubleArray]:
     if roi.roitype.name not in ("LINE", "POLYLINE", "FREELINE", "POINT"):
         return []
     points = np.asarray(roi.coordinates(), np.float64)[:, ::-1]
-    if not len(points) or not np.isfinite(points).all():
-        raise ValueError("its points are not finite numbers")
+    if not len(points):
+        raise ValueError("it has no points")
+    _check_places(points)
     return [p[None] for p in points] if roi.roitype.name == "POINT" else [points]
 
 
@@ -357,9 +372,11 @@ def _add_crossings(parity: IntArray, ring: DoubleArray) -> None:
     first = np.clip(np.ceil(low - 0.5), 0, height).astype(np.int64)
     last = np.clip(np.ceil(high - 0.5), 0, height).astype(np.int64)
     n = last - first
-    edge = np.repeat(np.arange(len(ring)), n)
-    row = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + first[edge]
-    slope = (b[edge, 1] - a[edge, 1]) / (b[edge, 0] - a[edge, 0])
-    x = a[edge, 1] + (row + 0.5 - a[edge, 0]) * slope
-    column = np.clip(np.ceil(x - 0.5), 0, width - 1).astype(np.int64)
-    np.add.at(parity, (row, column), 1)
+    parts = np.flatnonzero(np.diff(np.cumsum(n) // _CROSSINGS_AT_ONCE)) + 1  # long outlines in parts: what memory takes is bounded
+    for some in np.split(np.arange(len(ring)), parts):
+        edge = np.repeat(some, n[some])
+        row = np.arange(n[some].sum()) - np.repeat(np.cumsum(n[some]) - n[some], n[some]) + first[edge]
+        slope = (b[edge, 1] - a[edge, 1]) / (b[edge, 0] - a[edge, 0])
+        x = a[edge, 1] + (row + 0.5 - a[edge, 0]) * slope
+        column = np.clip(np.ceil(x - 0.5), 0, width - 1).astype(np.int64)
+        np.add.at(parity, (row, column), 1)

@@ -190,6 +190,20 @@ def _file_wrong(cell: str, folder: Path) -> tuple[str, str] | None:
     return f"there is no file {cell!r} in {folder.name}/", remedy
 
 
+def results_problems(results: Path, folder: Path) -> list[Problem]:
+    """Results must not lead into the folder of the slides: nothing is ever written there."""
+    home, own = folder.resolve(), results.parent.resolve() / results.name
+    links = [p for p in (sorted(results.iterdir()) if results.is_dir() else ()) if p.is_symlink()]
+    found = []
+    for place in (results, *links):
+        real = place.resolve()
+        beside = home == own.parent and real.is_relative_to(own)  # slides that lie beside study.toml
+        if real.is_relative_to(home) and not beside:
+            remedy = "take the link away, or set slides_dir in [study] to the folder of the images"
+            found.append(Problem(str(place), "lies in the folder of the slides, which is never written to", remedy))
+    return found
+
+
 def animal_problems(animals: pd.DataFrame, slides: pd.DataFrame, config: StudyConfig | None) -> list[Problem]:
     """Animals that stand twice, protocols that study.toml does not know, exclusions without a reason."""
     name = "animals.csv"

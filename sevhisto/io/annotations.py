@@ -267,6 +267,8 @@ def _roi(path: Path, stem: str, data: bytes) -> Outline:
 
     try:
         roi = roifile.ImagejRoi.frombytes(data)
+        if roi.roitype.name == "UNKNOWN":
+            raise ValueError("its type is unknown")
         rings, strokes = _roi_rings(roi), _roi_strokes(roi)
         width = float(roi.float_stroke_width or roi.stroke_width or 0)
     except Exception as error:  # roifile raises struct.error, IndexError, ValueError and more on damage

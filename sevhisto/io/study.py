@@ -25,7 +25,7 @@ from sevhisto.registry import did_you_mean
 from sevhisto.schema import ANIMALS_SHEET, MOTOR, SLIDES
 from sevhisto.types import Problem, StudyError
 
-_LARGEST_TOML = 1_000_000
+_LARGEST_TOML, _MOST_DOTS = 1_000_000, 500
 INIT = "`sevhisto init SLIDES` drafts the study files from the images"
 # what an arm can be told by, apart from the protocol itself
 _BLINDED_ANIMALS = ("animal", "sex", "species", "strain", "age", "injury_level", "dpi", "excluded", "exclusion_reason")
@@ -165,7 +165,11 @@ def _config(path: Path) -> tuple[StudyConfig | None, list[Problem]]:
     try:
         if path.stat().st_size > _LARGEST_TOML:
             return None, [Problem(path.name, f"is larger than {_LARGEST_TOML // 1000} kB", "is this the right file?")]
-        data = tomllib.loads(path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        long = next((i for i, line in enumerate(text.split("\n"), 1) if line.count(".") > _MOST_DOTS), 0)
+        if long:  # the time that tomllib takes grows with the square of the parts of a key
+            return None, [Problem(f"{path.name}, line {long}", f"holds more than {_MOST_DOTS} dots", "is this the right file? divide the line")]
+        data = tomllib.loads(text)
         leaves = list(_leaves(data, ()))
     except OSError as error:
         return None, [Problem(path.name, f"cannot be read: {error.strerror}", "check its permissions")]

@@ -1,0 +1,1 @@
+def bytes_of_slides(o): return []

@@ -41,7 +41,11 @@ b.ome.tif,R02,1,,A,1,sample,0,,
 """
 ANIMALS = "animal,protocol,sex,dpi,weight_g,excluded,exclusion_reason\nR01,vehicle,f,28,250,,\nR02,vehicle,f,28,251,,\n"
 MOTOR = "animal,day,score\nR01,1,0\nR01,7,8\nR02,1,1\n"
-GEOJSON = {"type": "Feature", "properties": {"name": "lesion"}, "geometry": {"type": "Polygon", "coordinates": [[[1, 1], [9, 1], [9, 9], [1, 1]]]}}
+GEOJSON = {
+    "type": "Feature",
+    "properties": {"name": "lesion"},
+    "geometry": {"type": "Polygon", "coordinates": [[[1, 1], [9, 1], [9, 9], [1, 1]]]},
+}
 
 Change = Callable[[Path], object]
 Look = Callable[[Study], bool]
@@ -139,8 +143,11 @@ _case("s25 empty id", _text("slides.csv", "R02", ""), "is empty")
 # ---------------------------------------------------------------- cells and rows
 _case("s30 decimal comma between commas", _text("slides.csv", "-200", '"-200,5"'), "has a decimal comma")
 _case("s31 1,500", _text("slides.csv", "-200", '"1,500"'), "can be read in two ways")
-_case("s32 semicolons and decimal comma", _both(_all("slides.csv", ",", ";"), _text("slides.csv", "-200", "-200,5")),
-      lambda s: s.slides["position_um"].iloc[0] == -200.5)
+_case(
+    "s32 semicolons and decimal comma",
+    _both(_all("slides.csv", ",", ";"), _text("slides.csv", "-200", "-200,5")),
+    lambda s: s.slides["position_um"].iloc[0] == -200.5,
+)
 _case("s33 tabs", _all("slides.csv", ",", "\t"), _good)
 _case("s34 UTF-16", _all("slides.csv", "", "", "utf-16"), _good)
 _case("s35 UTF-8 with mark", _all("slides.csv", "", "", "utf-8-sig"), _good)
@@ -181,23 +188,51 @@ _case("s68 a sheet of 120 MB", lambda root: os.truncate(root / "slides.csv", 120
 _case("p01 ../", _text("slides.csv", "a.ome.tif", "../a.ome.tif"), "leaves the folder")
 _case("p02 absolute", _text("slides.csv", "a.ome.tif", "/etc/passwd"), "leaves the folder")
 _case("p03 a drive", _text("slides.csv", "a.ome.tif", "C:\\a.tif"), "leaves the folder")
-_case("p04 a link that leaves", _both(lambda r: (r / "x.ome.tif").write_bytes((r / "slides" / "a.ome.tif").read_bytes()),
-      lambda r: (r / "slides" / "a.ome.tif").unlink(), lambda r: (r / "slides" / "a.ome.tif").symlink_to(r / "x.ome.tif")), "is a link that leaves")
-_case("p05 a link in a circle", _both(lambda r: (r / "slides" / "a.ome.tif").unlink(),
-      lambda r: (r / "slides" / "a.ome.tif").symlink_to(r / "slides" / "a.ome.tif")), "a.ome.tif")
+_case(
+    "p04 a link that leaves",
+    _both(
+        lambda r: (r / "x.ome.tif").write_bytes((r / "slides" / "a.ome.tif").read_bytes()),
+        lambda r: (r / "slides" / "a.ome.tif").unlink(),
+        lambda r: (r / "slides" / "a.ome.tif").symlink_to(r / "x.ome.tif"),
+    ),
+    "is a link that leaves",
+)
+_case(
+    "p05 a link in a circle",
+    _both(lambda r: (r / "slides" / "a.ome.tif").unlink(), lambda r: (r / "slides" / "a.ome.tif").symlink_to(r / "slides" / "a.ome.tif")),
+    "a.ome.tif",
+)
 _case("p06 no such file", _text("slides.csv", "a.ome.tif", "z.ome.tif"), "there is no file")
 _case("p07 a name of 300 letters", _text("slides.csv", "a.ome.tif", "a" * 300 + ".tif"), "File name too long")
-_case("p08 umlaut and blank", _both(_text("slides.csv", "a.ome.tif", "Tür 1.ome.tif"),
-      lambda r: (r / "slides" / "a.ome.tif").rename(r / "slides" / "Tür 1.ome.tif")), _good)
+_case(
+    "p08 umlaut and blank",
+    _both(_text("slides.csv", "a.ome.tif", "Tür 1.ome.tif"), lambda r: (r / "slides" / "a.ome.tif").rename(r / "slides" / "Tür 1.ome.tif")),
+    _good,
+)
 _case("p09 Mac's shadow file", _bytes("slides/._a.ome.tif", b"\0\5\26\7"), _good)
 _case("p10 an unknown format", _both(_text("slides.csv", "a.ome.tif", "a.xyz"), _bytes("slides/a.xyz", b"1")), "cannot be read")
-_case("p11 a copy that is not done", _both(_text("slides.csv", "a.ome.tif", "a.ome.tif.partial"), _bytes("slides/a.ome.tif.partial", b"1")), "cannot be read")
+_case(
+    "p11 a copy that is not done",
+    _both(_text("slides.csv", "a.ome.tif", "a.ome.tif.partial"), _bytes("slides/a.ome.tif.partial", b"1")),
+    "cannot be read",
+)
 _case("p12 no folder of slides", lambda r: (r / "slides").rename(r / "pictures"), "there is no such folder")
 _case("p13 results that lead into the slides", lambda r: (r / "results").symlink_to(r / "slides"), "never written to")
-_case("p14 records that lead into the slides", _both(lambda r: (r / "results").mkdir(), lambda r: (r / "results" / "records").symlink_to(r / "slides")),
-      "never written to")
-_case("p15 a VSI without its folder", _both(_text("slides.csv", "a.ome.tif", "a.vsi"), _bytes("slides/a.vsi", b"II*\0")), "needs the folder _a_")
-_case("p16 a MIRAX without its folder", _both(_text("slides.csv", "a.ome.tif", "a.mrxs"), _bytes("slides/a.mrxs", b"\xff\xd8")), "needs the folder 'a'")
+_case(
+    "p14 records that lead into the slides",
+    _both(lambda r: (r / "results").mkdir(), lambda r: (r / "results" / "records").symlink_to(r / "slides")),
+    "never written to",
+)
+_case(
+    "p15 a VSI without its folder",
+    _both(_text("slides.csv", "a.ome.tif", "a.vsi"), _bytes("slides/a.vsi", b"II*\0")),
+    "needs the folder _a_",
+)
+_case(
+    "p16 a MIRAX without its folder",
+    _both(_text("slides.csv", "a.ome.tif", "a.mrxs"), _bytes("slides/a.mrxs", b"\xff\xd8")),
+    "needs the folder 'a'",
+)
 # ---------------------------------------------------------------- settings
 _case("c01 a key twice", _text("study.toml", 'name = "tiny"', 'name = "tiny"\nname = "b"'), "is not valid TOML")
 _case("c02 an unknown key", _text("study.toml", 'name = "tiny"', 'name = "tiny"\nspacing = 2'), "spacing")
@@ -214,6 +249,8 @@ _case("c12 not UTF-8", _text("study.toml", "tiny", "Lütt", "latin-1"), "is not 
 _case("c13 a channel that the file has not", _text("study.toml", 'channel = "GFAP"', 'channel = "CD68"'), "CD68")
 _case("c14 a channel number too high", _text("study.toml", 'channel = "GFAP"', "channel = 3"), "3")
 _case("c15 no panel", _text("study.toml", "[panels.A]", "[panel.A]"), "panel")
+
+
 # ---------------------------------------------------------------- what people draw, and archives
 def _zip(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Callable[[], bytes]:
     def make() -> bytes:
@@ -230,20 +267,41 @@ _ROI = b"Iout" + struct.pack(">HBBhhhh", 228, 1, 0, 2, 2, 9, 9) + bytes(48)
 _case("d01 an outline", _bytes("corrections/a.ome.tif.geojson", json.dumps(GEOJSON).encode()), _good)
 _case("d02 cut short", _bytes("corrections/a.ome.tif.geojson", json.dumps(GEOJSON).encode()[:-9]), "is not valid GeoJSON")
 _case("d03 nested 100,000 times", _bytes("corrections/a.ome.tif.geojson", b"[" * 100_000), "is not valid GeoJSON")
-_case("d04 a million points", _bytes("corrections/a.ome.tif.geojson", lambda: b"[" + b"[1,2]," * 1_000_000 + b"[]]"), "more than 200000 points")
+_case(
+    "d04 a million points",
+    _bytes("corrections/a.ome.tif.geojson", lambda: b"[" + b"[1,2]," * 1_000_000 + b"[]]"),
+    "more than 200000 points",
+)
 _case("d05 30 MB", _bytes("corrections/a.ome.tif.geojson", lambda: b" " * 30_000_000), "is larger than 20 MB")
 _case("d06 NaN", _bytes("corrections/a.ome.tif.geojson", json.dumps(GEOJSON).replace("9", "NaN").encode()), "not a finite number")
 _case("d07 1e300", _bytes("corrections/a.ome.tif.geojson", json.dumps(GEOJSON).replace("9", "1e300").encode()), "outside any image")
 _case("d08 of no slide", _bytes("corrections/z.ome.tif.geojson", json.dumps(GEOJSON).encode()), "belongs to no slide")
-_case("d09 two for one slide", _both(_bytes("corrections/a.geojson", json.dumps(GEOJSON).encode()),
-      _bytes("corrections/a.ome.tif.geojson", json.dumps(GEOJSON).encode())), "are both for")
+_case(
+    "d09 two for one slide",
+    _both(
+        _bytes("corrections/a.geojson", json.dumps(GEOJSON).encode()), _bytes("corrections/a.ome.tif.geojson", json.dumps(GEOJSON).encode())
+    ),
+    "are both for",
+)
 _case("d10 an unknown name", _bytes("corrections/a.ome.tif.geojson", json.dumps(GEOJSON).replace("lesion", "leison").encode()), "leison")
-_case("d11 a lesion that is a line", _bytes("corrections/a.ome.tif.geojson", json.dumps(GEOJSON).replace("Polygon", "LineString")
-      .replace("[[[", "[[").replace("]]]", "]]").encode()), "has no area")
+_case(
+    "d11 a lesion that is a line",
+    _bytes(
+        "corrections/a.ome.tif.geojson",
+        json.dumps(GEOJSON).replace("Polygon", "LineString").replace("[[[", "[[").replace("]]]", "]]").encode(),
+    ),
+    "has no area",
+)
 _case("z01 a zip bomb", _bytes("corrections/a.ome.tif.zip", _zip(("lesion.roi", bytes(60_000_000)))), "more than")
-_case("z02 3,000 members", _bytes("corrections/a.ome.tif.zip", _zip(*((f"{i}.roi", b"Iout") for i in range(3000)))), "more than 2000 outlines")
+_case(
+    "z02 3,000 members", _bytes("corrections/a.ome.tif.zip", _zip(*((f"{i}.roi", b"Iout") for i in range(3000)))), "more than 2000 outlines"
+)
 _case("z03 a member that leaves the folder", _bytes("corrections/a.ome.tif.zip", _zip(("../../lesion.roi", b"nothing"))), "is damaged")
-_case("z04 a bzip2 member", _bytes("corrections/a.ome.tif.zip", _zip(("lesion.roi", bytes(9_000_000)), method=zipfile.ZIP_BZIP2)), "packed in a way")
+_case(
+    "z04 a bzip2 member",
+    _bytes("corrections/a.ome.tif.zip", _zip(("lesion.roi", bytes(9_000_000)), method=zipfile.ZIP_BZIP2)),
+    "packed in a way",
+)
 _case("z05 a zip cut short", _bytes("corrections/a.ome.tif.zip", lambda: _zip(("lesion.roi", _ROI))()[:-20]), "is not a readable zip")
 _case("z06 a ROI of nonsense", _bytes("corrections/a.ome.tif.roi", b"Iout" + b"\xff" * 200), "is damaged")
 _case("z07 an empty zip", _bytes("corrections/a.ome.tif.zip", _zip()), "holds no ImageJ outline")

@@ -258,7 +258,9 @@ def _members(path: Path, data: bytes) -> list[tuple[str, bytes]]:
             if sum(i.file_size for i in infos) > MAX_BYTES:
                 raise _error(path, f"unpacks to more than {MAX_BYTES // 1_000_000} MB", "keep lesion and excluded areas only")
             return [(Path(i.filename).stem, archive.read(i)) for i in infos]
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:  # RuntimeError: encrypted
+    except SevhistoError:
+        raise
+    except Exception as error:  # zipfile raises BadZipFile, zlib.error, ValueError, RuntimeError (encrypted) and more
         raise _error(path, f"is not a readable zip file: {error}", "save it from ImageJ again") from error
 
 

@@ -235,9 +235,7 @@ def spreadsheet_problems(frame: pd.DataFrame, name: str) -> list[Problem]:
             text = str(cell).strip()
             where = f"{name}, row {row}, column {column}"
             if _SHEET_ERROR.fullmatch(text):
-                found.append(
-                    Problem(where, f"{text!r} is an error of the spreadsheet", "correct it there, and save the sheet again")
-                )
+                found.append(Problem(where, f"{text!r} is an error of the spreadsheet", "correct it there, and save the sheet again"))
             elif text.startswith("=") and column not in FREE_TEXT:
                 found.append(Problem(where, f"{text[:60]!r} is a formula", "write its value"))
             elif column in ID_COLUMNS and _AUTOCORRECTED.fullmatch(text):

@@ -168,7 +168,9 @@ def _config(path: Path) -> tuple[StudyConfig | None, list[Problem]]:
         text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
         long = next((i for i, line in enumerate(text.split("\n"), 1) if line.count(".") > _MOST_DOTS), 0)
         if long:  # the time that tomllib takes grows with the square of the parts of a key
-            return None, [Problem(f"{path.name}, line {long}", f"holds more than {_MOST_DOTS} dots", "is this the right file? divide the line")]
+            return None, [
+                Problem(f"{path.name}, line {long}", f"holds more than {_MOST_DOTS} dots", "is this the right file? divide the line")
+            ]
         data = tomllib.loads(text)
         leaves = list(_leaves(data, ()))
     except OSError as error:

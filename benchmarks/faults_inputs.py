@@ -122,7 +122,7 @@ def _measured(path: Path, n: int) -> str:
     if "Traceback" in done.stderr:
         return f"UNCAUGHT {done.stderr[-300:]}"
     status = pd.read_csv(root / "results" / "status.csv", dtype=str, keep_default_na=False).iloc[0]
-    return "flag" if status["status"] == "failed" or set(status["flags"].split()) - COMMON_FLAGS else "accept"
+    return "flag" if status["status"] == "failed" or set(status["flags"].split(";")) - COMMON_FLAGS - {""} else "accept"
 
 
 # ---------------------------------------------------------------- wrong studies

@@ -216,6 +216,7 @@ _case(
     _both(_text("slides.csv", "a.ome.tif", "a.ome.tif.partial"), _bytes("slides/a.ome.tif.partial", b"1")),
     "cannot be read",
 )
+_case("p17 a copy under way beside it", _bytes("slides/a.ome.tif.filepart", b"1"), "is still under way")
 _case("p12 no folder of slides", lambda r: (r / "slides").rename(r / "pictures"), "there is no such folder")
 _case("p13 results that lead into the slides", lambda r: (r / "results").symlink_to(r / "slides"), "never written to")
 _case(

@@ -16,6 +16,7 @@ from sevhisto.registry import did_you_mean
 from sevhisto.types import Problem
 
 YES, NO = ("yes", "y", "true", "1"), ("", "no", "n", "false", "0")
+_COPYING = (".partial", ".part", ".filepart", ".crdownload", ".download", ".tmp")
 _UNSAFE_ID = re.compile(r"^[=@+]|[\x00-\x1f\x7f/\\]")
 
 
@@ -181,6 +182,9 @@ def _file_wrong(cell: str, folder: Path) -> tuple[str, str] | None:
         files = [p for p in slide_files(path) if p.exists()]
     except OSError as error:  # such as a name that is too long
         return f"cannot be opened: {error.strerror}", "give the name of the image file"
+    going = [p for p in files for end in _COPYING if p.with_name(p.name + end).exists()]
+    if going:
+        return f"a copy of {going[0].name} is still under way, or was broken off", "wait for it, or copy the file again"
     if files:  # links too must stay inside
         inside = all(p.resolve().is_relative_to(folder.resolve()) for p in files)
         return None if inside else (f"{cell!r} is a link that leaves the folder of the slides", "put the file itself there")

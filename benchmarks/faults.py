@@ -32,7 +32,7 @@ def parts() -> dict[str, Part]:
     found: dict[str, Part] = {}
     for name in MODULES:
         if importlib.util.find_spec(name) is not None:
-            found |= importlib.import_module(name).PARTS
+            found |= getattr(importlib.import_module(name), "PARTS", {})
     return found
 
 

@@ -35,6 +35,7 @@ from PIL import Image
 from skimage import color
 from skimage.filters import threshold_otsu
 
+from sevhisto.engine import run_tasks
 from sevhisto.imaging.classify import classifier_for
 from sevhisto.imaging.measure import blurred
 from sevhisto.imaging.overview import marker_reader
@@ -42,7 +43,8 @@ from sevhisto.io.models import load_model
 from sevhisto.io.slides import open_slide
 from sevhisto.io.study import load_study
 from sevhisto.pipeline import run, train
-from sevhisto.pipeline.running import batch_corrections, quiet, slide_tasks
+from sevhisto.pipeline.running import quiet, slide_tasks
+from sevhisto.pipeline.stages import batch_corrections
 from sevhisto.types import AnyArray, BoolArray, FloatArray
 
 OUT = Path(__file__).parent / "out"
@@ -279,7 +281,7 @@ def mask_of(root: Path, picture: Picture, threshold: float) -> BoolArray:
     study = load_study(root)
     tasks = slide_tasks(study)
     task = next(t for t in tasks if t.path.stem == picture.name)
-    corrections, _ = batch_corrections(tasks, 1, None, quiet)
+    corrections, _ = batch_corrections(tasks, run_tasks, quiet)
     correction = corrections[task.panel_name, task.batch_name]
     with open_slide(task.path, task.scene, task.um_per_px) as slide:
         reader = marker_reader(task.panel, range(2), slide.bit_max, correction.stain_vectors)

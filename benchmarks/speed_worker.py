@@ -95,10 +95,10 @@ def timed(into: Facts) -> Iterator[None]:
 
 def measure(*tasks: Any) -> Facts:
     """Measure slides one after the other; return times, memory and where the records are."""
-    from sevhisto.engine import _start_worker
+    from sevhisto.imaging.process import prepare_worker
     from sevhisto.pipeline.measuring import measure_slide
 
-    _start_worker(os.getppid())
+    prepare_worker()
     facts: Facts = {"before": rss_mb(), "records": []}
     with timed(facts):
         for task in tasks:

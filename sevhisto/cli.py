@@ -5,11 +5,7 @@ Exit status 0: done. 1: the study or the command is wrong, nothing was run. 2: u
 
 from __future__ import annotations
 
-import os
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -19,15 +15,16 @@ from sevhisto import __version__
 from sevhisto.commands.agreement import agreement
 from sevhisto.commands.check import check
 from sevhisto.commands.diff import diff
+from sevhisto.commands.options import Jobs, Memory, StudyFolder, processes, say
+from sevhisto.commands.progress import progress_bars
 from sevhisto.commands.review import review
+from sevhisto.commands.running import exit_if_failed, run, say_run
 from sevhisto.commands.selftest import selftest
 from sevhisto.registry import EXCLUSION_REASONS
 from sevhisto.types import SevhistoError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from sevhisto.pipeline import DemoSummary, Progress, RunSummary
+    from sevhisto.pipeline import DemoSummary
 
 app = typer.Typer(
     name="sevhisto",
@@ -37,113 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-STUDY_WRONG, SOME_FAILED = 1, 3
-MAX_FAILURES_SHOWN = 20
-LINE_EVERY_S = 30.0
-MIN_SECONDS = 5.0
-
-StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that holds study.toml.")]
-Jobs = Annotated[Optional[int], typer.Option("--jobs", "-j", min=1, help="Processes; one per core if not given.")]  # noqa: UP045
-
-Memory = Annotated[
-    Optional[float],  # noqa: UP045
-    typer.Option("--memory", metavar="GB", min=0, help="Memory to use in all; what is free now if not given. Fewer processes use less."),
-]
-
-
-def say(text: str = "") -> None:
-    """Print one line for the user."""
-    typer.echo(text)
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it: ``45 s``, ``12 min``, ``3 h 5 min``."""
-    if round(seconds) < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def pace(done: int, total: int, seconds: float, failed: int = 0, skipped: int = 0, at_least: int = 3) -> str:
-    """Return time taken, rate, time left and failures, for one line.
-
-    Rate and time left count what was done now (not `skipped`), and are told from the `at_least`-th on: one or two say little about the
-    rest, and with n processes the first n end together.
-    """
-    new = done - skipped
-    said = [duration(seconds)]
-    if new >= at_least and seconds >= MIN_SECONDS:
-        said.append(f"{60 * new / seconds:.3g} per min")
-        if done < total:
-            said.append(f"about {duration((total - done) * seconds / new)} left")
-    return ", ".join(said) + (f", {failed} failed" if failed else "")
-
-
-@contextmanager
-def progress_bars(jobs: int = 1) -> Iterator[Progress]:
-    """Yield a progress function for `jobs` processes: bars on a terminal; elsewhere a line every half minute, and one a stage."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with _bars(console, max(3, jobs)) as show:
-            yield show
-    else:
-        yield _lines(max(3, jobs))
-
-
-def _lines(at_least: int) -> Progress:
-    started: dict[str, float] = {}
-    told: dict[str, float] = {}
-
-    def show(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
-        now = time.monotonic()
-        start = started.setdefault(what, now)
-        if done == total or now - told.setdefault(what, start) >= LINE_EVERY_S:
-            told[what] = now
-            typer.echo(f"{what}: {done}/{total}, {pace(done, total, now - start, failed, skipped, at_least)}", err=True)
-
-    return show
-
-
-@contextmanager
-def _bars(console: Console, at_least: int) -> Iterator[Progress]:
-    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn
-    from rich.progress import Progress as Display
-    from rich.text import Text
-
-    class Pace(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            seconds = task.finished_time or task.elapsed or 0.0
-            counts = task.fields["failed"], task.fields["skipped"]
-            return Text(pace(int(task.completed), int(task.total or 0), seconds, *counts, at_least))
-
-    bars: dict[str, TaskID] = {}
-    with Display(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Pace(), console=console) as display:
-
-        def show(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
-            if what not in bars:
-                bars[what] = display.add_task(what, total=total, failed=0, skipped=0)
-            display.update(bars[what], completed=done, total=total, failed=failed, skipped=skipped)
-
-        yield show
-
-
-def processes(jobs: int | None, memory_gb: float | None) -> int:
-    """Return how many processes to use, and say so where the memory allows fewer than asked for."""
-    from sevhisto.engine import WORKER_MB, available_mb, default_jobs, jobs_for
-
-    wanted = jobs or default_jobs()
-    if memory_gb is not None:
-        fit, why = jobs_for(wanted, 1024 * memory_gb), f"--memory {memory_gb:g}"
-    else:
-        free = available_mb()
-        if free is None:
-            return wanted
-        fit, why = jobs_for(wanted, max(free, WORKER_MB)), f"{free / 1024:.1f} GB of memory free now"
-    if fit < wanted:
-        typer.echo(f"{fit} of {wanted} processes fit: {why}, and one needs up to {WORKER_MB} MB.", err=True)
-    return fit
+STUDY_WRONG, STOPPED = 1, 130
 
 
 @app.callback(invoke_without_command=True)
@@ -166,9 +57,9 @@ def demo(
     n = processes(jobs, memory)
     with progress_bars(n) as progress:
         done = make(folder, jobs=n, progress=progress)
-    _say_run(done.run)
+    say_run(done.run)
     _say_demo(done)
-    _exit_if_failed(done.run)
+    exit_if_failed(done.run)
 
 
 @app.command()
@@ -183,31 +74,7 @@ def init(slides: Annotated[Path, typer.Argument(metavar="SLIDES", help="Folder o
 app.command()(check)
 
 
-@app.command()
-def run(
-    study: StudyFolder,
-    jobs: Jobs = None,
-    memory: Memory = None,
-    scheduler: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Dask scheduler to run on, instead of local processes."),
-    ] = None,
-) -> None:
-    """Measure all slides and write the tables. Run it again to go on: sections that are done are not read again."""
-    from sevhisto.pipeline import run as start
-    from sevhisto.types import Problem
-
-    for option, given in (("--jobs", jobs), ("--memory", memory)):
-        if scheduler and given is not None:
-            raise SevhistoError(
-                Problem(option, "means local processes, but --scheduler names a cluster", "give the cluster's workers their limits")
-            )
-    n = None if scheduler else processes(jobs, memory)
-    with progress_bars(n or 1) as progress:
-        done = start(study, n, scheduler, progress)
-    _say_run(done)
-    say(f"Next: sevhisto report {study}   (or compare, which needs animals.csv and motor.csv filled in)")
-    _exit_if_failed(done)
+app.command()(run)
 
 
 @app.command()
@@ -338,19 +205,6 @@ def phantom(
     say(f"Wrote a synthetic study to {folder}. Next: sevhisto run {folder}")
 
 
-def _say_run(done: RunSummary) -> None:
-    total = done.ok + done.flagged + done.failed + done.excluded
-    left_out = f", {done.excluded} excluded" if done.excluded else ""
-    say(f"{total} sections: {done.ok} ok, {done.flagged} flagged, {done.failed} failed{left_out}.")
-    say(f"{done.measured_now} measured now, {done.seconds:.0f} s. Tables are in {done.results}.")
-    for line in done.notes[:MAX_FAILURES_SHOWN]:
-        say(f"  controls: {line}")
-    for line in done.failures[:MAX_FAILURES_SHOWN]:
-        say(f"  failed: {line}")
-    if len(done.failures) > MAX_FAILURES_SHOWN:
-        say(f"  and {len(done.failures) - MAX_FAILURES_SHOWN} more: see {done.results / 'status.csv'}")
-
-
 def _say_demo(done: DemoSummary) -> None:
     say("\nPositive fraction against the truth (noise-free image at the same threshold), sections with a lesion:")
     shown = done.accuracy[done.accuracy["zone"].isin(["core", "0-250"])]  # farther rings are slivers on these small cords
@@ -366,11 +220,6 @@ def _say_demo(done: DemoSummary) -> None:
     say(f"Largest error of a positive fraction there: {worst:.2f} points; {inside} of {n} declared effects lie inside their 95 % interval.")
 
 
-def _exit_if_failed(done: RunSummary) -> None:
-    if done.failed:
-        raise typer.Exit(SOME_FAILED)
-
-
 def main() -> None:
     """Run the command line; problems a user can mend are printed without a traceback."""
     try:
@@ -381,9 +230,10 @@ def main() -> None:
         for problem in error.problems:
             typer.echo(f"  {problem}", err=True)
         sys.exit(STUDY_WRONG)
-    except KeyboardInterrupt:
-        typer.echo("\nStopped. Nothing is lost: the same command goes on where this one was.", err=True)
-        os._exit(130)
+    except SystemExit as end:
+        if end.code == STOPPED:
+            typer.echo("\nStopped. Nothing is lost: the same command goes on where this one was.", err=True)
+        raise
 
 
 if __name__ == "__main__":

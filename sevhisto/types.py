@@ -50,6 +50,10 @@ class SlideError(SevhistoError):
     """One slide or section cannot be measured; the others can."""
 
 
+class OutputError(SevhistoError):
+    """Results cannot be written: no slide's fault, and none of the others would fare better."""
+
+
 # ---------------------------------------------------------------- pixels
 
 

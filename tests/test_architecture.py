@@ -44,6 +44,7 @@ HOMES: dict[str, set[str]] = {
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "dask": {"engine"},
+    "dask_jobqueue": {"engine"},
     "distributed": {"engine"},
     "typer": {"cli", "commands"},
     "napari": {PLUGIN},

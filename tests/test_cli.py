@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from sevhisto import __version__, cli
+from sevhisto.commands import progress as told
 
 COMMANDS = ("demo", "init", "check", "run", "compare", "report", "phantom")
 
@@ -193,7 +194,7 @@ def test_init_drafts_a_study_beside_the_slides(sevhisto, tmp_path):
     ],
 )
 def test_times_are_said_as_people_do(seconds, said):
-    assert cli.duration(seconds) == said
+    assert told.duration(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -212,12 +213,12 @@ def test_times_are_said_as_people_do(seconds, said):
     ],
 )
 def test_pace_and_time_left_are_told_once_they_mean_something(counts, said):
-    assert cli.pace(**counts) == said
+    assert told.pace(**counts) == said
 
 
 def test_a_log_file_gets_a_line_every_half_minute_and_at_the_end(monkeypatch, capsys):
     clock = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(told.time, "monotonic", lambda: next(clock))
     with cli.progress_bars(2) as progress:
         for done in range(13):
             progress("sections", done, 12, done // 6)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from sevhisto.engine import PARENT_MB, WORKER_MB, available_mb, jobs_for, run_tasks
-from sevhisto.types import StudyError
+from sevhisto.engine import PARENT_MB, WORKER_MB, Limits, available_mb, jobs_for, run_tasks
+from sevhisto.engine.cluster import LOOPBACK, encrypted, slurm_cluster
+from sevhisto.types import SevhistoError, StudyError
 
 
 @pytest.mark.parametrize(
@@ -44,19 +48,123 @@ def test_the_memory_available_is_read_where_the_system_tells_it(tmp_path: Path) 
     assert available_mb(meminfo) is None
 
 
-def double_or_fail(x: int) -> int:
-    if x == 2:
+def work(what: str) -> str:
+    if what == "fail":
         raise ValueError("two")
-    if x == 3:
-        os._exit(7)
-    return 2 * x
+    if what == "hang":
+        time.sleep(600)
+    if what == "eat":
+        return str(len(bytes(8 * 2**30)))
+    if what == "unsendable":
+        raise UnsendableError(1, 2)
+    if what.startswith("SIG"):
+        os.kill(os.getpid(), getattr(signal, what))
+    return f"{what} done"
 
 
-def test_a_task_that_fails_or_kills_its_process_costs_itself_only() -> None:
-    done = dict(run_tasks(double_or_fail, [1, 2, 3, 4, 5], jobs=2))
-    assert [done[i] for i in (0, 3, 4)] == [2, 8, 10]
-    assert str(done[1]) == "two"
-    assert "died" in str(done[2])
+class UnsendableError(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+BAD = ["a", "fail", "b", "SIGSEGV", "c", "hang", "d", "eat", "unsendable", "e"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep no process to its memory")
+def test_a_task_that_fails_dies_hangs_or_eats_memory_costs_itself_only() -> None:
+    done = dict(run_tasks(work, BAD, jobs=2, limits=Limits(memory_mb=700, seconds=3)))
+    said = {task: done[i] for i, task in enumerate(BAD)}
+    assert {t: r for t, r in said.items() if isinstance(r, str)} == {t: f"{t} done" for t in "abcde"}
+    assert str(said["fail"]) == "two"
+    assert "died (SIGSEGV), 3 times" in str(said["SIGSEGV"])
+    assert "time limit" in str(said["hang"]) and "--time-limit" in str(said["hang"])
+    assert isinstance(said["eat"], MemoryError)
+    assert "1 and 2" in str(said["unsendable"])
+
+
+def test_with_limits_a_single_job_is_a_process_of_its_own() -> None:
+    assert "SIGKILL" in str(dict(run_tasks(work, ["SIGKILL"], jobs=1, limits=Limits()))[0])
+
+
+def die_once(marker: str) -> str:
+    path = Path(marker)
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+def test_a_task_whose_process_was_killed_is_tried_again(tmp_path: Path) -> None:
+    assert dict(run_tasks(die_once, [str(tmp_path / "seen")], jobs=2, limits=Limits())) == {0: "done"}
+
+
+def test_stopping_in_the_middle_leaves_no_process() -> None:
+    tasks = run_tasks(work, ["a", "hang", "hang"], jobs=2, limits=Limits())
+    assert next(tasks) == (0, "a done")
+    tasks.close()  # type: ignore[attr-defined]  # as Ctrl-C does
+    assert not multiprocessing.active_children()
+
+
+def test_a_dask_worker_is_spared_by_what_kills_its_task() -> None:
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None, "protocol": "tcp"}
+    with distributed.LocalCluster(**options) as cluster:
+        done = dict(run_tasks(work, ["a", "SIGSEGV", "fail", "b"], scheduler=cluster.scheduler_address, limits=Limits(seconds=60)))
+    assert (done[0], done[3]) == ("a done", "b done")
+    assert "died (SIGSEGV)" in str(done[1]) and str(done[2]) == "two"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl")
+def test_with_certificates_a_cluster_is_spoken_to_encrypted_only(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    for line in (  # as docs/cluster.md has them
+        "req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=sevhisto-ca -keyout ca-key.pem -out ca.pem",
+        "req -newkey rsa:2048 -nodes -subj /CN=sevhisto -keyout key.pem -out request.pem",
+        "x509 -req -in request.pem -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 365 -out cert.pem",
+    ):
+        subprocess.run(["openssl", *line.split()], cwd=tmp_path, check=True, capture_output=True)
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with encrypted(tmp_path), distributed.LocalCluster(**options, protocol="tls", security=distributed.Security()) as cluster:
+        address = cluster.scheduler_address
+        assert address.startswith("tls://127.0.0.1:")
+        assert dict(run_tasks(work, ["a"], scheduler=address)) == {0: "a done"}
+        with pytest.raises((ValueError, SevhistoError)):
+            list(run_tasks(work, ["a"], scheduler=address.replace("tls:", "tcp:")))
+    with pytest.raises(StudyError, match=r"holds no ca.pem, cert.pem, key.pem"), encrypted(tmp_path / "nowhere"):
+        pass
+
+
+def job_script(**more: object) -> str:
+    pytest.importorskip("dask_jobqueue")
+    settings = {"cores": 16, "memory": "32GB", "queue": "long", "account": "lab", "walltime": "12:00:00", **more}
+    with slurm_cluster(LOOPBACK, tls=False, **settings) as cluster:
+        assert cluster.scheduler_address.startswith("tcp://127.0.0.1:")
+        mine = {c.laddr[0] for c in psutil.Process().net_connections() if c.status == psutil.CONN_LISTEN}
+        assert mine == {LOOPBACK}
+        return str(cluster.job_script())
+
+
+def test_a_slurm_job_asks_for_what_was_configured_and_starts_workers_of_this_scheduler() -> None:
+    lines = job_script().splitlines()
+    for line in (
+        "#SBATCH -p long",
+        "#SBATCH -A lab",
+        "#SBATCH -n 1",
+        "#SBATCH --cpus-per-task=16",
+        "#SBATCH --mem=30G",
+        "#SBATCH -t 12:00:00",
+    ):
+        assert line in lines
+    (start,) = [line for line in lines if "dask_worker" in line or "dask worker" in line]
+    assert "tcp://127.0.0.1:" in start and "--no-dashboard" in start and "--nthreads" in start
+
+
+def test_a_scheduler_that_others_reach_must_be_encrypted() -> None:
+    pytest.importorskip("dask_jobqueue")
+    with pytest.raises(StudyError, match="without --tls"):
+        slurm_cluster("10.0.0.1", tls=False, cores=1, memory="1GB")
+    with pytest.raises(StudyError, match="what a job asks for is not told"):
+        slurm_cluster(LOOPBACK, tls=False)
 
 
 SCRIPT = """

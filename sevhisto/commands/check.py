@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from sevhisto.commands.options import StudyFolder
+from sevhisto.commands.progress import progress_bars
 from sevhisto.types import SevhistoError
 
 
 def check(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that holds study.toml.")],
+    study: StudyFolder,
     sums: Annotated[bool, typer.Option("--sums", help="Read every image whole: note its checksum, and name those that changed.")] = False,
     accept: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -21,7 +22,8 @@ def check(
     """Say everything that is wrong with a study, before a pixel is read."""
     from sevhisto.pipeline import check as look
 
-    problems, notes = look(study, sums, accept or ())
+    with progress_bars() as progress:
+        problems, notes = look(study, sums, accept or (), progress)
     for note in notes:
         typer.echo(f"note: {note}")
     if problems:

@@ -5,31 +5,93 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from sevhisto.types import Problem, SevhistoError
+from sevhisto.types import OutputError, Problem
+
+TEMPORARY = ".tmp"
+"""Ending of a file that is being written."""
+
+
+_together: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("together", default=None)
+
+
+@contextmanager
+def all_together(seal: Path) -> Iterator[None]:
+    """Write the files of this block as one: none is seen before the last is on the disk, and a fault on the way leaves all as it was.
+
+    `seal` is the file, one of these, that says that the others belong together: it is away while they are put into place, which takes
+    milliseconds. Whoever reads them asks for it first.
+    """
+    staged: list[tuple[Path, Path]] = []
+    token = _together.set(staged)
+    try:
+        yield
+        staged.sort(key=lambda pair: pair[1] == seal)
+        with _told(seal.parent):
+            if any(path == seal for _, path in staged):
+                seal.unlink(missing_ok=True)
+            for temporary, path in staged:
+                temporary.replace(path)
+            for folder in dict.fromkeys(path.parent for _, path in staged):
+                _sync_folder(folder)
+    finally:
+        _together.reset(token)
+        for temporary, _ in staged:
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, never a part; SevhistoError where that is not possible."""
-    try:
+    """Write a file so that a reader sees the old bytes or the new ones, never a part; OutputError where that is not possible."""
+    staged = _together.get()
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
+        temporary = _written_beside(path, data)
+        if staged is not None:
+            staged.append((temporary, path))
+            return
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)  # mkstemp gives 0600; results are shared in a lab
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+
+
+def _written_beside(path: Path, data: bytes) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=TEMPORARY, dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp gives 0600; results are shared in a lab
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def remove_unfinished(*folders: Path) -> None:
+    """Remove what was being written when a process was killed. Only for who holds the folder (io.lock)."""
+    for folder in folders:
+        for path in folder.glob(f".*{TEMPORARY}"):
+            with _told(path):
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         remedy = "close it in other programs, or check free space and permissions; the earlier file is untouched"
-        raise SevhistoError(Problem(str(path), f"cannot be written: {error.strerror or error}", remedy)) from error
+        raise OutputError(Problem(str(path), f"cannot be written: {error.strerror or error}", remedy)) from error
 
 
 def _sync_folder(folder: Path) -> None:

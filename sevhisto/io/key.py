@@ -6,9 +6,10 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,22 +65,44 @@ class Key:
         """Return the codes of an animal and of a section of it."""
         return self.animals[animal], self.sections.get((animal, section), section)
 
+    @cached_property
+    def _sought(self) -> tuple[dict[str, str], list[int]]:
+        """Names that are looked for inside texts, folded, with their codes; and how long they are, longest first."""
+        names = {n: c for kind in (self.animals, self.groups) for n, c in kind.items() if _tells(n, TELLS_FROM)}
+        for file, code in self.files.items():
+            stem = image_stem(file)
+            names |= {n: code for n in (file, stem, Path(file).name, Path(stem).name) if _tells(n, STEM_TELLS_FROM)}
+        lengths = {len(n) for n in names} | {len(n.casefold()) for n in names}
+        return {n.casefold(): c for n, c in names.items()}, sorted(lengths, reverse=True)
+
     def hide(self, text: str, animal: str = "") -> str:
         """Return what a person wrote (an id, a note, the study's name) with codes for the names in it, in any case.
 
         Names shorter than TELLS_FROM, or without a letter, are too common to be sought, but that of the `animal` that the text belongs to.
         """
-        names = {n: c for kind in (self.animals, self.groups) for n, c in kind.items() if _tells(n, TELLS_FROM)}
-        for file, code in self.files.items():
-            stem = image_stem(file)
-            names |= {n: code for n in (file, stem, Path(file).name, Path(stem).name) if _tells(n, STEM_TELLS_FROM)}
-        if names:
-            codes = {n.casefold(): c for n, c in names.items()}
-            longest = "|".join(re.escape(n) for n in sorted(names, key=lambda n: (-len(n), n)))
-            text = re.sub(longest, lambda found: codes.get(found[0].casefold(), "*"), text, flags=re.IGNORECASE)
+        codes, lengths = self._sought
+        text = with_codes(text, lengths, lambda i, n: codes.get(text[i : i + n].casefold()))
         if animal and text != animal:
             text = re.sub(rf"(?<![^\W_]){re.escape(animal)}(?![^\W_])", self.animals[animal], text)
         return text
+
+
+def with_codes(text: str, lengths: Sequence[int], code_at: Callable[[int, int], str | None]) -> str:
+    """Return a text in which the longest names, from left to right, are codes: one look for each place and length, not for each name.
+
+    Parameters
+    ----------
+    lengths : of the names, longest first
+    code_at : code of the name that starts at a place and is so long, or None
+    """
+    out: list[str] = []
+    at = 0
+    while at < len(text):
+        fitting = ((n, code_at(at, n)) for n in lengths if at + n <= len(text))
+        n, code = next(((n, code) for n, code in fitting if code is not None), (1, text[at]))
+        out.append(code)
+        at += n
+    return "".join(out)
 
 
 def _tells(name: str, at_least: int) -> bool:

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.differing import diff
     from sevhisto.pipeline.excluding import exclude
     from sevhisto.pipeline.planning import PlanSummary, plan
-    from sevhisto.pipeline.running import Progress, RunSummary, check, quiet, run
+    from sevhisto.pipeline.running import RunSummary, check, quiet, run
     from sevhisto.pipeline.selftesting import selftest
+    from sevhisto.pipeline.stages import Progress
     from sevhisto.pipeline.training import TrainSummary, train
 
 __all__ = [
@@ -40,6 +41,7 @@ _HOMES = {
     **dict.fromkeys(("AgreementSummary", "agreement"), "agreeing"),
     **dict.fromkeys(("CompareSummary", "compare", "report"), "answering"),
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
+    "Progress": "stages",
     "diff": "differing",
     "exclude": "excluding",
     "selftest": "selftesting",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,8 @@ from sevhisto.io.sheets import read_sheet
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study, paths_for
 from sevhisto.pipeline.readings import AUTO, SectionTask, Source, compare_section
-from sevhisto.pipeline.running import Progress, batch_corrections, current_stamp, is_open, quiet, slide_tasks
+from sevhisto.pipeline.running import current_stamp, is_open, quiet, slide_tasks
+from sevhisto.pipeline.stages import Progress, batch_corrections
 from sevhisto.pipeline.tables import Names, stamped
 from sevhisto.report.agreement import agreement_figure
 from sevhisto.schema import RECORDS
@@ -153,7 +155,9 @@ def _with_corrections(
     needed = {(t.slide.panel_name, t.slide.batch_name) for _, t in tasks if t.plans_again}
     if not needed:
         return tasks
-    corrections, notes = batch_corrections([t for t in slide_tasks(study) if (t.panel_name, t.batch_name) in needed], jobs, None, progress)
+    corrections, notes = batch_corrections(
+        [t for t in slide_tasks(study) if (t.panel_name, t.batch_name) in needed], partial(run_tasks, jobs=jobs), progress
+    )
     if set(corrections) != needed:
         raise SevhistoError([Problem("background", note, "mend the controls of the batch") for note in notes])
     return [(p, replace(t, slide=replace(t.slide, correction=corrections.get((t.slide.panel_name, t.slide.batch_name))))) for p, t in tasks]

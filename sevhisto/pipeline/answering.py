@@ -32,7 +32,8 @@ from sevhisto.pipeline.further import Compared, further, with_composite
 from sevhisto.pipeline.opening import need_unchanged, write_under_names
 from sevhisto.pipeline.provenance import compared_facts
 from sevhisto.pipeline.robustness import LastRun, specifications
-from sevhisto.pipeline.running import Progress, frozen_now, is_open, last_facts, quiet, stamp_of, unaware
+from sevhisto.pipeline.running import frozen_now, is_open, last_facts, quiet, stamp_of, unaware
+from sevhisto.pipeline.stages import Progress
 from sevhisto.pipeline.tables import Names, motor_rows, restamp, stamped
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import (

@@ -19,7 +19,7 @@ from sevhisto.io.sources import Guard
 from sevhisto.pipeline.measuring import prepare_slide, reason_of
 from sevhisto.pipeline.shading import ShadingView, batch_shading, shading_facts, view_shading
 from sevhisto.pipeline.tasks import SlideTask
-from sevhisto.types import BoolArray, Correction, FloatArray, Shading, SlideError
+from sevhisto.types import BoolArray, Correction, FloatArray, OutputError, Shading, SlideError
 
 MAX_BACKGROUND_SLIDES = 3
 MAX_STAIN_SLIDES = 8
@@ -33,7 +33,7 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
     seen = _Seen([], [], [], [])
     notes: list[str] = []
     panel = tasks[0].panel.stained
-    telling = _telling(tasks)
+    telling = {id(t) for t in _telling(tasks)}
     for task in tasks:
         try:
             if task.refused:
@@ -41,8 +41,10 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
             need_codecs(task.path)
             guard = Guard(task.path, task.sha256)
             with open_slide(task.path, task.scene, task.um_per_px) as slide:
-                _look(seen, slide, task, any(task is t for t in telling))
+                _look(seen, slide, task, id(task) in telling)
             guard.check()
+        except OutputError:
+            raise
         except Exception as error:
             notes.append(reason_of(error))
     called = f"panel {tasks[0].panel_name}, batch {tasks[0].batch_name}"
@@ -155,7 +157,8 @@ def _telling(members: Sequence[SlideTask]) -> list[SlideTask]:
     """Return those of a batch's slides that tell its background; of these, and of all, the same."""
     controls = [t for t in members if any(p.role in (*WITHOUT_LESION, "uninjured") for p in t.pieces)]
     if members[0].panel.kind == "brightfield":
-        others = [t for t in members if not any(t is c for c in controls)]
+        known = {id(t) for t in controls}
+        others = [t for t in members if id(t) not in known]
         return controls + others[:MAX_STAIN_SLIDES]
     return controls or list(members[:MAX_BACKGROUND_SLIDES])
 

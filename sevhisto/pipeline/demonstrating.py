@@ -11,7 +11,8 @@ import pandas as pd
 from sevhisto.io.store import read_table
 from sevhisto.phantom import StudySpec, StudyTruth, load_truth, make_study
 from sevhisto.pipeline.answering import CompareSummary, compare, report
-from sevhisto.pipeline.running import Progress, RunSummary, quiet, run
+from sevhisto.pipeline.running import RunSummary, quiet, run
+from sevhisto.pipeline.stages import Progress
 from sevhisto.schema import SECTIONS
 from sevhisto.types import Problem, StudyError
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from sevhisto import __version__
 from sevhisto.config import LABELS, WITHOUT_LESION, segmenter_name, settings_hash
+from sevhisto.engine import memory_remedy
 from sevhisto.imaging.classify import classifier_for
 from sevhisto.imaging.labels import Labelled, survey
 from sevhisto.imaging.overview import SlideOverview, marker_reader, piece_box, piece_overview, slide_overview
@@ -29,13 +30,23 @@ from sevhisto.io.channels import match_channels
 from sevhisto.io.comparable import imaged
 from sevhisto.io.labels import LabelFile
 from sevhisto.io.models import load_model
-from sevhisto.io.records import find_record, kept_overview, load_record, save_record
+from sevhisto.io.records import find_record, is_current, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, open_slide
 from sevhisto.io.sources import Guard
 from sevhisto.pipeline.own_segmenter import is_own, own_segmenter
 from sevhisto.pipeline.tasks import ContourSource, PieceOutcome, PieceTask, SlideTask, file_sha256, labels_sha256, own_hashes, record_key
-from sevhisto.types import BoolArray, Correction, PixelModel, Problem, SectionRecord, SevhistoError, SlideError, decode_thumbnail
+from sevhisto.types import (
+    BoolArray,
+    Correction,
+    OutputError,
+    PixelModel,
+    Problem,
+    SectionRecord,
+    SevhistoError,
+    SlideError,
+    decode_thumbnail,
+)
 
 MAX_OVERVIEW_PX = 3_200_000
 """A section of 8 x 6 mm at 4 um; its overview of five channels takes 64 MB."""
@@ -44,7 +55,7 @@ KEPT_FROM_PX = 16_000_000
 
 
 def measure_slide(task: SlideTask) -> list[PieceOutcome]:
-    """Measure every section of a slide that has no record; a section that fails costs only itself."""
+    """Measure every section of a slide that has no record; a section that fails costs only itself. OutputError stops the run."""
     if task.refused:
         return [PieceOutcome(p.row, None, reason_of(SlideError(task.refused)), task.sha256) for p in task.pieces]
     sha256 = task.sha256 or file_sha256(task.path)
@@ -59,6 +70,8 @@ def measure_slide(task: SlideTask) -> list[PieceOutcome]:
     if missing:
         try:
             outcomes += _guarded(task, missing, sha256)
+        except OutputError:
+            raise
         except Exception as error:
             outcomes += [PieceOutcome(p.row, None, reason_of(error), sha256) for p in missing]
     return outcomes
@@ -87,19 +100,13 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, SevhistoError):
         return "; ".join(f"{p.where}: {p.what}" + (f" ({p.remedy})" if p.remedy else "") for p in error.problems)
     if isinstance(error, MemoryError):
-        return "out of memory"
+        return "; ".join(t for t in ("out of memory", str(error), memory_remedy()) if t)
     return f"{type(error).__name__}: {error}".replace("\n", " ")
 
 
 def _existing(records: Path, key: str) -> Path | None:
-    found = find_record(records, key)
-    if found is None:
-        return None
-    try:
-        load_record(found)
-    except SevhistoError:  # damaged: it is measured again
-        return None
-    return found
+    found = find_record(records, key)  # a damaged one is measured again
+    return found if found is not None and is_current(found) else None
 
 
 def prepare_slide(slide: Slide, task: SlideTask, sha256: str | None = None) -> tuple[MarkerReader, SlideOverview]:
@@ -196,6 +203,7 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
     correction = task.correction
     if correction is None:
         raise SlideError(Problem(task.path.name, "the background of its batch could not be measured", "see the batch's control slides"))
+    keys = {piece.row: record_key(task, piece, sha256) for piece in pieces}  # before outlines, labels and models are read
     model = None if task.classifier is None else load_model(task.classifier)
     reader, plans = _plans(slide, task, pieces, correction, sha256)
     of_slide = task.panel, reader, correction, slide.um_per_px, slide.shape
@@ -218,7 +226,12 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 section = Crop(slide, *plan.corner, plan.shape)
                 record.meta["flags"] = sorted({*record.meta["flags"], *closer_look(section, reader, record)})
                 guard.check()
-                made = PieceOutcome(piece.row, save_record(task.records, record_key(task, piece, sha256), record), sha256=sha256)
+                if record_key(task, piece, sha256) != keys[piece.row]:
+                    what = "its outlines, labels or classifier changed while it was measured"
+                    raise SlideError(Problem(task.path.name, what, "run again"))
+                made = PieceOutcome(piece.row, save_record(task.records, keys[piece.row], record), sha256=sha256)
+            except OutputError:
+                raise
             except Exception as error:
                 made = PieceOutcome(piece.row, None, reason_of(error), sha256)
             yield made

@@ -6,41 +6,38 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import BatchSettings, settings_hash
 from sevhisto.decide.controls import missing_controls
-from sevhisto.engine import default_jobs, run_tasks
+from sevhisto.engine import Limits, default_jobs, run_tasks
 from sevhisto.imaging.classify import misfits
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
-from sevhisto.io.files import write_json
+from sevhisto.io.files import all_together, remove_unfinished, write_json
 from sevhisto.io.key import codes, unblinded, write_key
+from sevhisto.io.lock import held
 from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.store import write_table
 from sevhisto.io.study import Study, load_study
-from sevhisto.pipeline.batches import background_tasks, batch_correction
-from sevhisto.pipeline.contours import contour_notes, takes_contours, with_contours
+from sevhisto.pipeline.contours import contour_notes
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
-from sevhisto.pipeline.measuring import measure_slide, reason_of
 from sevhisto.pipeline.own_segmenter import segmenter_problems
 from sevhisto.pipeline.provenance import provenance_table, run_facts
 from sevhisto.pipeline.sources import compared_sources, with_sources
+from sevhisto.pipeline.stages import Progress, RunTasks, batch_corrections, measure
 from sevhisto.pipeline.tables import Names, Results, decide, stamped, write_results
 from sevhisto.pipeline.tasks import PieceOutcome, PieceTask, SlideTask
 from sevhisto.registry import did_you_mean
 from sevhisto.schema_evidence import PROVENANCE
-from sevhisto.types import Correction, Problem, SevhistoError, StudyError
+from sevhisto.types import Problem, SevhistoError, StudyError
 
-
-class Progress(Protocol):
-    """What is told while a run goes on."""
-
-    def __call__(self, what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
-        """Hear what is being done, how much is done and how much there is; and of the done, how much failed or was there before."""
+RUN_FACTS = "run.json"
+"""Says that the tables beside it are of one run, which ended."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def check(root: Path, sums: bool = False, accept: Sequence[str] = (), progress: 
     study = load_study(root)
     problems, notes = inspect_files(study)
     if sums or accept:
-        wrong = compared_sources(study, default_jobs(), None, progress, accept)[1]
+        wrong = compared_sources(study, partial(run_tasks, jobs=default_jobs()), progress, accept)[1]
         problems = [p for found in wrong.values() for p in found] + problems
     problems = registry_problems(study) + classifier_problems(study) + problems
     return problems, [
@@ -121,7 +118,13 @@ def classifier_problems(study: Study) -> list[Problem]:
     return found
 
 
-def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progress: Progress = quiet) -> RunSummary:
+def run(
+    root: Path,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    progress: Progress = quiet,
+    limits: Limits | None = None,
+) -> RunSummary:
     """Measure every section of a study that has no record yet, and write all tables.
 
     Parameters
@@ -129,38 +132,50 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     root : the study's folder
     jobs : processes; one per core where None
     scheduler : address of a Dask scheduler, instead of local processes
+    limits : what one slide may use; with it, even a single job runs in a process of its own, which a slide cannot take the run with
 
     Raises
     ------
     StudyError
-        The study's files are wrong; nothing was run. A slide that fails does not raise: its sections are rows with status ``failed``.
+        The study's files are wrong, or another run holds its results; nothing was run. A slide that fails does not raise: its sections are
+        rows with status ``failed``.
+    SevhistoError
+        The results cannot be written. The tables of the last run are as they were.
     """
     started = time.monotonic()
     study = load_study(root)
     unknown = registry_problems(study) + classifier_problems(study)
     if unknown:
         raise StudyError(unknown)
+    results = study.results_dir
+    with held(results):
+        remove_unfinished(results, *(results / name for name in ("key", "records", "overviews")))
+        return _run(study, partial(run_tasks, jobs=jobs or default_jobs(), scheduler=scheduler, limits=limits), progress, started)
+
+
+def _run(study: Study, run_all: RunTasks, progress: Progress, started: float) -> RunSummary:
     key = codes(study)
     results = study.results_dir
     write_key(results, key)
-    jobs = jobs or default_jobs()
-    tasks = with_sources(slide_tasks(study), *compared_sources(study, jobs, scheduler, progress))
-    corrections, notes = batch_corrections(tasks, jobs, scheduler, progress)
+    tasks = with_sources(slide_tasks(study), *compared_sources(study, run_all, progress))
+    corrections, notes = batch_corrections(tasks, run_all, progress)
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
-    outcomes = _measure(study, tasks, jobs, scheduler, progress)
+    outcomes = measure(study, tasks, run_all, progress)
     progress("tables", 0, 1)
     exclusions, names, frozen = left_out(study), Names.of(key, is_open(study)), choices_now(study)
     study = unaware(study)
     tables = decide(study, outcomes, names, exclusions)
     tables.frozen.update(frozen)
     stamp = stamp_of(study, tables.frozen)
-    write_results(results, tables, stamp)
-    write_table(results / PROVENANCE.name, stamped(provenance_table(study, names, tasks, tables, outcomes, exclusions), stamp), PROVENANCE)
-    write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
+    provenance = provenance_table(study, names, tasks, tables, outcomes, exclusions)
     summary = _summary(study, tables, outcomes, time.monotonic() - started)
     counts = {"ok": summary.ok, "flagged": summary.flagged, "failed": summary.failed, "measured_now": summary.measured_now}
     facts = run_facts(study, names, tasks, tables, outcomes, notes, counts, tables.frozen, summary.seconds)
-    write_json(results / "run.json", facts | {"stamp": sorted(stamp)})
+    with all_together(results / RUN_FACTS):
+        write_results(results, tables, stamp)
+        write_table(results / PROVENANCE.name, stamped(provenance, stamp), PROVENANCE)
+        write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
+        write_json(results / RUN_FACTS, facts | {"stamp": sorted(stamp)})
     progress("tables", 1, 1)
     return summary
 
@@ -207,7 +222,7 @@ def stamp_of(study: Study, state: dict[str, str]) -> set[str]:
 
 def last_facts(results: Path) -> dict[str, Any]:
     """Return run.json of the last run; SevhistoError where there is none."""
-    path = results / "run.json"
+    path = results / RUN_FACTS
     if not path.is_file():
         raise SevhistoError(Problem(str(results), "holds no finished run", "run `sevhisto run` on the study first"))
     try:
@@ -257,49 +272,6 @@ def slide_tasks(study: Study) -> list[SlideTask]:
             )
         )
     return tasks
-
-
-def batch_corrections(
-    tasks: list[SlideTask], jobs: int, scheduler: str | None, progress: Progress
-) -> tuple[dict[tuple[str, str], Correction], list[str]]:
-    """Return the correction of each (panel, batch) of these slides, and a line for each that could not be made."""
-    chosen = background_tasks(tasks)
-    keys = list(chosen)
-    found: dict[tuple[str, str], Correction] = {}
-    notes: list[str] = []
-    if keys:
-        progress("background of each batch", 0, len(keys))
-    for done, (i, result) in enumerate(run_tasks(batch_correction, [chosen[k] for k in keys], jobs, scheduler), 1):
-        if isinstance(result, BaseException):
-            notes.append(f"panel {keys[i][0]}, batch {keys[i][1]}: {reason_of(result)}")
-        else:
-            found[keys[i]] = result[0]
-            notes += result[1]
-        progress("background of each batch", done, len(keys))
-    return found, sorted(notes)
-
-
-def _measure(study: Study, tasks: list[SlideTask], jobs: int, scheduler: str | None, progress: Progress) -> list[PieceOutcome]:
-    total = sum(len(t.pieces) for t in tasks)
-    outcomes: list[PieceOutcome] = []
-    progress("sections", 0, total)
-    first = [t for t in tasks if not takes_contours(t)]
-    for later in (False, True):
-        wave = with_contours(study, [t for t in tasks if takes_contours(t)], outcomes) if later else first
-        # controls first, then the largest files: the last worker should not start with the longest work
-        order = sorted(wave, key=lambda t: (all(p.role == "sample" for p in t.pieces), -_size(t.path), str(t.path), t.scene))
-        for i, result in run_tasks(measure_slide, order, jobs, scheduler):
-            if isinstance(result, BaseException):
-                outcomes += [PieceOutcome(p.row, None, reason_of(result)) for p in order[i].pieces]
-            else:
-                outcomes += result
-            failed = sum(o.record is None for o in outcomes)
-            progress("sections", len(outcomes), total, failed, sum(not o.new for o in outcomes))
-    return sorted(outcomes, key=lambda o: o.row)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
 
 
 def _summary(study: Study, tables: Results, outcomes: list[PieceOutcome], seconds: float) -> RunSummary:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sevhisto.engine import run_tasks
 from sevhisto.io.canary import need_codecs
 from sevhisto.io.sources import FirstSight, Source, look_at
 from sevhisto.io.study import Study
+from sevhisto.pipeline.stages import RunTasks
 from sevhisto.pipeline.tasks import SlideTask
 from sevhisto.types import Problem, StudyError
 
@@ -17,7 +17,7 @@ Show = Callable[[str, int, int], None]
 
 
 def compared_sources(
-    study: Study, jobs: int = 1, scheduler: str | None = None, progress: Show | None = None, accept: Sequence[str] = ()
+    study: Study, run_all: RunTasks, progress: Show | None = None, accept: Sequence[str] = ()
 ) -> tuple[dict[Path, Source], dict[Path, tuple[Problem, ...]]]:
     """Read every image whole, note those that are new, and return what each is, and what is wrong with those that changed.
 
@@ -41,7 +41,7 @@ def compared_sources(
     kept = FirstSight.of(study.results_dir)
     now: dict[Path, Source] = {}
     wrong: dict[Path, tuple[Problem, ...]] = {}
-    for done, (i, found) in enumerate(run_tasks(look_at, [paths[n] for n in names], jobs, scheduler), 1):
+    for done, (i, found) in enumerate(run_all(look_at, [paths[n] for n in names]), 1):
         if isinstance(found, Source):
             now[paths[names[i]]] = found
         else:

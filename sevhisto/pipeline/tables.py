@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from sevhisto.decide.rows import SectionRow, SectionSummary, summarise
 from sevhisto.decide.section_table import section_table
 from sevhisto.decide.thresholds import Threshold, find_thresholds
 from sevhisto.io.exclusions import Exclusion
-from sevhisto.io.key import Key
+from sevhisto.io.key import Key, with_codes
 from sevhisto.io.records import load_tallies
 from sevhisto.io.store import read_parquet, read_table, write_frame, write_parquet, write_table
 from sevhisto.io.study import Study, image_stem
@@ -81,14 +82,36 @@ class Names:
 
     def clean(self, text: str) -> str:
         """Return a message without true names: an error often quotes the file, or the outlines that are named after it."""
+        wholes, stems, lengths = self._parts
+
+        def code_at(i: int, n: int) -> str | None:
+            if i and _WORD.match(text[i - 1]):
+                return None
+            part, rest = text[i : i + n], text[i + n : i + n + 40]
+            if part in wholes and not _WORD.match(rest):
+                return wholes[part]
+            return stems[part] if part in stems and _ENDING.match(rest) else None
+
+        return with_codes(text, lengths, code_at)
+
+    @cached_property
+    def _parts(self) -> tuple[dict[str, str], dict[str, str], list[int]]:
+        """Coded names with and without folder, their stems, and how long these are, longest first."""
+        wholes: dict[str, str] = {}
+        stems: dict[str, str] = {}
         for name, code in sorted(self.files.items(), key=lambda item: -len(item[0])):
             if name and name != code:
                 stem = image_stem(name)
-                for whole in dict.fromkeys((name, Path(name).name)):
-                    text = re.sub(rf"(?<!\w){re.escape(whole)}(?!\w)", code, text)
-                for part in dict.fromkeys((stem, Path(stem).name)):  # with an ending: a stem such as 1 is a word of its own
-                    text = re.sub(rf"(?<!\w){re.escape(part)}(?=(_scene\d+)?\.\w)", code, text)
-        return text
+                for whole in (name, Path(name).name):
+                    wholes.setdefault(whole, code)
+                for part in (stem, Path(stem).name):
+                    stems.setdefault(part, code)
+        return wholes, stems, sorted({len(n) for n in (*wholes, *stems) if n}, reverse=True)
+
+
+_WORD = re.compile(r"\w")
+_ENDING = re.compile(r"(_scene\d+)?\.\w")
+"""What follows the stem of a file's name: a stem such as 1 is a word of its own elsewhere."""
 
 
 class Traced(NamedTuple):

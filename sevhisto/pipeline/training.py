@@ -23,7 +23,8 @@ from sevhisto.io.slides import Slide, open_slide
 from sevhisto.io.study import Study, load_study
 from sevhisto.io.training import FOLDER, Example, class_problems, read_examples
 from sevhisto.pipeline.measuring import reason_of, slide_reader
-from sevhisto.pipeline.running import Progress, batch_corrections, quiet, registry_problems, slide_tasks
+from sevhisto.pipeline.running import quiet, registry_problems, slide_tasks
+from sevhisto.pipeline.stages import Progress, batch_corrections
 from sevhisto.pipeline.tasks import SlideTask, file_sha256
 from sevhisto.registry import did_you_mean
 from sevhisto.report.classifiers import classifier_lines
@@ -173,7 +174,9 @@ def _surveyed(study: Study, tasks: Sequence[SlideTask], panel: str) -> tuple[flo
 
 def _corrected(everything: Sequence[SlideTask], tasks: Sequence[SlideTask], jobs: int, progress: Progress) -> list[SlideTask]:
     batches = {(t.panel_name, t.batch_name) for t in tasks}
-    corrections, notes = batch_corrections([t for t in everything if (t.panel_name, t.batch_name) in batches], jobs, None, progress)
+    corrections, notes = batch_corrections(
+        [t for t in everything if (t.panel_name, t.batch_name) in batches], partial(run_tasks, jobs=jobs), progress
+    )
     lacking = sorted(batches - set(corrections))
     if lacking:
         raise StudyError([Problem(f"panel {p}, batch {b}", "its background could not be measured", "; ".join(notes)) for p, b in lacking])

@@ -227,9 +227,9 @@ def test_a_dask_cluster_gives_the_same_bytes(fresh, study):
 
 def test_a_scheduler_that_is_not_there_is_told(fresh, sevhisto, monkeypatch):
     pytest.importorskip("distributed")
-    from sevhisto import engine
+    from sevhisto.engine import cluster
 
-    monkeypatch.setattr(engine, "DASK_TIMEOUT_S", 1)
+    monkeypatch.setattr(cluster, "CONNECT_S", 1)
     said = sevhisto("run", fresh.root, "--scheduler", "tcp://127.0.0.1:9")
     assert said.status == 1
     assert "cannot be reached" in said.err

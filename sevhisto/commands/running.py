@@ -1,0 +1,130 @@
+"""`sevhisto run`."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from sevhisto.commands.options import Jobs, Memory, StudyFolder, processes, say
+from sevhisto.commands.progress import progress_bars
+from sevhisto.types import Problem, StudyError
+
+if TYPE_CHECKING:
+    from sevhisto.pipeline import RunSummary
+
+SOME_FAILED = 3
+MAX_FAILURES_SHOWN = 20
+LOOPBACK = "127.0.0.1"
+TIME_LIMIT_MIN = 120.0
+"""What a slide may take: two hundred times what the largest measured one takes, so that only what hangs is ended."""
+
+
+def run(
+    study: StudyFolder,
+    jobs: Jobs = None,
+    memory: Memory = None,
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", metavar="MIN", min=0.01, help="Minutes that one slide may take; then it is failed.")
+    ] = TIME_LIMIT_MIN,
+    scheduler: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Dask scheduler to run on, instead of local processes."),
+    ] = None,
+    slurm: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--slurm", metavar="N", min=1, help="Run in N Slurm jobs, which dask-jobqueue submits; see docs/cluster.md."),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="With --slurm: this computer, as the jobs reach it.")] = LOOPBACK,
+    tls: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--tls", metavar="FOLDER", help="Folder with ca.pem, cert.pem and key.pem: a cluster is spoken to encrypted only."),
+    ] = None,
+) -> None:
+    """Measure all slides and write the tables. Run it again to go on: sections that are done are not read again."""
+    from sevhisto.pipeline import run as start
+
+    local = scheduler is None and slurm is None
+    _refuse({"--jobs": jobs, "--memory": memory} if not local else {"--tls": tls}, local)
+    if scheduler and slurm:
+        raise StudyError(Problem("--slurm", "starts a scheduler of its own", "leave out --scheduler"))
+    n = processes(jobs, memory) if local else None
+    with _stoppable(), _on(scheduler, slurm, host, tls) as address, progress_bars(n or slurm or 1) as progress:
+        done = start(study, n, address, progress, _limits(n, memory, time_limit))
+    say_run(done)
+    say(f"Next: sevhisto report {study}   (or compare, which needs animals.csv and motor.csv filled in)")
+    exit_if_failed(done)
+
+
+def _refuse(given: dict[str, Any], local: bool) -> None:
+    for option, value in given.items():
+        if value is not None:
+            what = "is for a cluster" if local else "means local processes, but --scheduler or --slurm names a cluster"
+            remedy = "add --scheduler or --slurm" if local else "give the cluster's workers their limits"
+            raise StudyError(Problem(option, what, remedy))
+
+
+def _limits(jobs: int | None, memory_gb: float | None, minutes: float) -> Any:
+    """Return what one slide may use: a share of the memory asked for, or of what is free now."""
+    from sevhisto.engine import Limits, available_mb, share_mb
+
+    if jobs is None:
+        return Limits(None, 60 * minutes)  # on a cluster, each worker has its own
+    whole = 1024 * memory_gb if memory_gb is not None else available_mb()
+    return Limits(None if whole is None else share_mb(jobs, whole), 60 * minutes)
+
+
+@contextmanager
+def _on(scheduler: str | None, slurm: int | None, host: str, tls: Path | None) -> Iterator[str | None]:
+    """Yield the address of the scheduler to use, if any; jobs that were submitted are cancelled at the end."""
+    if scheduler is None and slurm is None:
+        yield None
+        return
+    from sevhisto.engine.cluster import encrypted, slurm_cluster
+
+    with encrypted(tls):
+        if slurm is None:
+            yield scheduler
+            return
+        with slurm_cluster(host, tls is not None) as cluster:
+            cluster.scale(jobs=slurm)
+            say(f"{slurm} jobs submitted; the scheduler listens at {cluster.scheduler_address}. One of them:\n{cluster.job_script()}")
+            yield str(cluster.scheduler_address)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Take a request to end (SIGTERM: `kill`, Slurm, a shutdown) like Ctrl-C."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def say_run(done: RunSummary) -> None:
+    """Say how a run ended, and what failed."""
+    total = done.ok + done.flagged + done.failed + done.excluded
+    left_out = f", {done.excluded} excluded" if done.excluded else ""
+    say(f"{total} sections: {done.ok} ok, {done.flagged} flagged, {done.failed} failed{left_out}.")
+    say(f"{done.measured_now} measured now, {done.seconds:.0f} s. Tables are in {done.results}.")
+    for line in done.notes[:MAX_FAILURES_SHOWN]:
+        say(f"  controls: {line}")
+    for line in done.failures[:MAX_FAILURES_SHOWN]:
+        say(f"  failed: {line}")
+    if len(done.failures) > MAX_FAILURES_SHOWN:
+        say(f"  and {len(done.failures) - MAX_FAILURES_SHOWN} more: see {done.results / 'status.csv'}")
+
+
+def exit_if_failed(done: RunSummary) -> None:
+    """End with status 3 where sections failed."""
+    if done.failed:
+        raise typer.Exit(SOME_FAILED)

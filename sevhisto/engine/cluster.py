@@ -1,0 +1,184 @@
+"""A Dask cluster: the same tasks, each in a process of its own beside the Dask worker that got it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sevhisto.engine.limits import WORKER_MB, Limits
+from sevhisto.engine.local import Worker, in_processes
+from sevhisto.types import Problem, SevhistoError, SlideError, StudyError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CONNECT_S = 10
+RETURN_S = 300.0
+"""How long a scheduler that went away is waited for."""
+ROUNDS = 10
+"""How often a task is handed out again whose Dask worker was lost four times in a row."""
+LOOPBACK = "127.0.0.1"
+
+
+class _SchedulerGoneError(Exception):
+    """The scheduler went away, and with it all that it knew."""
+
+
+def on_dask(
+    function: Callable[[T], R], tasks: Sequence[T], scheduler: str, limits: Limits | None
+) -> Iterator[tuple[int, R | BaseException]]:
+    """Run tasks on a Dask cluster; as `run_tasks`. Workers may come and go; a scheduler that comes back gets what is left to do.
+
+    A task may run more than once, when its worker is lost with the answer: it must not matter how often it ran.
+    """
+    left = dict(enumerate(tasks))
+    wait_s = float(CONNECT_S)
+    for _ in range(ROUNDS):
+        client = _client(scheduler, wait_s)
+        try:
+            for i, found in _one_round(client, function, left, limits):
+                del left[i]
+                yield i, found
+        except _SchedulerGoneError:
+            wait_s = RETURN_S
+        finally:
+            client.close(timeout=CONNECT_S)
+        if not left:
+            return
+    for i in left:
+        yield (
+            i,
+            SlideError(Problem("cluster", "its workers were lost each time that they had this slide", "run again, or without --scheduler")),
+        )
+
+
+def _one_round(
+    client: Any, function: Callable[[T], R], left: Mapping[int, T], limits: Limits | None
+) -> Iterator[tuple[int, R | BaseException]]:
+    """Yield what becomes of the tasks; those whose workers were lost too often are left for another round."""
+    import distributed
+
+    call = function if limits is None else _Guarded(function, limits)
+    futures = client.map(call, list(left.values()), pure=False)
+    number = dict(zip((f.key for f in futures), list(left), strict=True))
+    for future in distributed.as_completed(futures, loop=client.loop):
+        try:
+            failure = future.exception()
+            found = failure if failure is not None else future.result()
+        except (CancelledError, OSError) as error:
+            raise _SchedulerGoneError from error
+        if not isinstance(found, distributed.KilledWorker):
+            yield number[future.key], found
+
+
+class _Guarded:
+    """A function whose every call runs in a process that it cannot take the Dask worker with."""
+
+    def __init__(self, function: Callable[[Any], Any], limits: Limits) -> None:
+        self.function, self.limits = function, limits
+
+    def __call__(self, task: Any) -> Any:
+        if multiprocessing.current_process().daemon:
+            multiprocessing.current_process().daemon = False  # Dask says it of its workers, which then may have no processes
+        limits = Limits(_memory_mb(self.limits), self.limits.seconds)
+        ((_, found),) = in_processes(self.function, [task], 1, limits, _processes(limits))
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+
+_of_thread = threading.local()
+
+
+def _processes(limits: Limits) -> list[Worker]:
+    """Return this thread's process, if it has one with these limits: begun once, used for many tasks."""
+    kept: dict[Limits, list[Worker]] = _of_thread.__dict__.setdefault("kept", {})
+    return kept.setdefault(limits, [])
+
+
+def _memory_mb(limits: Limits) -> float | None:
+    """Return the limit of one task: the Dask worker's own, shared by the tasks that it runs at once."""
+    import distributed
+
+    worker = distributed.get_worker()
+    allowed = worker.memory_manager.memory_limit
+    return limits.memory_mb if not allowed else max(float(WORKER_MB), allowed / 2**20 / worker.state.nthreads)
+
+
+def _client(scheduler: str, wait_s: float) -> Any:
+    distributed = _distributed("--scheduler")
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            return distributed.Client(scheduler, timeout=CONNECT_S, set_as_default=False)
+        except (OSError, ValueError, RuntimeError) as error:
+            if time.monotonic() < until and not isinstance(error, ValueError):
+                time.sleep(1)
+                continue
+            remedy = "start one with `dask scheduler`, then run again: what was done is kept (docs/cluster.md)"
+            raise SevhistoError(Problem(f"--scheduler {scheduler}", f"cannot be reached ({error})", remedy)) from None
+
+
+def _distributed(option: str) -> Any:
+    try:
+        import distributed
+    except ImportError:
+        raise SevhistoError(Problem(option, "needs the package distributed", "pip install 'sevhisto[cluster]'")) from None
+    return distributed
+
+
+@contextmanager
+def encrypted(folder: Path | None) -> Iterator[None]:
+    """Use ``ca.pem``, ``cert.pem`` and ``key.pem`` of a folder for all that is said to a cluster, and say nothing in the clear."""
+    if folder is None:
+        yield
+        return
+    _distributed("--tls")
+    import dask
+
+    with dask.config.set(_tls_settings(folder)):
+        yield
+
+
+def _tls_settings(folder: Path) -> dict[str, Any]:
+    missing = [name for name in ("ca.pem", "cert.pem", "key.pem") if not (folder / name).is_file()]
+    if missing:
+        raise StudyError(Problem(f"--tls {folder}", f"holds no {', '.join(missing)}", "docs/cluster.md says how to make them"))
+    tls = "distributed.comm.tls"
+    own = {f"{tls}.{role}.{part}": str(folder / f"{part}.pem") for role in ("scheduler", "worker", "client") for part in ("cert", "key")}
+    return {f"{tls}.ca-file": str(folder / "ca.pem"), **own, "distributed.comm.require-encryption": True}
+
+
+def slurm_cluster(host: str, tls: bool, **settings: Any) -> Any:
+    """Return a `dask_jobqueue.SLURMCluster` without jobs: its scheduler runs here, listens at `host`, and shows no dashboard.
+
+    What a job asks for (cores, memory, partition, account, walltime) stands in dask-jobqueue's own file, ``~/.config/dask/jobqueue.yaml``,
+    or in `settings`. StudyError where it does not, or where others could reach a scheduler that is not encrypted.
+    """
+    distributed = _distributed("--slurm")
+    try:
+        from dask_jobqueue.slurm import SLURMCluster
+    except ImportError:
+        raise SevhistoError(Problem("--slurm", "needs the package dask-jobqueue", "pip install 'sevhisto[cluster]'")) from None
+    if host != LOOPBACK and not tls:
+        what = "without --tls, whoever reaches the scheduler can run programs as you"
+        raise StudyError(Problem(f"--host {host}", what, "make certificates (docs/cluster.md), then add --tls FOLDER"))
+    import dask
+
+    missing = [
+        name for name in ("cores", "memory") if settings.get(name) is None and dask.config.get(f"jobqueue.slurm.{name}", None) is None
+    ]
+    if missing:
+        remedy = "write it into ~/.config/dask/jobqueue.yaml (docs/cluster.md)"
+        raise StudyError(Problem("--slurm", f"what a job asks for is not told: {', '.join(missing)}", remedy))
+    security = distributed.Security() if tls else None
+    # there is always a page for machines that ask whether the scheduler lives: on a port of its own, for this computer only
+    options = {"host": host, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
+    of_worker = ["--no-dashboard", "--dashboard-address", f"{LOOPBACK}:0"]
+    return SLURMCluster(scheduler_options=options, security=security, worker_extra_args=of_worker, **settings)

@@ -1,0 +1,74 @@
+"""Files that are there whole or not at all, alone and together."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sevhisto.io.files import all_together, remove_unfinished, write_bytes_atomic
+from sevhisto.types import OutputError
+
+NAMES = ("a.csv", "b.csv", "seal.json")
+
+
+def write_all(folder: Path, what: bytes) -> None:
+    with all_together(folder / "seal.json"):
+        for name in (NAMES[2], *NAMES[:2]):  # whatever comes first, the seal is put into place last
+            write_bytes_atomic(folder / name, what)
+
+
+def there(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_whichever_write_fails_no_mix_is_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, once: bool) -> None:
+    old, new = (dict.fromkeys(NAMES, data) for data in (b"old", b"new"))
+    outcomes = set()
+    for nth in range(1, 100):
+        folder = tmp_path / str(nth)
+        folder.mkdir()
+        write_all(folder, b"old")
+        count = 0
+
+        def failing(real: Callable[..., Any], nth: int = nth) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                nonlocal count
+                count += 1
+                if count == nth or (count > nth and not once):
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return real(*args, **kwargs)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for module, name in ((os, "fsync"), (tempfile, "mkstemp"), (os, "replace"), (os, "unlink")):
+                patch.setattr(module, name, failing(getattr(module, name)))
+            try:
+                write_all(folder, b"new")
+            except (OutputError, OSError) as error:
+                assert "No space left" in str(error)
+        seen = there(folder)
+        complete = "seal.json" in seen
+        outcomes.add("new" if seen == new else "old" if seen == old else "unsealed")
+        tables = {k: v for k, v in seen.items() if not k.endswith(".tmp")}
+        assert not complete or tables in (old, new), (nth, seen)
+        write_all(folder, b"new")  # once it works again, all is as it should be
+        remove_unfinished(folder)
+        assert there(folder) == new
+        if count < nth:
+            break
+    assert outcomes >= {"old", "new", "unsealed"}
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".a.csv.x1.tmp").write_bytes(b"half")
+    (tmp_path / "a.tmp").write_bytes(b"not ours")
+    remove_unfinished(tmp_path, tmp_path / "not there")
+    assert sorted(there(tmp_path)) == ["a.tmp"]

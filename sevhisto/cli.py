@@ -26,6 +26,7 @@ from sevhisto.commands import (
     report,
     review,
     run,
+    selftest,
     train,
 )
 from sevhisto.commands.voice import STOPPED, STUDY_WRONG, add_command, told
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-COMMANDS = (demo, init, check, run, review, exclude, train, compare, report, paper, export, agreement, diff, plan, phantom)
+COMMANDS = (demo, init, check, run, review, exclude, train, compare, report, paper, export, agreement, diff, plan, phantom, selftest)
 for module in COMMANDS:
     name = module.__name__.rpartition(".")[2]
     add_command(app, getattr(module, name), module.EXAMPLES)

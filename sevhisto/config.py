@@ -45,9 +45,10 @@ class StudySettings(Settings):
     section_spacing_um: float = Field(
         description="distance between neighbouring analysed sections of one panel",
         gt=0,
+        le=100_000,
         json_schema_extra={"unit": "um"},
     )
-    section_thickness_um: float = _s(20.0, "thickness of a section; never used as spacing", "um", gt=0)
+    section_thickness_um: float = _s(20.0, "thickness of a section; never used as spacing", "um", gt=0, le=1000)
     sampling: str = _s("", "how sections were chosen, such as '1 in 10, random start'")
     shrinkage_linear_pct: float = _s(0.0, "linear shrinkage; recorded, not applied", "pct", ge=0, lt=60)
 
@@ -88,10 +89,10 @@ class ImagingSettings(Settings):
 
     overview_um: float = _s(4.0, "pixel size of tissue, cavity and lesion masks", "um", ge=1, le=40)
     blur_um: float = _s(0.3, "sigma of the Gaussian before the tally; below a third of a pixel none is applied", "um", ge=0, le=20)
-    min_section_mm2: float = _s(0.2, "smallest piece of tissue that counts as a section", "mm2", gt=0)
-    min_lesion_mm2: float = _s(0.02, "smallest lesion core", "mm2", gt=0)
-    min_cavity_um2: float = _s(2000.0, "smallest hole that counts as cavity", "um2", gt=0)
-    lesion_smoothing_um: float = _s(20.0, "sigma of the smoothing of the landmark before the core is sought", "um", gt=0)
+    min_section_mm2: float = _s(0.2, "smallest piece of tissue that counts as a section", "mm2", gt=0, le=10_000)
+    min_lesion_mm2: float = _s(0.02, "smallest lesion core", "mm2", gt=0, le=1000)
+    min_cavity_um2: float = _s(2000.0, "smallest hole that counts as cavity", "um2", gt=0, le=10_000_000)
+    lesion_smoothing_um: float = _s(20.0, "sigma of the smoothing of the landmark before the core is sought", "um", gt=0, le=500)
     lesion_cues: list[str] = _s(
         list(LESION_CUES),
         "what shows the lesion core: dark in the `landmark`, dense in `nuclei`, holds the `cavity`, dense in a marker given by its name "
@@ -142,7 +143,7 @@ class ThresholdSettings(Settings):
     )
     percentile: float = _s(99.5, "percentile of the no_primary or unstained tissue", "pct", gt=50, lt=100)
     false_puncta_per_mm2: float = _s(
-        20.0, "spots per area of no_primary or unstained tissue that pass the threshold of a tracer's spots", "per_mm2", gt=0
+        20.0, "spots per area of no_primary or unstained tissue that pass the threshold of a tracer's spots", "per_mm2", gt=0, le=1_000_000
     )
     dye_excess: float = _s(
         100.0,
@@ -168,9 +169,9 @@ class MotorSettings(Settings):
     """[motor]: how recovery is summarised per animal."""
 
     test: str = _s("BBB", "test that is analysed")
-    maximum: float = _s(21.0, "top of the scale", "score", gt=0)
+    maximum: float = _s(21.0, "top of the scale", "score", gt=0, le=1000)
     criterion: float = _s(9.0, "score whose first day counts as onset of recovery", "score", gt=0)
-    early_until_day: float = _s(14.0, "end of the early area under the curve", "d", gt=0)
+    early_until_day: float = _s(14.0, "end of the early area under the curve", "d", gt=0, le=3650)
     pooled: list[float] = _s(
         [], "score on a scale of equal steps for each score from 0 to `maximum`; empty: Ferguson 2004 for BBB, no pooled scale for others"
     )
@@ -225,8 +226,8 @@ class ComparisonSettings(Settings):
     """[comparison]: intervals and permutations."""
 
     permutations: int = _s(10000, "Monte-Carlo permutations where all cannot be counted", "", ge=999, le=1_000_000)
-    seed: int = _s(1, "seed of the permutations", "", ge=0)
-    dose_tolerance_pct: float = _s(5.0, "difference of total dose up to which groups count as dose-matched", "pct", ge=0)
+    seed: int = _s(1, "seed of the permutations", "", ge=0, le=2**63 - 1)
+    dose_tolerance_pct: float = _s(5.0, "difference of total dose up to which groups count as dose-matched", "pct", ge=0, le=100)
 
 
 class StudyConfig(Settings):

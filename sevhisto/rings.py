@@ -59,3 +59,15 @@ def split_holes(rings: Sequence[DoubleArray]) -> tuple[list[DoubleArray], list[D
         around = sum(contains(other, ring[0]) for j, other in enumerate(rings) if j != i)
         (holes if around % 2 else outer).append(ring)
     return outer, holes
+
+
+FARTHEST_PX = 1e7
+"""Farther than any pixel of an image."""
+
+
+def check_places(points: DoubleArray) -> None:
+    """Raise ValueError where a coordinate of (n, 2) points is not finite, or lies outside any image."""
+    if not np.isfinite(points).all():
+        raise ValueError("a coordinate is not a finite number")
+    if len(points) and np.abs(points).max() > FARTHEST_PX:
+        raise ValueError(f"a coordinate is {np.abs(points).max():g}, outside any image")

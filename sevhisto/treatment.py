@@ -14,8 +14,8 @@ from sevhisto.settings import setting as _s
 class InfusionSettings(Settings):
     """[protocols.X.infusion]: a continuous delivery."""
 
-    start_h: float = Field(description="start after injury", ge=0, json_schema_extra={"unit": "h"})
-    duration_h: float = Field(description="how long the pump delivered", gt=0, json_schema_extra={"unit": "h"})
+    start_h: float = Field(description="start after injury", ge=0, le=100_000, json_schema_extra={"unit": "h"})
+    duration_h: float = Field(description="how long the pump delivered", gt=0, le=100_000, json_schema_extra={"unit": "h"})
     rate_ul_h: float | None = _s(None, "pump rate", "ul/h", gt=0)
     loaded_volume_ul: float | None = _s(None, "volume put into the pump; what stays in it is not delivered", "ul", gt=0)
 
@@ -30,7 +30,7 @@ class ProtocolSettings(Settings):
 
     route: str = Field(description="route, such as intravenous", min_length=1)
     vehicle: str = _s("", "the solution that carries the treatment")
-    total_dose: float = Field(description="dose delivered in total; 0 for a vehicle group", ge=0)
+    total_dose: float = Field(description="dose delivered in total; 0 for a vehicle group", ge=0, le=1e18)
     dose_unit: Literal["particles", "ug"] = Field(description="unit of the dose")
     other_dose: float | None = _s(None, "the same dose in the other of the two units, where it is known", ge=0)
     per_kg: bool = _s(False, "doses are per kg of body weight; animals.csv then needs weight_g")

@@ -14,7 +14,7 @@ import numpy as np
 
 from sevhisto.io.rois import MAX_BYTES, read_rois
 from sevhisto.registry import EXCLUSION_REASONS, did_you_mean
-from sevhisto.rings import MADE_HERE, split_holes
+from sevhisto.rings import MADE_HERE, check_places, split_holes
 from sevhisto.types import BoolArray, DoubleArray, IntArray, Problem, SevhistoError
 
 LESION_NAMES = ("lesion", "lesion core", "core")
@@ -23,6 +23,7 @@ EXCLUDED_NAMES = ("exclude", "excluded", "artefact", "artifact")
 """Names that count, in any case, with or without ImageJ's -1, -2; those that start with "ignore" (QuPath's own class) are excluded areas
 too. A reason code can follow an excluded area's name: ``exclude: tissue_damaged``."""
 SUFFIXES = (".geojson", ".json", ".roi", ".zip")
+MAX_POINTS, _CROSSINGS_AT_ONCE = 200_000, 2**21
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,8 @@ def _error(path: Path, what: str, remedy: str) -> SevhistoError:
 
 
 def _geojson(path: Path, data: bytes) -> list[Outline]:
+    if data.count(b"[") + data.count(b"{") > MAX_POINTS:
+        raise _error(path, f"holds more than {MAX_POINTS} points", "simplify the outlines, or export annotations only, without detections")
     try:
         root = json.loads(data.decode("utf-8-sig"))
         return list(_features(root))
@@ -226,8 +229,7 @@ def _ring(points: Any) -> DoubleArray:
 def _points(points: Any) -> DoubleArray:
     """Return (n, 2) y, x of points that GeoJSON gives as x, y."""
     found = np.array([(p[1], p[0]) for p in points], np.float64).reshape(-1, 2)
-    if not np.isfinite(found).all():
-        raise ValueError("a coordinate is not a finite number")
+    check_places(found)
     return found
 
 
@@ -295,9 +297,11 @@ def _add_crossings(parity: IntArray, ring: DoubleArray) -> None:
     first = np.clip(np.ceil(low - 0.5), 0, height).astype(np.int64)
     last = np.clip(np.ceil(high - 0.5), 0, height).astype(np.int64)
     n = last - first
-    edge = np.repeat(np.arange(len(ring)), n)
-    row = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + first[edge]
-    slope = (b[edge, 1] - a[edge, 1]) / (b[edge, 0] - a[edge, 0])
-    x = a[edge, 1] + (row + 0.5 - a[edge, 0]) * slope
-    column = np.clip(np.ceil(x - 0.5), 0, width - 1).astype(np.int64)
-    np.add.at(parity, (row, column), 1)
+    parts = np.flatnonzero(np.diff(np.cumsum(n) // _CROSSINGS_AT_ONCE)) + 1  # long outlines in parts: what memory takes is bounded
+    for some in np.split(np.arange(len(ring)), parts):
+        edge = np.repeat(some, n[some])
+        row = np.arange(n[some].sum()) - np.repeat(np.cumsum(n[some]) - n[some], n[some]) + first[edge]
+        slope = (b[edge, 1] - a[edge, 1]) / (b[edge, 0] - a[edge, 0])
+        x = a[edge, 1] + (row + 0.5 - a[edge, 0]) * slope
+        column = np.clip(np.ceil(x - 0.5), 0, width - 1).astype(np.int64)
+        np.add.at(parity, (row, column), 1)

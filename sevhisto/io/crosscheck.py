@@ -16,6 +16,7 @@ from sevhisto.registry import did_you_mean
 from sevhisto.types import Problem
 
 YES, NO = ("yes", "y", "true", "1"), ("", "no", "n", "false", "0")
+_COPYING = (".partial", ".part", ".filepart", ".crdownload", ".download", ".tmp")
 _UNSAFE_ID = re.compile(r"^[=@+]|[\x00-\x1f\x7f/\\]")
 
 
@@ -181,6 +182,9 @@ def _file_wrong(cell: str, folder: Path) -> tuple[str, str] | None:
         files = [p for p in slide_files(path) if p.exists()]
     except OSError as error:  # such as a name that is too long
         return f"cannot be opened: {error.strerror}", "give the name of the image file"
+    going = [p for p in files for end in _COPYING if p.with_name(p.name + end).exists()]
+    if going:
+        return f"a copy of {going[0].name} is still under way, or was broken off", "wait for it, or copy the file again"
     if files:  # links too must stay inside
         inside = all(p.resolve().is_relative_to(folder.resolve()) for p in files)
         return None if inside else (f"{cell!r} is a link that leaves the folder of the slides", "put the file itself there")
@@ -188,6 +192,20 @@ def _file_wrong(cell: str, folder: Path) -> tuple[str, str] | None:
     near = did_you_mean(cell, present)
     remedy = near if near.startswith("did you mean") else f"put it into {folder}; a lost section has an empty file cell"
     return f"there is no file {cell!r} in {folder.name}/", remedy
+
+
+def results_problems(results: Path, folder: Path) -> list[Problem]:
+    """Results must not lead into the folder of the slides: nothing is ever written there."""
+    home, own = folder.resolve(), results.parent.resolve() / results.name
+    links = [p for p in (sorted(results.iterdir()) if results.is_dir() else ()) if p.is_symlink()]
+    found = []
+    for place in (results, *links):
+        real = place.resolve()
+        beside = home == own.parent and real.is_relative_to(own)  # slides that lie beside study.toml
+        if real.is_relative_to(home) and not beside:
+            remedy = "take the link away, or set slides_dir in [study] to the folder of the images"
+            found.append(Problem(str(place), "lies in the folder of the slides, which is never written to", remedy))
+    return found
 
 
 def animal_problems(animals: pd.DataFrame, slides: pd.DataFrame, config: StudyConfig | None) -> list[Problem]:

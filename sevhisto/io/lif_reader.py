@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sevhisto.io.lif_check import check_lif
 from sevhisto.io.ome import inside
 from sevhisto.io.pixelsize import Calibration, calibration, unit_um
 from sevhisto.io.scene import RGB, Acquisition, SceneInfo, broken, checked_dtype, named, top_of_range, why
@@ -50,6 +51,7 @@ class LifSlideFile:
         import liffile
 
         self.path = path
+        check_lif(path)
         try:
             with liffile.LifFile(path) as file:
                 found = [self._scene(i, image, dict(file.memory_blocks)) for i, image in enumerate(file.images, 1)]

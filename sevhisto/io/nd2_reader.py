@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sevhisto.io.nd2_check import check_nd2
 from sevhisto.io.pixelsize import Calibration, calibration
 from sevhisto.io.scene import RGB, Acquisition, SceneInfo, broken, checked_dtype, named, top_of_range, why
 from sevhisto.types import AnyArray, SlideError
@@ -21,6 +22,7 @@ class Nd2SlideFile:
         import nd2
 
         self.path = path
+        self._held = check_nd2(path)
         try:
             self._file = nd2.ND2File(path)
         except Exception as error:
@@ -40,6 +42,11 @@ class Nd2SlideFile:
             raise broken(self.path, f"has axes that are not known here: {', '.join(sorted(unknown))}")
         if len(loops) != self._file.attributes.sequenceCount:
             raise broken(self.path, f"declares {len(loops)} frames but holds {self._file.attributes.sequenceCount}")
+        attributes = self._file.attributes
+        if len(loops) > self._held[0]:
+            raise broken(self.path, f"declares {len(loops)} frames but holds {self._held[0]}")
+        if not attributes.compressionType and (attributes.widthBytes or 0) * attributes.heightPx > self._held[1]:
+            raise broken(self.path, f"has a frame of {self._held[1]} bytes, which is less than its pixels need")
         return {(loop.get("P", 0), loop.get("Z", 0)): i for i, loop in enumerate(loops) if loop.get("T", 0) == 0}
 
     def _scenes(self) -> tuple[SceneInfo, ...]:

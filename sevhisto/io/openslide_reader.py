@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 
 from sevhisto.io.pixelsize import calibration
 from sevhisto.io.scene import RGB, Acquisition, SceneInfo, broken, why
+from sevhisto.io.tiff_check import check_tiff
 from sevhisto.types import AnyArray
 
+_LARGEST_NOTES = 2**24
 _WHITE = (255, 255, 255)
 
 
@@ -24,6 +27,10 @@ class OpenSlideFile:
         import openslide
 
         self.path = path
+        if path.suffix.lower() == ".mrxs":
+            check_mrxs(path)
+        elif path.suffix.lower() == ".bif":
+            check_tiff(path)
         try:
             self._slide = openslide.OpenSlide(str(path))
         except Exception as error:
@@ -73,3 +80,24 @@ def _number(text: str | None) -> float | None:
         return float(text) if text else None
     except ValueError:
         return None
+
+
+def check_mrxs(path: Path) -> None:
+    """SlideError where the folder beside a MIRAX file, or a file that its Slidedat.ini names, is missing."""
+    folder, notes = path.parent / path.stem, path.parent / path.stem / "Slidedat.ini"
+    copy = "copy the file and its folder of the same name again"
+    if not notes.is_file():
+        raise broken(path, f"needs the folder {path.stem!r} with Slidedat.ini, which is not beside it", copy)
+    said = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        if notes.stat().st_size > _LARGEST_NOTES:
+            raise ValueError("it is too large")
+        said.read_string(notes.read_text("utf-8-sig"))
+        named = [said["HIERARCHICAL"]["INDEXFILE"], *(v for k, v in said["DATAFILE"].items() if k.startswith("file_") and k[5:].isdigit())]
+    except (OSError, ValueError, KeyError, configparser.Error) as error:
+        raise broken(path, f"its Slidedat.ini is damaged ({why(error)})", copy) from error
+    for name in named:
+        if Path(name).name != name or "\\" in name:
+            raise broken(path, f"refers to a file in another folder ({name!r})", copy)
+        if not (folder / name).is_file() or (folder / name).stat().st_size == 0:
+            raise broken(path, f"needs the file {path.stem}/{name}, which is missing or empty", copy)

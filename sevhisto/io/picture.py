@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sevhisto.io.jpeg_check import lost_bytes
 from sevhisto.io.scene import RGB, SceneInfo, broken, checked_dtype, top_of_range, why
 from sevhisto.types import AnyArray
 
@@ -46,6 +47,8 @@ class PictureSlideFile:
         data, at = self._data, 2
         if not data.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
             raise broken(self.path, "the JPEG picture is cut short")
+        if lost_bytes(data):
+            raise broken(self.path, "the JPEG picture is damaged: some of its data are zeros")
         while at + 9 < len(data) and data[at] == 0xFF:
             marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
             if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame

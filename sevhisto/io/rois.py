@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sevhisto.rings import check_places
 from sevhisto.types import AnyArray, DoubleArray, Problem, SevhistoError
 
-MAX_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS = 100_000_000, 4_000_000, 2000
+MAX_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS = 20_000_000, 4_000_000, 2000
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class Roi(NamedTuple):
@@ -42,13 +44,17 @@ def _members(path: Path, data: bytes) -> list[tuple[str, bytes]]:
             infos = [i for i in archive.infolist() if i.filename.lower().endswith(".roi") and not Path(i.filename).name.startswith("._")]
             if not infos:
                 raise _error(path, "holds no ImageJ outline (.roi)", "save the ROI manager's outlines: More, Save")
+            if any(i.compress_type not in _PACKED for i in infos):
+                raise _error(path, "is packed in a way that ImageJ does not use", "save it from ImageJ again")
             if len(infos) > MAX_MEMBERS or any(i.file_size > MAX_MEMBER_BYTES for i in infos):
                 what = f"holds more than {MAX_MEMBERS} outlines, or one of more than {MAX_MEMBER_BYTES // 1_000_000} MB"
                 raise _error(path, what, "keep lesion and excluded areas only")
             if sum(i.file_size for i in infos) > MAX_BYTES:
                 raise _error(path, f"unpacks to more than {MAX_BYTES // 1_000_000} MB", "keep lesion and excluded areas only")
             return [(Path(i.filename).stem, archive.read(i)) for i in infos]
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:  # RuntimeError: encrypted
+    except SevhistoError:
+        raise
+    except Exception as error:  # zipfile raises BadZipFile, zlib.error, ValueError, RuntimeError (encrypted) and more
         raise _error(path, f"is not a readable zip file: {error}", "save it from ImageJ again") from error
 
 
@@ -57,6 +63,8 @@ def _roi(path: Path, stem: str, data: bytes) -> Roi:
 
     try:
         roi = roifile.ImagejRoi.frombytes(data)
+        if roi.roitype.name == "UNKNOWN":
+            raise ValueError("its type is unknown")
         rings, strokes = _roi_rings(roi), _roi_strokes(roi)
         width = float(roi.float_stroke_width or roi.stroke_width or 0)
     except Exception as error:  # roifile raises struct.error, IndexError, ValueError and more on damage
@@ -70,7 +78,9 @@ def _roi_rings(roi: Any) -> list[DoubleArray]:
     if roi.composite or roi.roitype.name in ("POLYGON", "FREEHAND", "TRACED", "RECT"):
         found = path_rings(roi.multi_coordinates) if roi.composite else [roi.coordinates()]
         rings = [np.asarray(c, np.float64)[:, ::-1] for c in found]
-        if any(not np.isfinite(r).all() for r in rings) or all(len(r) < 3 for r in rings):
+        for ring in rings:
+            check_places(ring)
+        if all(len(r) < 3 for r in rings):
             raise ValueError("its outline has no area")
         return [r for r in rings if len(r) >= 3]
     if roi.roitype.name == "OVAL":
@@ -123,6 +133,7 @@ def _roi_strokes(roi: Any) -> list[DoubleArray]:
     if roi.roitype.name not in ("LINE", "POLYLINE", "FREELINE", "POINT"):
         return []
     points = np.asarray(roi.coordinates(), np.float64)[:, ::-1]
-    if not len(points) or not np.isfinite(points).all():
-        raise ValueError("its points are not finite numbers")
+    if not len(points):
+        raise ValueError("it has no points")
+    check_places(points)
     return [p[None] for p in points] if roi.roitype.name == "POINT" else [points]

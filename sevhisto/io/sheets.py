@@ -23,6 +23,11 @@ MAX_BYTES = 100_000_000
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.ASCII)
+_SHEET_ERROR = re.compile(r"#(REF!|N/A|VALUE!|NAME\?|DIV/0!|NUM!|NULL!|SPILL!|CALC!|#+|BEZUG!|WERT!|NV)")
+_MONTH = r"(jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|sept|oct|okt|nov|dec|dez)"
+_AUTOCORRECTED = re.compile(rf"\d{{1,2}}[.]?[- ]{_MONTH}[.]?|{_MONTH}[.]?[- ]\d{{2}}|\d([.,]\d+)?E\+\d+", re.IGNORECASE)
+FREE_TEXT = ("notes", "exclusion_reason")
+"""Columns in which a person may write anything; every output takes it for text."""
 # Cyrillic and Greek letters that look like Latin ones: the same id to the eye, another one to a computer
 _LOOKALIKES = str.maketrans("АВЕЅІЈКМНОРСТХасеоријхуѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABESIJKMHOPCTXaceopujxysABEZHIKMNOPTYXo")
 
@@ -217,6 +222,26 @@ def _runs(rows: Sequence[int]) -> str:
         else:
             runs.append([row, row])
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def spreadsheet_problems(frame: pd.DataFrame, name: str) -> list[Problem]:
+    """Return a Problem for each cell that a spreadsheet made: an error, a formula, or an id turned into a date or a power of ten.
+
+    What stood there before cannot be known: a formula was saved without its value, and "SEP2" and "2-Sep" are one cell to Excel.
+    """
+    found = []
+    for column in frame.columns:
+        for row, cell in frame[column].items():
+            text = str(cell).strip()
+            where = f"{name}, row {row}, column {column}"
+            if _SHEET_ERROR.fullmatch(text):
+                found.append(Problem(where, f"{text!r} is an error of the spreadsheet", "correct it there, and save the sheet again"))
+            elif text.startswith("=") and column not in FREE_TEXT:
+                found.append(Problem(where, f"{text[:60]!r} is a formula", "write its value"))
+            elif column in ID_COLUMNS and _AUTOCORRECTED.fullmatch(text):
+                remedy = "give the cells of ids the format Text before typing them, and write this one anew"
+                found.append(Problem(where, f"{text!r} is what a spreadsheet makes of an id", remedy))
+    return found
 
 
 def spelling_key(text: str) -> str:

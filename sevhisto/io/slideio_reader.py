@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sevhisto.io.czi_check import check_czi
 from sevhisto.io.ome import inside, parse_xml
 from sevhisto.io.pixelsize import calibration
 from sevhisto.io.scene import Acquisition, SceneInfo, broken, checked_dtype, named, top_of_range, why
@@ -23,8 +24,10 @@ class SlideioFile:
         import slideio
 
         self.path, self._driver = path, driver
-        if driver == "VSI" and not (path.parent / f"_{path.stem}_").is_dir():
-            raise broken(path, f"needs the folder _{path.stem}_, which is not beside it", "copy it from the microscope, too")
+        if driver == "VSI":
+            _check_vsi(path)
+        else:
+            check_czi(path)
         try:
             self._file = slideio.open_slide(str(path), driver)
         except Exception as error:
@@ -81,6 +84,16 @@ class SlideioFile:
         """Let go of the file."""
         self._scenes = []
         self._file = None
+
+
+def _check_vsi(path: Path) -> None:
+    """SlideError where the folder beside a VSI file, or the pixels in it, are missing."""
+    folder = path.parent / f"_{path.stem}_"
+    if not folder.is_dir():
+        raise broken(path, f"needs the folder {folder.name}, which is not beside it", "copy it from the microscope, too")
+    parts = sorted(folder.rglob("*.ets"))
+    if not parts or any(p.stat().st_size < 4 or p.open("rb").read(4) != b"SIS\0" for p in parts):
+        raise broken(path, f"the folder {folder.name} holds no image (.ets), or a damaged one", "copy it from the microscope again")
 
 
 def czi_acquisition(text: str, path: Path, n: int) -> tuple[Acquisition, ...]:

@@ -13,9 +13,9 @@ import numpy as np
 from sevhisto.io.channel_set import ChannelSetFile
 from sevhisto.io.overview import make_overview
 from sevhisto.io.pixelsize import Calibration, reconcile
-from sevhisto.io.scene import SceneInfo, SlideFile, broken
+from sevhisto.io.scene import SceneInfo, SlideFile, broken, why
 from sevhisto.registry import Registry
-from sevhisto.types import AnyArray, FloatArray, Problem, SlideError
+from sevhisto.types import AnyArray, FloatArray, Problem, SevhistoError, SlideError
 
 Reader = Callable[[Path], SlideFile]
 readers: Registry[Reader] = Registry("reader")
@@ -192,7 +192,12 @@ class Slide:
         return out
 
     def _plane(self, channels: Sequence[int], z: int, y0: int, y1: int, x0: int, x1: int, level: int) -> AnyArray:
-        block = self._file.read(self.scene, channels, z, y0, y1, x0, x1, level)
+        try:
+            block = self._file.read(self.scene, channels, z, y0, y1, x0, x1, level)
+        except (SevhistoError, MemoryError):
+            raise
+        except Exception as error:
+            raise broken(self.path, f"rows {y0} to {y1} cannot be read ({type(error).__name__}: {why(error)})") from error
         if block.shape != (len(channels), y1 - y0, x1 - x0):
             raise broken(self.path, f"asked for {(len(channels), y1 - y0, x1 - x0)} pixels, got {block.shape}")
         if block.dtype.kind == "f" and not np.isfinite(block).all():
@@ -300,6 +305,10 @@ def _open(path: Path) -> SlideFile:
         ) from error
     except OSError as error:
         raise broken(path, f"cannot be opened: {error.strerror or error}", "check that you may read the file") from error
+    except (SevhistoError, MemoryError):
+        raise
+    except Exception as error:  # a reader that stumbles over what no sound file holds
+        raise broken(path, f"its metadata make no sense ({type(error).__name__}: {why(error)})") from error
 
 
 def folder_files(path: Path) -> list[Path]:

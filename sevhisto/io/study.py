@@ -19,12 +19,13 @@ from sevhisto.io import labels as label_images
 from sevhisto.io.annotations import SUFFIXES
 from sevhisto.io.deliveries import delivery_problems
 from sevhisto.io.models import FOLDER as CLASSIFIERS
-from sevhisto.io.sheets import ID_COLUMNS, PENDING, numbers, pending, read_sheet
+from sevhisto.io.sheets import ID_COLUMNS, PENDING, numbers, pending, read_sheet, spreadsheet_problems
 from sevhisto.io.training import FOLDER as TRAINING
 from sevhisto.registry import did_you_mean
 from sevhisto.schema import ANIMALS_SHEET, MOTOR, SLIDES
 from sevhisto.types import Problem, StudyError
 
+_LARGEST_TOML, _MOST_DOTS = 1_000_000, 500
 INIT = "`sevhisto init SLIDES` drafts the study files from the images"
 # what an arm can be told by, apart from the protocol itself
 _BLINDED_ANIMALS = ("animal", "sex", "species", "strain", "age", "injury_level", "dpi", "excluded", "exclusion_reason")
@@ -162,14 +163,22 @@ def load_study(root: Path) -> Study:
 
 def _config(path: Path) -> tuple[StudyConfig | None, list[Problem]]:
     try:
-        data = tomllib.loads(path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
+        if path.stat().st_size > _LARGEST_TOML:
+            return None, [Problem(path.name, f"is larger than {_LARGEST_TOML // 1000} kB", "is this the right file?")]
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        long = next((i for i, line in enumerate(text.split("\n"), 1) if line.count(".") > _MOST_DOTS), 0)
+        if long:  # the time that tomllib takes grows with the square of the parts of a key
+            return None, [
+                Problem(f"{path.name}, line {long}", f"holds more than {_MOST_DOTS} dots", "is this the right file? divide the line")
+            ]
+        data = tomllib.loads(text)
+        leaves = list(_leaves(data, ()))
     except OSError as error:
         return None, [Problem(path.name, f"cannot be read: {error.strerror}", "check its permissions")]
     except UnicodeDecodeError:
         return None, [Problem(path.name, "is not UTF-8", "save it as UTF-8")]
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         return None, [Problem(path.name, f"is not valid TOML: {error}", "correct this line; text stands in quotes, a name is given once")]
-    leaves = list(_leaves(data, ()))
     left_open = tuple(f"{path.name}: {'.'.join(place)}" for place, value in leaves if value == PENDING)
     problems = [Problem(place, "is still to be filled in", "replace the ?") for place in left_open]
     problems += [
@@ -207,7 +216,7 @@ def _sheet(path: Path, table: Table, needed: bool) -> tuple[pd.DataFrame, pd.Dat
     text, problems = read_sheet(path, table)
     whole = "delimiter" in text.attrs and not any(p.what.startswith("column ") and p.what.endswith(" is missing") for p in problems)
     typed, wrong = numbers(text, table, path.name)
-    return text, typed, problems + pending(text, path.name) + wrong, whole
+    return text, typed, problems + pending(text, path.name) + spreadsheet_problems(text, path.name) + wrong, whole
 
 
 def _cross(root: Path, config: StudyConfig | None, sheets: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> list[Problem]:
@@ -222,7 +231,7 @@ def _cross(root: Path, config: StudyConfig | None, sheets: dict[str, tuple[pd.Da
     if config is not None:
         folder = root / config.study.slides_dir
         if folder.is_dir():
-            found += crosscheck.file_problems(slides, folder)
+            found += crosscheck.file_problems(slides, folder) + crosscheck.results_problems(root / "results", folder)
         else:
             remedy = "put the images there, or set slides_dir in [study] of study.toml"
             found.append(Problem(str(folder), "there is no such folder", remedy))

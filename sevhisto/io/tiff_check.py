@@ -61,7 +61,7 @@ class _Walk:
         return broken(self.path, f"is cut short: it refers to data beyond its {self.size} bytes")
 
     def number(self, at: int, kind: str) -> int:
-        return int(np.frombuffer(self.take(at, np.dtype(kind).itemsize), self.order + kind)[0])
+        return int.from_bytes(self.take(at, int(kind[1:])), "little" if self.order == "<" else "big")
 
     def directory(self, at: int) -> tuple[Tags, int]:
         """Tags of the directory at `at`, and where the next one stands."""
@@ -106,6 +106,7 @@ def check_tiff(path: Path) -> int:
     """Return the number of pages; SlideError where the file is cut short, loops, or its pages do not hold what they declare."""
     with path.open("rb") as file:
         walk = _Walk.of(path, file)
+        _count(walk)
         seen: set[int] = set()
         pages = _chain(walk, walk.first(), seen)
         if not pages:
@@ -121,6 +122,20 @@ def check_tiff(path: Path) -> int:
                 # writers chain the levels of a pyramid as well as listing them: a level that was seen as such is no circle
                 pages.extend(_chain(walk, int(at), seen, levels))
     return n
+
+
+def _count(walk: _Walk) -> None:
+    """SlideError where there are too many pages, before any tag of them is looked at."""
+    head, entry, more = ("u8", 20, "u8") if walk.big else ("u2", 12, "u8" if walk.ndpi else "u4")
+    at, seen = walk.first(), set[int]()
+    while at and at not in seen:
+        seen.add(at)
+        if len(seen) > MAX_PAGES:
+            raise broken(walk.path, f"has more than {MAX_PAGES} pages", "save one section per file")
+        n = walk.number(at, head)
+        if n > _MAX_TAGS:
+            return  # told when the directory is read
+        at = walk.number(at + int(head[1:]) + entry * n, more)
 
 
 def _chain(walk: _Walk, at: int, seen: set[int], known: set[int] | None = None) -> list[Tags]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sevhisto.io.jpeg_check import lost_bytes
 from sevhisto.io.scene import broken, why
 from sevhisto.io.tiff_decode import tile_decoder
 from sevhisto.types import AnyArray
@@ -112,6 +113,8 @@ class TiffPlane:
             raise broken(self.path, f"is cut short: tile {index + 1} is not there")
         if page.compression == _JPEG and not data.rstrip(b"\0\xff").endswith(_JPEG_ENDS if page.jpegheader else _JPEG_ENDS[:1]):
             raise broken(self.path, f"tile {index + 1} is damaged: its JPEG data do not end")
+        if page.compression == _JPEG and lost_bytes(data, page.jpegheader or page.jpegtables):
+            raise broken(self.path, f"tile {index + 1} is damaged: some of its JPEG data are zeros")
         tile = self._decoded(data, index)
         if keep:
             self.cache.put((self._key, index), tile)

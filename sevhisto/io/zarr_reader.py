@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ import numpy as np
 
 from sevhisto.io.pixelsize import Calibration, calibration
 from sevhisto.io.scene import SceneInfo, broken, checked_dtype, named, top_of_range, why
+from sevhisto.io.zarr_check import REMEDY, check_array, check_links, read_json
 from sevhisto.types import AnyArray, SlideError
 
 _NOT_SCENES = {"labels", "OME"}
-_REMEDY = "copy the whole folder again, or write it again as OME-Zarr 0.4 or 0.5"
 
 
 class ZarrSlideFile:
@@ -27,14 +26,15 @@ class ZarrSlideFile:
         self._arrays: list[list[Any]] = []
         self._axes: list[str] = []
         if not path.is_dir():
-            raise broken(path, "is no folder; an OME-Zarr image is one", _REMEDY)
+            raise broken(path, "is no folder; an OME-Zarr image is one", REMEDY)
         try:
+            check_links(path)
             groups = self._images()
             self.scenes = tuple(self._scene(number, group) for number, group in enumerate(groups, 1))
         except SlideError:
             raise
         except Exception as error:
-            raise broken(path, f"its OME-Zarr metadata cannot be read ({why(error)})", _REMEDY) from error
+            raise broken(path, f"its OME-Zarr metadata cannot be read ({why(error)})", REMEDY) from error
 
     def _images(self) -> list[Path]:
         if "multiscales" in _attributes(self.path):
@@ -42,7 +42,7 @@ class ZarrSlideFile:
         numbered = sorted((p for p in self.path.iterdir() if p.is_dir() and p.name.isdigit()), key=lambda p: int(p.name))
         found = [p for p in numbered if p.name not in _NOT_SCENES and "multiscales" in _attributes(p)]
         if not found:
-            raise broken(self.path, "holds no OME-Zarr image (no multiscales)", _REMEDY)
+            raise broken(self.path, "holds no OME-Zarr image (no multiscales)", REMEDY)
         return found
 
     def _scene(self, number: int, group: Path) -> SceneInfo:
@@ -50,11 +50,11 @@ class ZarrSlideFile:
         image = facts["multiscales"][0]
         axes = [a if isinstance(a, str) else a["name"] for a in image["axes"]]
         if sorted(axes) != sorted(set(axes)) or not set(axes) <= set("tczyx") or axes[-2:] != ["y", "x"]:
-            raise broken(self.path, f"its axes are {', '.join(axes)}; they must be of t, c, z, y, x and end with y, x", _REMEDY)
+            raise broken(self.path, f"its axes are {', '.join(axes)}; they must be of t, c, z, y, x and end with y, x", REMEDY)
         arrays = [self._array(group, d["path"]) for d in image["datasets"]]
         first = arrays[0]
         if any(len(a.shape) != len(axes) or a.dtype != first.dtype for a in arrays):
-            raise broken(self.path, "its levels differ in axes or type", _REMEDY)
+            raise broken(self.path, "its levels differ in axes or type", REMEDY)
         size = dict(zip(axes, first.shape, strict=True))
         others = [i for i in range(len(axes)) if axes[i] not in "yx"]
         smaller = [a for a in arrays[1:] if all(a.shape[i] == first.shape[i] for i in others)]
@@ -77,7 +77,8 @@ class ZarrSlideFile:
 
     def _array(self, group: Path, name: str) -> Any:
         if Path(name).is_absolute() or ".." in Path(name).parts or not (group / name).resolve().is_relative_to(self.path.resolve()):
-            raise broken(self.path, f"refers to data outside its folder ({name!r})", _REMEDY)
+            raise broken(self.path, f"refers to data outside its folder ({name!r})", REMEDY)
+        check_array(self.path, group / name)
         return self._zarr.open_array(str(group / name), mode="r")
 
     def _calibration(self, image: dict[str, Any], axes: list[str]) -> Calibration:
@@ -108,7 +109,7 @@ class ZarrSlideFile:
             try:
                 block = np.asarray(array[index]).transpose(sorted(range(len(axes)), key=lambda i: "tzcyx".index(axes[i])))
             except Exception as error:
-                raise broken(self.path, f"rows {y0} to {y1} of channel {first + 1} cannot be read ({why(error)})", _REMEDY) from error
+                raise broken(self.path, f"rows {y0} to {y1} of channel {first + 1} cannot be read ({why(error)})", REMEDY) from error
             found.append(block.reshape(stop - first, y1 - y0, x1 - x0))
         return np.concatenate(found).astype(self.scenes[scene - 1].dtype, copy=False)
 
@@ -120,7 +121,7 @@ class ZarrSlideFile:
         for place in np.ndindex(*(len(s) for s in spans)):
             key = array.metadata.encode_chunk_key(tuple(s[i] for s, i in zip(spans, place, strict=True)))
             if not (folder / key).is_file():
-                raise broken(self.path, f"the chunk {key} of {folder.name} is missing", _REMEDY)
+                raise broken(self.path, f"the chunk {key} of {folder.name} is missing", REMEDY)
 
     def close(self) -> None:
         """Let go of the arrays."""
@@ -131,6 +132,6 @@ def _attributes(group: Path) -> dict[str, Any]:
     """Return what OME-Zarr notes of a group: in version 0.5 under ``ome`` of zarr.json, in 0.4 in .zattrs; {} for what is no group."""
     new, old = group / "zarr.json", group / ".zattrs"
     if new.is_file():
-        found = json.loads(new.read_text("utf-8")).get("attributes", {})
+        found = read_json(new, group).get("attributes", {})
         return dict(found.get("ome", found))
-    return dict(json.loads(old.read_text("utf-8"))) if old.is_file() else {}
+    return read_json(old, group) if old.is_file() else {}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.planning import PlanSummary, plan
     from sevhisto.pipeline.reporting import report
     from sevhisto.pipeline.running import RunSummary, check, quiet, run
+    from sevhisto.pipeline.selftesting import selftest
     from sevhisto.pipeline.stages import Progress
     from sevhisto.pipeline.training import TrainSummary, train
 
@@ -39,6 +40,7 @@ __all__ = [
     "quiet",
     "report",
     "run",
+    "selftest",
     "train",
 ]
 
@@ -52,6 +54,7 @@ _HOMES = {
     "diff": "differing",
     "exclude": "excluding",
     **dict.fromkeys(("ExportSummary", "export", "export_formats"), "exporting"),
+    "selftest": "selftesting",
     **dict.fromkeys(("TrainSummary", "train"), "training"),
     **dict.fromkeys(("PlanSummary", "plan"), "planning"),
 }

@@ -13,6 +13,7 @@ from sevhisto.imaging.background import BackgroundSample, estimate_correction, g
 from sevhisto.imaging.overview import SlideOverview, marker_reader
 from sevhisto.imaging.shading import flat_of, flattened
 from sevhisto.imaging.stains import fit_stain, optical_density, sample_density, stains
+from sevhisto.io.canary import need_codecs
 from sevhisto.io.slides import Slide, open_slide
 from sevhisto.io.sources import Guard
 from sevhisto.pipeline.measuring import prepare_slide, reason_of
@@ -37,6 +38,7 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
         try:
             if task.refused:
                 raise SlideError(task.refused)
+            need_codecs(task.path)
             guard = Guard(task.path, task.sha256)
             with open_slide(task.path, task.scene, task.um_per_px) as slide:
                 _look(seen, slide, task, id(task) in telling)

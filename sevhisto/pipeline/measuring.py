@@ -25,6 +25,7 @@ from sevhisto.imaging.registration import Neighbour
 from sevhisto.imaging.section import measure_section
 from sevhisto.imaging.shading import flat_of
 from sevhisto.io.annotations import name_problems, outline_mask, outlines_of, read_outlines
+from sevhisto.io.canary import need_codecs
 from sevhisto.io.channels import match_channels
 from sevhisto.io.comparable import imaged
 from sevhisto.io.labels import LabelFile
@@ -78,6 +79,7 @@ def measure_slide(task: SlideTask) -> list[PieceOutcome]:
 
 def _guarded(task: SlideTask, pieces: Sequence[PieceTask], sha256: str) -> list[PieceOutcome]:
     """Measure pieces of an image that must stay what it was: else no record of it stays."""
+    need_codecs(task.path)
     guard, made = Guard(task.path, sha256), list[PieceOutcome]()
     try:
         with open_slide(task.path, task.scene, task.um_per_px) as slide:

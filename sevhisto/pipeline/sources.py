@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sevhisto.io.canary import need_codecs
 from sevhisto.io.sources import FirstSight, Source, look_at
 from sevhisto.io.study import Study
 from sevhisto.pipeline.stages import RunTasks
@@ -26,12 +27,16 @@ def compared_sources(
 
     Raises
     ------
+    SlideError
+        A codec on this machine hands out wrong pixels (`io.canary`).
     StudyError
         An image of an even field, on which all numbers of its batch rest, changed; or one to be accepted was never seen.
     """
     paths = {str(file): study.slide_path(str(file)) for file in dict.fromkeys(study.slides["file"]) if file}
     shared = {f: study.root / f for b in study.config.batches.values() if b.shading is not None for f in b.shading.flat.values()}
     paths |= {f"{file} (even field)": path for file, path in shared.items()}
+    for path in paths.values():
+        need_codecs(path)
     names = list(paths)
     kept = FirstSight.of(study.results_dir)
     now: dict[Path, Source] = {}

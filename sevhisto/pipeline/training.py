@@ -18,17 +18,20 @@ from sevhisto.imaging.classify import Inputs, corrected_inputs, input_names
 from sevhisto.imaging.forest import grow
 from sevhisto.imaging.learn import cautions, cross_validate, pixels_of_an_outline, sample_pixels
 from sevhisto.io.annotations import outline_mask
+from sevhisto.io.canary import need_codecs
 from sevhisto.io.models import save_model
 from sevhisto.io.slides import Slide, open_slide
+from sevhisto.io.sources import Guard
 from sevhisto.io.study import Study, load_study
 from sevhisto.io.training import FOLDER, Example, class_problems, read_examples
 from sevhisto.pipeline.measuring import reason_of, slide_reader
 from sevhisto.pipeline.running import quiet, registry_problems, slide_tasks
+from sevhisto.pipeline.sources import compared_sources, with_sources
 from sevhisto.pipeline.stages import Progress, batch_corrections
 from sevhisto.pipeline.tasks import SlideTask, file_sha256
 from sevhisto.registry import did_you_mean
 from sevhisto.report.classifiers import classifier_lines
-from sevhisto.types import AnyArray, BoolArray, FloatArray, IntArray, PixelModel, Problem, SevhistoError, StudyError
+from sevhisto.types import AnyArray, BoolArray, FloatArray, IntArray, PixelModel, Problem, SevhistoError, SlideError, StudyError
 
 FINEST_UM = 1.5
 N_SCALES = 4
@@ -112,10 +115,12 @@ def train(
         what = f"{finest:g} um is finer than the largest pixel of these slides, {coarsest:.3g} um"
         raise StudyError(Problem("--finest-um", what, "give that or more, or leave it out"))
     scales = tuple(finest * 2.0**i for i in range(N_SCALES))
-    tasks = _corrected(everything, tasks, jobs or default_jobs(), progress)
+    jobs = jobs or default_jobs()
+    seen = compared_sources(study, partial(run_tasks, jobs=jobs), progress)
+    tasks = _corrected(with_sources(everything, *seen), with_sources(tasks, *seen), jobs, progress)
     most = pixels_of_an_outline(list(outlines.values()))
     lessons = [_Lesson(t, _sure(_drawn(study, t)), classes, scales, stroke_um, seed, most) for t in tasks]
-    learned = _learned(lessons, jobs or default_jobs(), progress)
+    learned = _learned(lessons, jobs, progress)
     animals = [_animal(study, t) for t in tasks]
     model = _model(learned, animals, tasks[0], classes, scales, who, seed)
     path = study.root / "classifiers" / f"{name}.npz"
@@ -202,7 +207,11 @@ def learn_slide(lesson: _Lesson) -> _Learned:
     """Return the labelled pixels of one slide."""
     task, correction = lesson.task, lesson.task.correction
     assert correction is not None
-    sha256 = file_sha256(task.path)
+    if task.refused:
+        raise SlideError(task.refused)
+    need_codecs(task.path)
+    sha256 = task.sha256 or file_sha256(task.path)
+    guard = Guard(task.path, sha256)
     with open_slide(task.path, task.scene, task.um_per_px) as slide:
         reader = slide_reader(slide, task)
         names = input_names(task.panel)
@@ -213,6 +222,7 @@ def learn_slide(lesson: _Lesson) -> _Learned:
         seed = [lesson.seed, int(sha256[:8], 16), task.scene]
         read = partial(_read, slide, reader.channels)
         values, labels, outline = sample_pixels(inputs, read, marks, seed, lesson.most)
+    guard.check(whole=True)
     counts = tuple(sum(e.name == name for e in examples) for name in lesson.classes)
     return _Learned(values, labels, outline, counts, sha256)
 

@@ -32,5 +32,9 @@ def test_colours_places_and_calibration_are_those_of_the_tiff_reader() -> None:
 def test_a_file_that_is_no_mirax_slide_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.mrxs"
     path.write_bytes(b"nothing of the kind")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "Slidedat.ini").write_text("[HIERARCHICAL]\nINDEXFILE = Index.dat\n[DATAFILE]\nFILE_0 = D.dat\n", "utf-8")
+    for name in ("Index.dat", "D.dat"):
+        (tmp_path / "a" / name).write_bytes(b"x")
     with pytest.raises(SlideError, match="not a slide that OpenSlide reads"):
         open_slide(path)

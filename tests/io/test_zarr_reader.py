@@ -89,11 +89,50 @@ def test_a_missing_chunk_is_an_error_and_never_zeros(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     write(path, [pixels(2, 64, 64)], "cyx", [1, 0.5, 0.5])
     (path / "0" / "c" / "1" / "0" / "1").unlink()
+    with pytest.raises(SlideError, match="chunk c/1/0/1 of 0 is missing"):
+        slide_info(path)
+
+
+def test_a_chunk_that_goes_while_the_image_is_open_is_an_error_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    write(path, [pixels(2, 64, 64)], "cyx", [1, 0.5, 0.5])
     with open_slide(path) as slide:
+        (path / "0" / "c" / "1" / "0" / "1").unlink()
         assert slide.read([0], 0, 64, 0, 64).all()
         assert slide.read([1], 0, 64, 0, 32).all()
         with pytest.raises(SlideError, match="chunk c/1/0/1 of 0 is missing"):
             slide.read([1], 0, 64, 20, 40)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_an_array_declares_is_checked_before_the_library_sees_it(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "a.zarr"
+    write(path, [pixels(2, 64, 64)], "cyx", [1, 0.5, 0.5], version=version)
+    notes = path / "0" / ("zarr.json" if version == 3 else ".zarray")
+    good = json.loads(notes.read_text("utf-8"))
+    unsafe = {"filters": [{"id": "pickle"}]} if version == 2 else {"codecs": [{"name": "pickle"}]}
+    for change, said in (
+        (unsafe, "codec 'pickle' is not read here"),
+        ({"shape": [1, 10**7, 10**7]}, "declares a shape"),
+        ({"shape": [2, -64, 64]}, "declares a shape"),
+        ({"shape": [2, 64, 96]}, "is missing, and 3 more of 12"),
+    ):
+        notes.write_text(json.dumps(good | change), "utf-8")
+        with pytest.raises(SlideError, match=said):
+            slide_info(path)
+    notes.write_text("[" * 100_000, "utf-8")
+    with pytest.raises(SlideError, match="is damaged"):
+        slide_info(path)
+
+
+def test_a_link_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    write(path, [pixels(2, 64, 64)], "cyx", [1, 0.5, 0.5])
+    chunk = path / "0" / "c" / "1" / "0" / "1"
+    chunk.rename(tmp_path / "elsewhere")
+    chunk.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SlideError, match="link that leaves the folder"):
+        slide_info(path)
 
 
 def test_sharded_arrays_are_read_and_a_missing_shard_is_an_error(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ class Threshold:
     ----------
     value : applied to corrected intensity, an edge of the intensity bins; NaN where nothing can give one and no animal's tissue needs one,
         and where each section makes its own
-    source : ``by_hand``, ``fixed``, ``classifier``, ``dye``, ``per_image``, a rung of the ladder (``batch`` pools samples and bridge sections) or
-        ``none``
+    source : ``by_hand``, ``fixed``, ``classifier``, ``dye``, ``per_image``, a rung of the ladder (``batch`` pools samples and bridge
+        sections) or ``none``
     raw : before snapping to an edge
     n_controls : sections pooled
     flags : ``threshold_fixed``, ``threshold_fallback``, ``threshold_per_image``, ``no_threshold``, ``bridge_applied``, and those of

@@ -28,11 +28,8 @@ def need_unchanged(study: Study, facts: dict[str, Any]) -> None:
     `study` must be unaware of its groups.
     """
     if facts.get("decided_sha256") != decided_sha256(study.config):
-        raise SevhistoError(
-            Problem(
-                "study.toml or thresholds.jsonl", "changed since the last run", "run `sevhisto run` again; only what must be is read again"
-            )
-        )
+        remedy = "run `sevhisto run` again; only what must be is read again"
+        raise SevhistoError(Problem("study.toml or thresholds.jsonl", "changed since the last run", remedy))
 
 
 def write_under_names(study: Study, results: Path, key: Key, facts: dict[str, Any], stamp: set[str]) -> None:

@@ -26,6 +26,7 @@ from sevhisto.pipeline import exclude
 from sevhisto.pipeline.reviewing import Review, open_review
 from sevhisto.registry import EXCLUSION_REASONS, FLAGS, split_flags
 from sevhisto.types import SevhistoError
+from sevhisto_napari.session import session_of
 from sevhisto_napari.stage import put_layers, section_layers
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class ReviewDock(QWidget):  # type: ignore[misc]
             self.say(str(error))
             return
         self._review, self._contrast = review, {}
+        session_of(self._viewer).open(study)
         self.table.blockSignals(True)
         self.table.setRowCount(len(review.queue))
         for i, row in enumerate(review.queue.to_dict("records")):

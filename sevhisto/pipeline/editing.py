@@ -12,8 +12,13 @@ from sevhisto.io.annotations import Outline
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.key import codes
 from sevhisto.io.outlines import Feature, collection_bytes, feature_of, features_in, outlines_of_features, traced
+from sevhisto.io.records import load_record
+from sevhisto.io.store import read_table
 from sevhisto.io.study import Study, load_study, paths_for
 from sevhisto.io.versions import ENDING, History
+from sevhisto.pipeline.excluding import exclude
+from sevhisto.registry import split_flags
+from sevhisto.schema import RECORDS, STATUS
 from sevhisto.types import Problem, SectionRecord, SevhistoError, StudyError
 
 GEOJSON = (".geojson", ".json")
@@ -202,3 +207,28 @@ def for_polygons(outlines: Sequence[Outline]) -> tuple[list[Outline], list[Outli
     parts += [replace(o, name="not lesion", polygons=[ring], holes=[]) for o in holed for ring in o.holes]
     parts += [replace(o, polygons=[ring]) for o in plain for ring in o.polygons]
     return parts, [o for o in outlines if o.holes and o.kind != "lesion"]
+
+
+def sign_areas(root: Path) -> int:
+    """Give reason and name to the areas that were drawn in the viewer and that the last run found unsigned, and return on how many sections.
+
+    Reason and person are those of the drawing; where areas of one section have several reasons it is ``other``, and the note names them.
+    SevhistoError where a study, a record or a journal cannot be read.
+    """
+    study = load_study(root)
+    status = read_table(study.results_dir / STATUS.name, STATUS)
+    records = read_table(study.results_dir / RECORDS.name, RECORDS)["record"]
+    signed = 0
+    for line, name in zip(status.to_dict("records"), records, strict=True):
+        if "exclusion_unsigned" not in split_flags(str(line["flags"])):
+            continue
+        place = (str(line["animal"]), str(line["section"]), str(line["panel"]))
+        editing = open_editing(root, *place, load_record(study.results_dir / "records" / str(name)))
+        reasons = list(dict.fromkeys(o.reason for o in editing.outlines if o.kind == "excluded" and o.reason))
+        version = editing.history.versions.get(editing.history.current)
+        if version is None or not reasons or editing.features != version.features:
+            continue  # drawn elsewhere: who did is not known here
+        reason, note = (reasons[0], "") if len(reasons) == 1 else ("other", ", ".join(reasons))
+        exclude(root, *place, who=version.who, reason=reason, note=note, areas=True)
+        signed += 1
+    return signed

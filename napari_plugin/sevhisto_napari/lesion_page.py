@@ -93,7 +93,7 @@ class LesionPage(Page):
         self.finish()
         self._record, self.editing = record, None
         try:
-            self.editing = open_editing(review.root, *review.place(i), record)
+            self.editing = open_editing(review.study, review.key, *review.place(i), record)
         except SevhistoError as error:
             self.drawn.show([], 1.0)
             self.state.setText(str(error))

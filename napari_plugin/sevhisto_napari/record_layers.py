@@ -18,6 +18,8 @@ NO_CORE = 32767
 """Distance of sections without a lesion core."""
 LINE_PX = 1
 """Width of an outline in overview pixels."""
+_GREY = decode_thumbnail(np.arange(256, dtype=np.uint8))
+"""Grey level of each code of a thumbnail: looked up, it takes a fifth of the time."""
 OUTLINES = {"tissue": "white", "cavity": "#56B4E9", "masked": "#F0E442", "zones": "#BBBBBB", "core": "#FF9500"}
 """Outlines of a record and their colours, as in the report."""
 
@@ -41,7 +43,7 @@ def channel_layers(record: SectionRecord, contrast: Mapping[str, tuple[float, fl
         return [(record.masks["thumbnail_rgb"], {"name": "colour", "rgb": True, **where}, "image")]
     return [
         (
-            decode_thumbnail(record.masks["thumbnail"][..., i]),
+            _GREY[record.masks["thumbnail"][..., i]],
             {
                 "name": marker,
                 "colormap": colormap_of(marker, i),
@@ -97,9 +99,6 @@ def examined(record: SectionRecord) -> BoolArray:
 def positive_code(threshold: float) -> int:
     """Return the lowest code of a thumbnail whose intensity is at or above a threshold (grey levels); 256 where none is, or for NaN."""
     return int(np.count_nonzero(~(threshold <= _GREY)))
-
-
-_GREY = decode_thumbnail(np.arange(256, dtype=np.uint8))
 
 
 def _positive_kwargs(record: SectionRecord, marker: str) -> dict[str, Any]:

@@ -11,11 +11,9 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QProgressBar, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from sevhisto.pipeline import accept, exclude
-from sevhisto.pipeline.editing import sign_areas
-from sevhisto.pipeline.job_process import Event, fitting_jobs
 from sevhisto.pipeline.reviewing import Place, Review, open_review, recall, remember, states
 from sevhisto.types import SevhistoError
-from sevhisto_napari.job_runner import JobRunner, told
+from sevhisto_napari.apply_bar import ApplyBar
 from sevhisto_napari.lesion_page import LesionPage
 from sevhisto_napari.queue_page import QueuePage
 from sevhisto_napari.session import session_of
@@ -43,11 +41,6 @@ class ReviewDock(QWidget):  # type: ignore[misc]
         self._viewer, self._review, self._shown = real(napari_viewer), None, -1
         self._contrast: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
         self._session = session_of(napari_viewer)
-        self.runner = JobRunner(self)
-        self.runner.progress.connect(self._show_progress)
-        self.runner.ended.connect(self._show_end)
-        self.runner.busy.connect(self._set_busy)
-        self._signed = False
         self._bookmark = QTimer(self)
         self._bookmark.setSingleShot(True)
         self._bookmark.setInterval(BOOKMARK_MS)
@@ -78,7 +71,7 @@ class ReviewDock(QWidget):  # type: ignore[misc]
         self.queue.step.connect(self.step)
         self.queue.accept.connect(self.accept_section)
         self.queue.leave_out.connect(self.leave_out_section)
-        more = self._viewer, self.say, self.who.text, self._decided
+        more = self._viewer, self.say, self.who.text, lambda: self.bar.wait_for()
         self.thresholds, self.lesion = ThresholdPage(*more), LesionPage(*more)
         self.tabs = QTabWidget()
         for page, title in ((self.queue, "Queue"), (self.lesion, "Lesion"), (self.thresholds, "Threshold")):
@@ -87,23 +80,17 @@ class ReviewDock(QWidget):  # type: ignore[misc]
         self._lay_out()
 
     def _lay_out(self) -> None:
-        self.apply, self.stop, self.bar = QPushButton("Apply"), QPushButton("Stop"), QProgressBar()
-        self.apply.setToolTip("Make the tables with what was decided: only sections that were drawn on are measured again")
-        self.apply.clicked.connect(self.start)
-        self.stop.clicked.connect(self.runner.cancel)
-        self.apply.setEnabled(False)
-        self.stop.setVisible(False)
-        self.bar.setVisible(False)
-        top, bottom = QHBoxLayout(), QHBoxLayout()
+        self.bar = ApplyBar(lambda: None if self._review is None else self._review.root)
+        self.bar.said.connect(self.say)
+        self.bar.applied.connect(self._session.results_changed.emit)
+        top = QHBoxLayout()
         for part in (self.open_button, self.who):
             top.addWidget(part)
-        for part in (self.apply, self.stop, self.bar):
-            bottom.addWidget(part)
         layout = QVBoxLayout(self)
         layout.addLayout(top)
         for part in (self.message, self.section, self.looked_at, self.tabs):
             layout.addWidget(part, 1 if part is self.tabs else 0)
-        layout.addLayout(bottom)
+        layout.addWidget(self.bar)
 
     def _bind(self) -> None:
         """Bind the keys to the dock: those of a viewer come after those of its active layer, which has other uses for A, P and X."""
@@ -161,7 +148,7 @@ class ReviewDock(QWidget):  # type: ignore[misc]
         self.thresholds.forget()
         self.queue.fill(review, decided)
         self.tabs.setEnabled(True)
-        self.apply.setEnabled(not self.runner.running)
+        self.bar.look()
         self._count(decided)
         return True
 
@@ -239,14 +226,11 @@ class ReviewDock(QWidget):  # type: ignore[misc]
             decided = states(self._review)
             self.queue.mark(decided)
             self._count(decided)
-            self._decided()
+            self.bar.wait_for()
 
     def _count(self, decided: list[str]) -> None:
         self.looked_at.setRange(0, len(decided))
         self.looked_at.setValue(sum(bool(d) for d in decided))
-
-    def _decided(self) -> None:
-        self.apply.setText("Apply *")
 
     def _remember(self) -> None:
         if self._review is not None and self._shown >= 0:
@@ -254,48 +238,6 @@ class ReviewDock(QWidget):  # type: ignore[misc]
                 remember(self._review, self._shown, self.who.text())
             except SevhistoError as error:
                 self.say(str(error))
-
-    # ------------------------------------------------------------ measuring again, in the background
-
-    def start(self) -> None:
-        """Run the study in the background: nothing that is measured is read again but what was drawn on."""
-        if self._review is not None and not self.runner.running:
-            self._signed = False
-            self._run()
-
-    def _run(self) -> None:
-        if self._review is not None:
-            self.bar.setRange(0, 0)
-            self.runner.start("run", self._review.root, jobs=fitting_jobs())
-
-    def _set_busy(self, busy: bool) -> None:
-        self.apply.setEnabled(not busy and self._review is not None)
-        self.stop.setVisible(busy)
-        self.bar.setVisible(busy)
-
-    def _show_progress(self, event: Event) -> None:
-        self.bar.setRange(0, event.facts["total"])
-        self.bar.setValue(event.facts["done"])
-        self.bar.setFormat(f"{event.facts['what']}: %v of %m")
-
-    def _show_end(self, event: Event) -> None:
-        if event.kind != "done" or self._review is None:
-            self.say(told(event) or "Not done.")
-            return
-        try:
-            again = not self._signed and sign_areas(self._review.root) > 0
-        except SevhistoError as error:
-            again = False
-            self.say(str(error))
-        if again:
-            self._signed = True  # areas get the name of who drew them; that changes flags only
-            self._run()
-            return
-        facts = event.facts
-        counts = ", ".join(f"{facts[n]} {n}" for n in ("ok", "flagged", "failed", "excluded") if facts[n])
-        self.say(f"The tables are new: {counts}; {facts['measured_now']} measured again.")
-        self.apply.setText("Apply")
-        self._session.results_changed.emit()
 
 
 def _login() -> str:

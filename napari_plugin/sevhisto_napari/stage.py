@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,14 +116,15 @@ class PositiveArea:
 
 
 def _exchange(layer: Any, data: Any, kwargs: dict[str, Any]) -> None:
+    with getattr(layer, "_block_refresh", nullcontext)():  # its outline need not be drawn at the new place before it is the new one
+        if tuple(layer.scale) != tuple(kwargs["scale"]):
+            layer.scale = kwargs["scale"]
+        layer.translate = kwargs.get("translate", (0.0, 0.0))
     if layer._type_string == "points":
         layer.data = data[:0]  # else the new features would belong to the old points for a moment
         layer.data, layer.features = data, kwargs["features"]
         layer.face_color = kwargs["face_color"]
     else:
         layer.data = data
-    if tuple(layer.scale) != tuple(kwargs["scale"]):
-        layer.scale = kwargs["scale"]
-    layer.translate = kwargs.get("translate", (0.0, 0.0))  # makes a hidden layer forget its old extent, too
     if "contrast_limits" in kwargs and tuple(layer.contrast_limits) != tuple(kwargs["contrast_limits"]):
         layer.contrast_limits = kwargs["contrast_limits"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -30,6 +31,8 @@ from sevhisto_napari.page import Page
 from sevhisto_napari.stage import PositiveArea
 
 TITLES = ("mm²", "section %", "animal %")
+LOOK_MS = 30
+_READER = ThreadPoolExecutor(1, "sevhisto-tallies")
 MARGIN = 20
 """Steps of the slider beyond the thresholds of now."""
 BEGIN_WITH = ("ecm", "macrophage", "vessel", "tracer", "myelin")
@@ -52,6 +55,10 @@ class ThresholdPage(Page):
         self._shown: tuple[int, SectionRecord] | None = None
         self._area: PositiveArea | None = None
         self._first, self._last = steps()
+        self._loading: Future[LiveBatch] | None = None
+        self._timer = QTimer(self)
+        self._timer.setInterval(LOOK_MS)
+        self._timer.timeout.connect(self._look_for_batch)
         self.marker = QComboBox()
         self.marker.currentTextChanged.connect(lambda _: self._take_marker())
         self.plot, self.slider, self.value = Distribution(), QSlider(Qt.Orientation.Horizontal), QDoubleSpinBox()
@@ -104,7 +111,7 @@ class ThresholdPage(Page):
 
     def forget(self) -> None:
         """Let go of what was read: the tables are new."""
-        self._batch = None
+        self._batch = self._area = None
 
     def showEvent(self, event: object) -> None:  # noqa: N802  Qt's name
         """Read the batch; Qt calls it when the page comes into sight."""
@@ -119,9 +126,8 @@ class ThresholdPage(Page):
         row = self._review.queue.iloc[i]
         batch = self._batch
         if batch is None or batch.review is not self._review or (batch.panel, batch.batch) != (row["panel"], row["batch"]):
-            self._batch = batch = live_batch(self._review, i)
-            if batch.unread:
-                self.say(f"{batch.unread} records of this batch are damaged or gone: run again. The numbers here are without them.")
+            self._read(self._review, i)
+            return
         markers = [m for m in record.markers if m in self._review.applied(i)]
         if [self.marker.itemText(k) for k in range(self.marker.count())] != markers:
             kept = self.marker.currentText()
@@ -131,6 +137,34 @@ class ThresholdPage(Page):
             self.marker.setCurrentText(kept if kept in markers else self._first_marker(markers))
             self.marker.blockSignals(False)
         self._take_marker()
+
+    def _read(self, review: Review, i: int) -> None:
+        """Read the batch of a row of the queue in a thread; a batch of 70 sections takes a second."""
+        self._batch, self._area = None, None
+        self.source.setText("Reading the tallies of this batch ...")
+        self.numbers.setRowCount(0)
+        if self._loading is None:
+            self._loading = _READER.submit(live_batch, review, i)
+            self._timer.start()
+
+    def _look_for_batch(self) -> None:
+        if self._loading is None or not self._loading.done():
+            return
+        self._timer.stop()
+        loading, self._loading = self._loading, None
+        try:
+            self._batch = batch = loading.result()
+        except SevhistoError as error:
+            self.say(str(error))
+            return
+        if batch.unread:
+            self.say(f"{batch.unread} records of this batch are damaged or gone: run again. The numbers here are without them.")
+        self.look()  # another batch may be shown by now
+
+    @property
+    def ready(self) -> bool:
+        """Whether the batch of the section shown is read."""
+        return self._batch is not None
 
     def _first_marker(self, markers: list[str]) -> str:
         assert self._review is not None

@@ -10,7 +10,7 @@ import numpy as np
 
 from sevhisto.io.annotations import Outline
 from sevhisto.io.files import write_bytes_atomic
-from sevhisto.io.key import codes
+from sevhisto.io.key import Key, codes
 from sevhisto.io.outlines import Feature, collection_bytes, feature_of, features_in, outlines_of_features, traced
 from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table
@@ -132,21 +132,21 @@ def _moved(old: Path, new: Path) -> None:
         raise StudyError(Problem(str(old), f"cannot be renamed: {error.strerror or error}", "check permissions")) from error
 
 
-def open_editing(root: Path, animal: str, section: str, panel: str, record: SectionRecord) -> Editing:
+def open_editing(study: Study, key: Key, animal: str, section: str, panel: str, record: SectionRecord) -> Editing:
     """Return what is drawn on a section, ready to be changed; nothing is written.
 
     Parameters
     ----------
+    study, key : the study may be unaware of its groups; the key is that of the whole study
     animal, section : as the results show them
     record : of the section, as it was measured last: outlines without a piece that lie on it are its own
 
     Raises
     ------
     SevhistoError
-        The study, its corrections or their history cannot be read, or the section is not listed.
+        The corrections or their history cannot be read, or the section is not listed.
     """
-    study = load_study(root)
-    file, scene, piece = _listed(study, animal, section, panel)
+    file, scene, piece = _listed(study, key, animal, section, panel)
     path = next(paths_for(study.root / "corrections", file, scene, (".geojson",)))
     found = study.corrections(file, scene)
     if found is not None and found.suffix.lower() in GEOJSON:
@@ -159,9 +159,8 @@ def open_editing(root: Path, animal: str, section: str, panel: str, record: Sect
     return Editing(path, found, piece, mine, others, history)
 
 
-def _listed(study: Study, animal: str, section: str, panel: str) -> tuple[str, int, int]:
+def _listed(study: Study, key: Key, animal: str, section: str, panel: str) -> tuple[str, int, int]:
     """Return file, scene and piece of a section; names may be codes."""
-    key = codes(study)
     for row in study.slides.to_dict("records"):
         names = {(row["animal"], row["section"]), key.shown(row["animal"], row["section"])}
         if (animal, section) in names and row["panel"] == panel:
@@ -216,6 +215,7 @@ def sign_areas(root: Path) -> int:
     SevhistoError where a study, a record or a journal cannot be read.
     """
     study = load_study(root)
+    key = codes(study)
     status = read_table(study.results_dir / STATUS.name, STATUS)
     records = read_table(study.results_dir / RECORDS.name, RECORDS)["record"]
     signed = 0
@@ -223,7 +223,7 @@ def sign_areas(root: Path) -> int:
         if "exclusion_unsigned" not in split_flags(str(line["flags"])):
             continue
         place = (str(line["animal"]), str(line["section"]), str(line["panel"]))
-        editing = open_editing(root, *place, load_record(study.results_dir / "records" / str(name)))
+        editing = open_editing(study, key, *place, load_record(study.results_dir / "records" / str(name)))
         reasons = list(dict.fromkeys(o.reason for o in editing.outlines if o.kind == "excluded" and o.reason))
         version = editing.history.versions.get(editing.history.current)
         if version is None or not reasons or editing.features != version.features:

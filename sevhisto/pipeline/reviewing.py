@@ -14,10 +14,10 @@ import pandas as pd
 from sevhisto.config import StudyConfig
 from sevhisto.decide.review import review_queue
 from sevhisto.io.files import write_json
-from sevhisto.io.key import codes
+from sevhisto.io.key import Key, codes
 from sevhisto.io.records import load_record, load_tallies
 from sevhisto.io.store import read_table
-from sevhisto.io.study import load_study
+from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.accepting import accepted_now
 from sevhisto.pipeline.excluding import covering, left_out
 from sevhisto.pipeline.running import is_open, unaware
@@ -44,6 +44,8 @@ class Review:
     thresholds : rows of thresholds.csv
     records : rows of records.csv with a record, controls too
     left_out : animal, section and panel of what the last run left out
+    study : the study as its files were when it was opened, unaware of its groups
+    key : its codes
     """
 
     root: Path
@@ -52,6 +54,8 @@ class Review:
     thresholds: pd.DataFrame
     records: pd.DataFrame
     left_out: frozenset[Place]
+    study: Study
+    key: Key
 
     def place(self, i: int) -> Place:
         """Return animal, section and panel of row i of the queue, as the results show them."""
@@ -106,7 +110,8 @@ def open_review(root: Path) -> Review:
         raise SevhistoError(Problem(str(results), "no section of an animal was measured: there is nothing to look at", remedy))
     thresholds = read_table(results / "thresholds.csv", THRESHOLDS)
     measured = records[records["record"] != ""].reset_index(drop=True)
-    return Review(study.root, unaware(study).config, queue, thresholds, measured, frozenset(excluded))
+    blinded = unaware(study)
+    return Review(study.root, blinded.config, queue, thresholds, measured, frozenset(excluded), blinded, codes(study))
 
 
 def _readable(paths: Iterable[Path]) -> Iterator[Tallies]:

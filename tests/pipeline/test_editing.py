@@ -22,7 +22,7 @@ from tests.pipeline.conftest import Study, draw
 def editing_of(study: Study, i: int = 0) -> tuple[Editing, tuple[str, str, str]]:
     review = open_review(study.root)
     animal, section, panel = (str(review.queue[c].iloc[i]) for c in ("animal", "section", "panel"))
-    return open_editing(study.root, animal, section, panel, review.record(i)), (animal, section, panel)
+    return open_editing(review.study, review.key, animal, section, panel, review.record(i)), (animal, section, panel)
 
 
 def square(record, name: str = "lesion", half: float = 20.0) -> Outline:

@@ -14,7 +14,7 @@ from sevhisto.pipeline import accept, exclude
 from sevhisto.pipeline.live import edge_of, live_batch
 from sevhisto.pipeline.reviewing import BOOKMARK, open_review, recall, remember, states
 from sevhisto.types import INTENSITY_EDGES, SevhistoError
-from tests.pipeline.conftest import Study
+from tests.pipeline.conftest import Study, wait_until
 from tests.pipeline.test_editing import square
 
 
@@ -121,6 +121,7 @@ def test_a_slider_moves_area_and_numbers_and_saves_for_the_batch(study: Study, w
     window.window.add_dock_widget(dock)
     page = dock.thresholds
     page.look()
+    wait_until(lambda: page.ready)
     assert page.marker.currentText() in ("fibronectin", "collagen_I")  # matrix first
     page.marker.setCurrentText("fibronectin")
     review = open_review(study.root)
@@ -135,7 +136,7 @@ def test_a_slider_moves_area_and_numbers_and_saves_for_the_batch(study: Study, w
     page.save.click()
     (entry,) = read_hand_thresholds(study.root)
     assert (entry.marker, entry.value, entry.who) == ("fibronectin", page.threshold, "Ann") and entry.value > before
-    assert "Ann" in page.source.text() and page.back.isEnabled() and dock.apply.text() == "Apply *"
+    assert "Ann" in page.source.text() and page.back.isEnabled() and dock.bar.apply.text() == "Apply *"
     page.value.setValue(before)
     assert page.threshold == before
     page.back.click()
@@ -219,10 +220,10 @@ def test_bad_input_is_told_in_the_window(study: Study, fresh: Study, window) -> 
 
     dock = ReviewDock(window)
     window.window.add_dock_widget(dock)
-    assert "Open the folder" in dock.message.text() and not dock.tabs.isEnabled() and not dock.apply.isEnabled()
+    assert "Open the folder" in dock.message.text() and not dock.tabs.isEnabled() and not dock.bar.apply.isEnabled()
     dock.step(1)
     dock.accept_section()
-    dock.start()
+    dock.bar.start()
     dock.open(fresh.root)
     assert "run" in dock.message.text() and not dock.tabs.isEnabled()
     review = open_review(study.root)
@@ -233,6 +234,7 @@ def test_bad_input_is_told_in_the_window(study: Study, fresh: Study, window) -> 
     dock.step(1)
     assert "core" in window.layers
     dock.thresholds.look()
+    wait_until(lambda: dock.thresholds.ready)
     assert "1 records" in dock.message.text()
     study.edit("[study]", "[study]\ninvented_later = 3")
     dock.reload()

@@ -32,6 +32,7 @@ def test_what_is_decided_in_the_window_is_what_the_command_line_decides(study: S
     dock.queue.reason.setCurrentText("staining_failed")
     dock.leave_out_section()
     dock.thresholds.look()
+    wait_until(lambda: dock.thresholds.ready)
     dock.thresholds.marker.setCurrentText("fibronectin")
     dock.thresholds.slider.setValue(dock.thresholds.slider.value() + 12)
     dock.thresholds.save.click()
@@ -44,12 +45,12 @@ def test_what_is_decided_in_the_window_is_what_the_command_line_decides(study: S
     dock.lesion.do("area")
     dock.lesion.drawn.layer.add_polygons([area.polygons[0] - 0.5])
     ticks = []
-    dock.runner.progress.connect(ticks.append)
-    dock.start()
-    assert dock.runner.running and not dock.apply.isEnabled()
+    dock.bar.runner.progress.connect(ticks.append)
+    dock.bar.start()
+    assert dock.bar.runner.running and not dock.bar.apply.isEnabled()
     dock.step(1)  # the window is free
-    wait_until(lambda: not dock.runner.running and "measured again" in dock.message.text())
-    assert ticks and dock.apply.text() == "Apply"
+    wait_until(lambda: not dock.bar.runner.running and "measured again" in dock.message.text())
+    assert ticks and dock.bar.apply.text() == "Apply"
     assert dock.looked_at.value() == 4 and dock._shown == dock._review.row_of(review.place(drawn + 1))
 
     place = [("--animal", a, "--section", s, "--panel", p) for a, s, p in map(review.place, range(len(review.queue)))]
@@ -80,8 +81,8 @@ def test_a_run_from_the_review_can_be_stopped_and_nothing_is_lost(study: Study, 
     before = study.files()
     dock = ReviewDock(window, study.root)
     window.window.add_dock_widget(dock)
-    dock.start()
-    dock.stop.click()
-    wait_until(lambda: not dock.runner.running)
-    assert "Stopped" in dock.message.text() and dock.apply.isEnabled()
+    dock.bar.start()
+    dock.bar.stop.click()
+    wait_until(lambda: not dock.bar.runner.running)
+    assert "Stopped" in dock.message.text() and dock.bar.apply.isEnabled()
     assert {name: data for name, data in study.files().items() if name in before} == before

@@ -14,6 +14,7 @@ from sevhisto.types import SevhistoError
 from sevhisto_napari.job_runner import JobRunner, told
 
 HELP = "Make the tables with what was decided: only sections that were drawn on are measured again"
+WAITING = "Apply what was decided"
 
 
 class ApplyBar(QWidget):  # type: ignore[misc]
@@ -55,7 +56,7 @@ class ApplyBar(QWidget):  # type: ignore[misc]
 
     def wait_for(self) -> None:
         """Show that something was decided that the tables do not hold yet."""
-        self.apply.setText("Apply *")
+        self.apply.setText(WAITING)
 
     def start(self) -> None:
         """Run the study: nothing that is measured is read again but what was drawn on."""

@@ -97,6 +97,7 @@ class QueuePage(QWidget):  # type: ignore[misc]
         """Show a queue, and what was decided on each of its sections."""
         self.table.blockSignals(True)
         self.table.setRowCount(len(review.queue))
+        self.table.setColumnHidden(COLUMNS.index("panel"), review.queue["panel"].nunique() == 1)
         for i, row in enumerate(review.queue.to_dict("records")):
             for k, name in enumerate(COLUMNS[:-1]):
                 self.table.setItem(i, k, QTableWidgetItem(_shown(row[name])))

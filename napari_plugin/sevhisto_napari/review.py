@@ -189,9 +189,9 @@ class ReviewDock(QWidget):  # type: ignore[misc]
         self._contrast[batch] = contrast
         put_layers(self._viewer, section_layers(review, i, record, contrast))
         show_scale_bar(self._viewer)
-        self._viewer.reset_view()
         self.queue.tell(row)
         self.lesion.show_section(review, i, record)
+        self._viewer.reset_view()  # to what is shown now, outlines too
         self.thresholds.show_section(review, i, record)
 
     def accept_section(self) -> None:

@@ -144,3 +144,18 @@ def test_a_full_disk_leaves_a_journal_as_it_was(tmp_path: Path, monkeypatch: pyt
 
 def test_the_journal_is_empty_before_anything_is_accepted(study: Study) -> None:
     assert read_accepted(study.root) == [] and np.all([len(p) == 2 for p in unreviewed(study)])
+
+
+def test_a_batch_whose_name_tells_an_animal_is_named_by_its_code(study: Study) -> None:
+    slides = study.sheet("slides.csv")
+    (old,) = set(slides["batch"]) - {""}
+    telling = f"day of {slides.loc[slides['role'] == 'sample', 'animal'].iloc[0]}"
+    study.write_sheet("slides.csv", slides.assign(batch=telling))
+    study.edit(f"[batches.{old}]", f'[batches."{telling}"]')
+    run(study.root, jobs=1)
+    panel, batch = study.table("thresholds.csv").loc[0, ["panel", "batch"]]
+    assert batch != telling and "A-" in batch
+    assert set_threshold(study.root, panel, batch, "fibronectin", 12.0, who="Ann").batch == batch
+    run(study.root, jobs=1)
+    applied = study.table("thresholds.csv").set_index("marker").loc["fibronectin"]
+    assert float(applied["threshold"]) == snap_threshold(12.0) and applied["batch"] == batch and applied["source"] == "by_hand"

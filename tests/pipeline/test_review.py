@@ -136,7 +136,7 @@ def test_a_slider_moves_area_and_numbers_and_saves_for_the_batch(study: Study, w
     page.save.click()
     (entry,) = read_hand_thresholds(study.root)
     assert (entry.marker, entry.value, entry.who) == ("fibronectin", page.threshold, "Ann") and entry.value > before
-    assert "Ann" in page.source.text() and page.back.isEnabled() and dock.bar.apply.text() == "Apply *"
+    assert "Ann" in page.source.text() and page.back.isEnabled() and dock.bar.apply.text() != "Apply"
     page.value.setValue(before)
     assert page.threshold == before
     page.back.click()

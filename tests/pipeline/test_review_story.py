@@ -49,7 +49,7 @@ def test_what_is_decided_in_the_window_is_what_the_command_line_decides(study: S
     dock.bar.start()
     assert dock.bar.runner.running and not dock.bar.apply.isEnabled()
     dock.step(1)  # the window is free
-    wait_until(lambda: not dock.bar.runner.running and "measured again" in dock.message.text())
+    wait_until(lambda: not dock.bar.runner.running and "measured again" in dock.message.text(), seconds=300)
     assert ticks and dock.bar.apply.text() == "Apply"
     assert dock.looked_at.value() == 4 and dock._shown == dock._review.row_of(review.place(drawn + 1))
 
@@ -83,6 +83,6 @@ def test_a_run_from_the_review_can_be_stopped_and_nothing_is_lost(study: Study, 
     window.window.add_dock_widget(dock)
     dock.bar.start()
     dock.bar.stop.click()
-    wait_until(lambda: not dock.bar.runner.running)
+    wait_until(lambda: not dock.bar.runner.running, seconds=300)
     assert "Stopped" in dock.message.text() and dock.bar.apply.isEnabled()
     assert {name: data for name, data in study.files().items() if name in before} == before

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NAME = "my outlines"
 COLOURS = {"lesion": "#FF9500", "not_lesion": "#FF3B30", "white_matter": "#FFFFFF", "excluded": "#F0E442"}
 """Edge colour by kind, as in the outlines of a record."""
+UNNAMED = "lesion"
+"""What is drawn with napari's own tools, without a button of the page, is."""
 WIDTH_UM = 6.0
 ELLIPSE_POINTS = 72
 _HALF = 0.5
@@ -94,7 +96,7 @@ class DrawnLayer:
         for points, shape, name in zip(self.layer.data, self.layer.shape_type, self.layer.features["name"], strict=True):
             ring = ring_of(points, str(shape))
             if ring is not None:
-                found.append(Outline(str(name), [ring], []))
+                found.append(Outline(str(name) if kind_of(str(name)) else UNNAMED, [ring], []))
         return found
 
     def begin(self, name: str, mode: str, um_per_px: float) -> None:

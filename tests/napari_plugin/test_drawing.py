@@ -60,6 +60,12 @@ def test_what_a_person_draws_gets_the_name_that_was_chosen(drawn: DrawnLayer, he
     assert drawn.outlines()[0].name == "lesion" and drawn.layer.scale.tolist() == [2 * UM, 2 * UM]
 
 
+def test_what_is_drawn_without_a_name_is_lesion(drawn: DrawnLayer) -> None:
+    drawn.begin("", "direct", UM)
+    drawn.layer.add_polygons([RING])
+    assert [o.name for o in drawn.outlines()] == ["lesion"]
+
+
 def test_a_layer_that_was_deleted_comes_back(drawn: DrawnLayer) -> None:
     drawn.show([Outline("lesion", [RING], [])], UM)
     drawn.viewer.layers.clear()

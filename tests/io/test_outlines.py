@@ -24,11 +24,11 @@ def test_outlines_come_back_from_geojson_to_the_last_digit(tmp_path: Path) -> No
     ring = box(10, 10, 60, 80) + rng.uniform(-1, 1, (4, 2))
     drawn = Outline("lesion", [ring, box(100, 100, 120, 130)], [box(30, 30, 40, 50)], piece=2)
     path = tmp_path / "a.geojson"
-    path.write_bytes(collection_bytes([feature_of(drawn), feature_of(Outline("exclude: folded", [box(0, 0, 5, 5)], []))]))
+    path.write_bytes(collection_bytes([feature_of(drawn), feature_of(Outline("exclude: tissue_damaged", [box(0, 0, 5, 5)], []))]))
     first, second = read_outlines(path)
-    assert (first.name, first.piece, second.name, second.piece) == ("lesion", 2, "exclude: folded", 0)
+    assert (first.name, first.piece, second.name, second.piece) == ("lesion", 2, "exclude: tissue_damaged", 0)
     assert np.abs(first.polygons[0][:-1] - ring).max() < 0.01 and len(first.polygons) == 2 and len(first.holes) == 1
-    assert [o.name for o in of_piece([first, second], 1)] == ["exclude: folded"]
+    assert [o.name for o in of_piece([first, second], 1)] == ["exclude: tissue_damaged"]
     assert features_in(path) == json.loads(path.read_text("utf-8"))["features"]
     mask = area_mask([drawn], "lesion", (140, 140), 1.0)
     assert mask is not None and np.array_equal(mask, area_mask(outlines_of_features(features_in(path)), "lesion", (140, 140), 1.0))

@@ -27,13 +27,13 @@ def drawn(heard: list[str]) -> DrawnLayer:
 
 
 def test_what_is_shown_is_read_back_to_the_last_digit(drawn: DrawnLayer, heard: list[str], tmp_path: Path) -> None:
-    shown = [Outline("lesion", [RING], []), Outline("exclude: folded", [RING + 200], [])]
+    shown = [Outline("lesion", [RING], []), Outline("exclude: tissue_damaged", [RING + 200], [])]
     drawn.show(shown, UM)
     assert heard == [] and drawn.layer.scale.tolist() == [UM, UM]
     path = tmp_path / "slide.geojson"
     path.write_bytes(collection_bytes([feature_of(o, 1) for o in drawn.outlines()]))
     back = read_outlines(path)
-    assert [o.name for o in back] == ["lesion", "exclude: folded"]
+    assert [o.name for o in back] == ["lesion", "exclude: tissue_damaged"]
     for before, after in zip(shown, back, strict=True):
         assert np.abs(after.polygons[0][:-1] - before.polygons[0]).max() < 0.01
     # napari has the middle of the first pixel at 0, GeoJSON its corner

@@ -17,6 +17,7 @@ import typer
 
 from sevhisto import __version__
 from sevhisto.commands.agreement import agreement
+from sevhisto.commands.deciding import accept, threshold
 from sevhisto.commands.diff import diff
 from sevhisto.commands.review import review
 from sevhisto.registry import EXCLUSION_REASONS
@@ -268,6 +269,8 @@ def exclude(
     say(f"Next: sevhisto run {study}   (no slide is read twice)")
 
 
+app.command()(accept)
+app.command()(threshold)
 app.command()(agreement)
 app.command()(diff)
 app.command()(review)

@@ -20,6 +20,7 @@ from sevhisto.io.key import codes, unblinded, write_key
 from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.store import write_table
 from sevhisto.io.study import Study, load_study
+from sevhisto.pipeline.accepting import accepted_now
 from sevhisto.pipeline.batches import background_tasks, batch_correction
 from sevhisto.pipeline.contours import contour_notes, takes_contours, with_contours
 from sevhisto.pipeline.excluding import left_out
@@ -136,9 +137,9 @@ def run(root: Path, jobs: int | None = None, scheduler: str | None = None, progr
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
     outcomes = _measure(study, tasks, jobs, scheduler, progress)
     progress("tables", 0, 1)
-    exclusions, names, frozen = left_out(study), Names.of(key, is_open(study)), choices_now(study)
+    exclusions, accepted, names, frozen = left_out(study), accepted_now(study), Names.of(key, is_open(study)), choices_now(study)
     study = unaware(study)
-    tables = decide(study, outcomes, names, exclusions)
+    tables = decide(study, outcomes, names, exclusions, accepted)
     tables.frozen.update(frozen)
     stamp = stamp_of(study, tables.frozen)
     write_results(results, tables, stamp)

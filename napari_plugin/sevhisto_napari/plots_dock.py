@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
@@ -46,7 +47,7 @@ class DotPicture(QLabel):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.plot: DotPlot | None = None
-        self.words = str
+        self.words: Callable[[str], str] = str
         self.setMouseTracking(True)
         self.setFixedHeight(PLOT_PX)
         self.setMinimumWidth(200)
@@ -196,8 +197,8 @@ class PlotsDock(QWidget):  # type: ignore[misc]
         if self._cells is None:
             return
         number = int(self.cells.item(row, 0).text())
-        y, x = self._cells.loc[number - 1, ["y_um", "x_um"]]
-        self._viewer.camera.center = (float(y), float(x))
+        y, x = self._cells[["y_um", "x_um"]].to_numpy(float)[number - 1]
+        self._viewer.camera.center = (y, x)
         self._viewer.camera.zoom = max(self._viewer.camera.zoom, CELL_ZOOM)
         if "cells" in self._viewer.layers:
             layer = self._viewer.layers["cells"]

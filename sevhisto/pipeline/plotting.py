@@ -58,14 +58,18 @@ class StudyPlots:
 
     def told(self, number: int, animal: str) -> str:
         """Return an animal and its values in a plot, in words."""
-        columns = [self.endpoints[number]] if number < len(self.endpoints) else list(self.pairs[number - len(self.endpoints)])
-        values = [f"{endpoint_words(c).axis}: {self.table.loc[animal, c]:.4g}" for c in columns]
-        return "\n".join([f"{animal}, {self.groups[animal]}", *values])
+        values = [f"{endpoint_words(c).axis}: {float(self.table[c][animal]):.4g}" for c in self._columns(number)]
+        return "\n".join([f"{animal}, {self.groups[animal]!s}", *values])
+
+    def _columns(self, number: int) -> tuple[str, ...]:
+        return self.endpoints[number : number + 1] or self.pairs[number - len(self.endpoints)]
 
     def sections(self, animal: str, number: int) -> pd.DataFrame:
         """Return an animal's sections along the cord (rows of the queue), those of the plot's panel first."""
         mine = self.review.queue[self.review.queue["animal"] == animal]
-        panel = endpoint_words(self.endpoints[number] if number < len(self.endpoints) else self.pairs[number - len(self.endpoints)][0]).panel
+        panel = endpoint_words(
+            self.endpoints[number] if number < len(self.endpoints) else self.pairs[number - len(self.endpoints)][0]
+        ).panel
         return mine.assign(other=mine["panel"] != panel).sort_values(["other", "panel", "position_um", "section"]).drop(columns="other")
 
 
@@ -96,7 +100,9 @@ def open_plots(root: Path) -> StudyPlots:
         raise SevhistoError(Problem("The study", "has no animal with a protocol and results", "fill in animals.csv and study.toml"))
     primary, secondary = choose_endpoints(study.config, table.columns)
     path = study.results_dir / RELATIONS.name
-    relations = read_table(path, RELATIONS)[["ecm", "motor"]].drop_duplicates() if path.is_file() else pd.DataFrame(columns=["ecm", "motor"])
+    relations = (
+        read_table(path, RELATIONS)[["ecm", "motor"]].drop_duplicates() if path.is_file() else pd.DataFrame(columns=["ecm", "motor"])
+    )
     known = relations["ecm"].isin(table.columns) & relations["motor"].isin(table.columns)
     pairs = tuple((str(a), str(b)) for a, b in relations[known].itertuples(index=False))
     return StudyPlots(open_review(root), table, groups, (*primary, *secondary), pairs)

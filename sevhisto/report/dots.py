@@ -61,17 +61,15 @@ def group_dots(values: pd.Series, groups: pd.Series, endpoint: str, size_px: tup
             mean, low, high = mean_interval(own.to_numpy())
             ax.plot([i + 0.3] * 2, [low, high], color=INK, linewidth=1.6)
             ax.plot([i + 0.3], [mean], look(i)[1], color=INK, markersize=5)
-        names = [shorten(name, 18) for name in order]
-        ax.set_xticks(range(len(order)), names, **({"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if turned else {}))
+        turn, side = (25, "right") if turned else (0, "center")
+        ax.set_xticks(range(len(order)), [shorten(name, 18) for name in order], rotation=turn, ha=side, rotation_mode="anchor")
         ax.set_xlim(-0.6, len(order) - 0.4)
         pad_limits(ax, list(table["value"]), "y")
         ax.set_ylabel(fill(endpoint_words(endpoint).axis, max(12, size_px[1] // 10)))
         return _with_dots(figure, ax, table.rename(columns={"value": "y"}), order, marked)
 
 
-def relation_dots(
-    wide: pd.DataFrame, groups: pd.Series, pair: tuple[str, str], size_px: tuple[int, int], marked: str = ""
-) -> DotPlot:
+def relation_dots(wide: pd.DataFrame, groups: pd.Series, pair: tuple[str, str], size_px: tuple[int, int], marked: str = "") -> DotPlot:
     """Return two endpoints (columns of `wide`, index animal) against each other; other arguments as of `group_dots`."""
     table = wide[list(pair)].reindex(groups.index).set_axis(["x", "y"], axis=1).assign(group=groups.astype(str)).dropna()
     order = group_order(groups)

@@ -86,9 +86,20 @@ def positive_layer(record: SectionRecord, marker: str, threshold: float) -> Laye
 
 def positive_mask(record: SectionRecord, marker: str, threshold: float) -> BoolArray:
     """Return examined overview pixels whose corrected intensity is at or above the threshold, (h, w) bool; none for NaN."""
-    examined = (record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0)
-    shown: AnyArray = decode_thumbnail(record.masks["thumbnail"][..., record.marker_index(marker)])
-    return np.asarray(examined & (shown >= threshold), bool)
+    return examined(record) & (record.masks["thumbnail"][..., record.marker_index(marker)] >= positive_code(threshold))
+
+
+def examined(record: SectionRecord) -> BoolArray:
+    """Return the overview pixels that count, (h, w) bool: tissue that is neither cavity nor masked."""
+    return np.asarray((record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0), bool)
+
+
+def positive_code(threshold: float) -> int:
+    """Return the lowest code of a thumbnail whose intensity is at or above a threshold (grey levels); 256 where none is, or for NaN."""
+    return int(np.count_nonzero(~(threshold <= _GREY)))
+
+
+_GREY = decode_thumbnail(np.arange(256, dtype=np.uint8))
 
 
 def _positive_kwargs(record: SectionRecord, marker: str) -> dict[str, Any]:

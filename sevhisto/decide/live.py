@@ -45,7 +45,7 @@ class AreaCurves:
 
 
 def _pct(part: DoubleArray, whole: DoubleArray) -> DoubleArray:
-    return 100 * np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return np.asarray(100 * np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0), np.float64)
 
 
 def area_curves(summaries: Sequence[SectionSummary], marker: str, left_out: Sequence[tuple[str, str]] = ()) -> AreaCurves:

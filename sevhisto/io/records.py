@@ -75,6 +75,11 @@ def find_record(folder: Path, key: str) -> Path | None:
     return next((path for path in found if _intact(path) is not None), None)
 
 
+def is_record(path: Path) -> bool:
+    """Return whether a file has the name of a record."""
+    return _NAME.fullmatch(path.name) is not None and path.is_file()
+
+
 def load_record(path: Path) -> SectionRecord:
     """Read a record; SevhistoError if its bytes are not those that its name promises."""
     data = _intact(path)

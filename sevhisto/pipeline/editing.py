@@ -210,7 +210,7 @@ def for_polygons(outlines: Sequence[Outline]) -> tuple[list[Outline], list[Outli
 
 
 def sign_areas(root: Path) -> int:
-    """Give reason and name to the areas that were drawn in the viewer and that the last run found unsigned, and return on how many sections.
+    """Give reason and name to areas drawn in the viewer that the last run found unsigned, and return on how many sections.
 
     Reason and person are those of the drawing; where areas of one section have several reasons it is ``other``, and the note names them.
     SevhistoError where a study, a record or a journal cannot be read.

@@ -56,6 +56,7 @@ class ReviewDock(QWidget):  # type: ignore[misc]
         self._bind()
         self._session.opened.connect(self._take_study)
         self._session.results_changed.connect(self.reload)
+        self._session.section_wanted.connect(self.go_to)
         if study is not None:
             self.open(study)
         elif self._session.root is not None:
@@ -127,8 +128,8 @@ class ReviewDock(QWidget):  # type: ignore[misc]
             if who and self.who.text() == _login():
                 self.who.setText(who)
             self.say(f"{self._review.config.study.name}: {len(self._review.queue)} sections, the worst first.")
-            self.show_section(row)
             self._session.open(study)
+            self.show_section(row)
 
     def open_at(self, study: Path, record: str) -> None:
         """Show the section of a study that a record is of."""
@@ -206,6 +207,13 @@ class ReviewDock(QWidget):  # type: ignore[misc]
         self.queue.tell(row)
         self.lesion.show_section(review, i, record)
         self.thresholds.show_section(review, i, record)
+        self._session.tell_shown(animal, section, panel)
+
+    def go_to(self, animal: str, section: str, panel: str) -> None:
+        """Show a section by its name."""
+        row = None if self._review is None else self._review.row_of((animal, section, panel))
+        if row is not None:
+            self.show_section(row)
 
     def accept_section(self) -> None:
         """Accept the outlines of the section shown, and go on to the next."""

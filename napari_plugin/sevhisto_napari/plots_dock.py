@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from sevhisto.pipeline.plotting import StudyPlots, cell_table, open_plots
 from sevhisto.report.dots import DotPlot
 from sevhisto.types import SevhistoError
-from sevhisto_napari.review import ReviewDock
+from sevhisto_napari.navigate import show_in_review
 from sevhisto_napari.session import session_of
 
 if TYPE_CHECKING:
@@ -204,11 +204,3 @@ class PlotsDock(QWidget):  # type: ignore[misc]
             layer = self._viewer.layers["cells"]
             layer.visible = True
             layer.selected_data = {number - 1}
-
-
-def show_in_review(viewer: napari.Viewer, place: tuple[str, str, str]) -> None:
-    """Show a section in the review dock, which is opened where it is not there."""
-    session = session_of(viewer)
-    if not any(isinstance(dock, ReviewDock) for dock in viewer.window.dock_widgets.values()):
-        viewer.window.add_dock_widget(ReviewDock(viewer, session.root), name="Review a study", area="right", tabify=True)
-    session.section_wanted.emit(*place)

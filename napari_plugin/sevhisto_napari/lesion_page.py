@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 
 from sevhisto.io.annotations import Outline
 from sevhisto.pipeline.editing import Editing, for_polygons, open_editing, program_outline
@@ -14,9 +13,7 @@ from sevhisto.pipeline.reviewing import Review
 from sevhisto.registry import EXCLUSION_REASONS
 from sevhisto.types import SectionRecord, SevhistoError
 from sevhisto_napari.drawing import DrawnLayer
-
-if TYPE_CHECKING:
-    import napari
+from sevhisto_napari.page import Page
 
 LASSO, CORNERS = "add_polygon_lasso", "add_polygon"
 HELP = {
@@ -40,21 +37,12 @@ WORDS = {"added": "drawn", "changed": "reshaped", "removed": "deleted"}
 UNTOUCHED = "Nothing is drawn here: the program's outline counts."
 
 
-class LesionPage(QWidget):  # type: ignore[misc]
-    """Changes what is drawn on the section shown; what is drawn is saved at once as a correction of its slide.
+class LesionPage(Page):
+    """Changes what is drawn on the section shown; what is drawn is saved at once as a correction of its slide."""
 
-    Parameters
-    ----------
-    viewer : the window
-    say : tells the user something
-    who : gives the name of the person
-    decided : is called when something was saved that the next run applies
-    """
-
-    def __init__(self, viewer: napari.Viewer, say: Callable[[str], None], who: Callable[[], str], decided: Callable[[], None]) -> None:
-        super().__init__()
-        self._say, self._who, self._decided = say, who, decided
-        self.drawn = DrawnLayer(viewer, self._autosave)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.drawn = DrawnLayer(self.viewer, self._autosave)
         self.editing: Editing | None = None
         self._kept: list[Outline] = []
         self._record: SectionRecord | None = None
@@ -178,12 +166,12 @@ class LesionPage(QWidget):  # type: ignore[misc]
     def _step(self, what: str) -> None:
         assert self.editing is not None
         try:
-            (self.editing.undo if what == "undo" else self.editing.redo)(self._who())
+            (self.editing.undo if what == "undo" else self.editing.redo)(self.who())
         except SevhistoError as error:
-            self._say(str(error))
+            self.say(str(error))
         self._show()
         self._enable()
-        self._decided()
+        self.decided()
 
     def _autosave(self, action: str) -> None:
         """Save what the layer holds now; where that fails it stays in the layer, and a button to try again comes up."""
@@ -191,14 +179,14 @@ class LesionPage(QWidget):  # type: ignore[misc]
             return
         word = {"area": "left out"}.get(self._mode, WORDS[action]) if action == "added" else WORDS[action]
         try:
-            self.editing.save([*self.drawn.outlines(), *self._kept], word, self._who())
+            self.editing.save([*self.drawn.outlines(), *self._kept], word, self.who())
         except SevhistoError as error:
-            self._say(f"Not saved; your drawing stays here until it is. {error}")
+            self.say(f"Not saved; your drawing stays here until it is. {error}")
             self.state.setText("NOT SAVED. Make room, then press Save.")
             self._keep_unsaved(True)
         else:
             self._tell(f"Saved ({word}). Press Apply to measure this section again.")
-            self._decided()
+            self.decided()
         self._enable()
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Qt
@@ -20,7 +19,6 @@ from qtpy.QtWidgets import (
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
-    QWidget,
 )
 
 from sevhisto.pipeline import set_threshold
@@ -28,10 +26,8 @@ from sevhisto.pipeline.live import LiveBatch, edge_of, live_batch, set_by_hand, 
 from sevhisto.pipeline.reviewing import Review
 from sevhisto.types import INTENSITY_EDGES, IntArray, SectionRecord, SevhistoError, snap_threshold
 from sevhisto_napari.distribution import Distribution
+from sevhisto_napari.page import Page
 from sevhisto_napari.stage import PositiveArea
-
-if TYPE_CHECKING:
-    import napari
 
 TITLES = ("mm²", "section %", "animal %")
 MARGIN = 20
@@ -46,20 +42,11 @@ RUNG_WORDS = {
 }
 
 
-class ThresholdPage(QWidget):  # type: ignore[misc]
-    """Moves the threshold of one marker for the panel and batch of the section shown.
+class ThresholdPage(Page):
+    """Moves the threshold of one marker for the panel and batch of the section shown."""
 
-    Parameters
-    ----------
-    viewer : the window
-    say : tells the user something
-    who : gives the name of the person
-    decided : is called when something was saved that the next run applies
-    """
-
-    def __init__(self, viewer: napari.Viewer, say: Callable[[str], None], who: Callable[[], str], decided: Callable[[], None]) -> None:
-        super().__init__()
-        self._viewer, self._say, self._who, self._decided = viewer, say, who, decided
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self._batch: LiveBatch | None = None
         self._review: Review | None = None
         self._shown: tuple[int, SectionRecord] | None = None
@@ -134,7 +121,7 @@ class ThresholdPage(QWidget):  # type: ignore[misc]
         if batch is None or batch.review is not self._review or (batch.panel, batch.batch) != (row["panel"], row["batch"]):
             self._batch = batch = live_batch(self._review, i)
             if batch.unread:
-                self._say(f"{batch.unread} records of this batch are damaged or gone: run again. The numbers here are without them.")
+                self.say(f"{batch.unread} records of this batch are damaged or gone: run again. The numbers here are without them.")
         markers = [m for m in record.markers if m in self._review.applied(i)]
         if [self.marker.itemText(k) for k in range(self.marker.count())] != markers:
             kept = self.marker.currentText()
@@ -172,7 +159,7 @@ class ThresholdPage(QWidget):  # type: ignore[misc]
             told += f" Set by hand to {by_hand.value:.4g} by {by_hand.who}, {by_hand.when[:10]}."
         self.source.setText(told)
         self.back.setEnabled(by_hand is not None)
-        self._area = PositiveArea(self._viewer, record, marker)
+        self._area = PositiveArea(self.viewer, record, marker)
         now = by_hand.value if by_hand is not None and by_hand.value is not None else applied
         self.slider.setValue(edge_of(now) if now == now else self._first)
         self._move(self.slider.value())
@@ -217,11 +204,11 @@ class ThresholdPage(QWidget):  # type: ignore[misc]
             return
         marker, batch = self.marker.currentText(), self._batch
         try:
-            done = set_threshold(self._review.root, batch.panel, batch.batch, marker, value, who=self._who(), note=self.note.text())
+            done = set_threshold(self._review.root, batch.panel, batch.batch, marker, value, who=self.who(), note=self.note.text())
         except SevhistoError as error:
-            self._say(str(error))
+            self.say(str(error))
             return
         told = "is left to the controls again" if value is None else f"is {snap_threshold(value):.4g} for all of batch {batch.batch}"
-        self._say(f"{marker}: the threshold {told}, by {done.who}. Press Apply to make the tables with it.")
-        self._decided()
+        self.say(f"{marker}: the threshold {told}, by {done.who}. Press Apply to make the tables with it.")
+        self.decided()
         self._take_marker()

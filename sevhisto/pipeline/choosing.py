@@ -8,9 +8,9 @@ from sevhisto.io.hand_thresholds import HandThreshold
 from sevhisto.io.hand_thresholds import set_threshold as append
 from sevhisto.io.key import codes
 from sevhisto.io.study import load_study
+from sevhisto.pipeline.excluding import need_coded
 from sevhisto.pipeline.running import is_open
 from sevhisto.pipeline.tables import Names
-from sevhisto.types import Problem, StudyError
 
 
 def set_threshold(root: Path, panel: str, batch: str, marker: str, value: float | None, *, who: str, note: str = "") -> HandThreshold:
@@ -31,9 +31,7 @@ def set_threshold(root: Path, panel: str, batch: str, marker: str, value: float 
     key = codes(study)
     if not is_open(study):
         batch = {code: name for name, code in key.batches.items()}.get(batch, batch)
-        if key.hide(note) != note:
-            what = "holds the name of an animal, group or file, and the study is blind"
-            raise StudyError(Problem("--note", what, f"say it with codes: {key.hide(note)}"))
+        need_coded(note, key)
     entry = HandThreshold(panel, batch, marker, value, who, "", note)
     done = append(study.root, study.config, study.slides["batch"], entry)
     return HandThreshold(panel, Names.of(key, is_open(study)).batch(batch), marker, value, done.who, done.when, done.note)

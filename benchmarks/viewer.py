@@ -2,8 +2,9 @@
 
 xvfb-run -a python benchmarks/viewer.py [--out DIR] [--only many large]
 
-The study of benchmarks/decide.py is measured (a minute) and its 48 sections are listed six times, each with a record of its own; the large
-section is the slide of benchmarks/speed.py. Both are made once. Times are of the wall, from a window that is up, with records on disk.
+The study of benchmarks/decide.py is measured (a minute) and its 48 sections are listed six times, each with a record of its own (another
+study in DIR/small is copied as often as makes 288); the large section is the slide of benchmarks/speed.py. Both are made once. Times are of
+the wall, from a window that is up, with records on disk.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from sevhisto.pipeline.tables import decide as make_tables
 
 OUT = Path(__file__).parent / "out" / "viewer"
 LARGE = (12288, 16384)
-STEPS, SECTIONS = 60, 100
+STEPS, SECTIONS, N_MANY = 60, 100, 288
 GOALS = {"first": 3.0, "next": 0.3, "step": 0.05, "growth": 20.0}
 """Asked: seconds to the first picture, to the next section, of a slider's step; MB that 100 sections may leave behind."""
 
@@ -56,7 +57,9 @@ def many_study(out: Path) -> Path:
     if (root / "results" / "animals.csv").is_file():
         return root
     decide.make(small)
-    study, outcomes = decide.many(load_study(small))
+    measured = load_study(small)
+    n = int(measured.slides["role"].eq("sample").sum())
+    study, outcomes = decide.many(measured, round(N_MANY / n))
     shutil.rmtree(root, ignore_errors=True)
     (root / "slides").mkdir(parents=True)
     files = []
@@ -69,16 +72,15 @@ def many_study(out: Path) -> Path:
     slides = study.slides.assign(file=files, piece=study.slides["piece"].astype(str), flipped="")
     for name, sheet in (("slides", slides), ("animals", study.animals.assign(excluded="")), ("motor", study.motor)):
         sheet.to_csv(root / f"{name}.csv", index=False)
-    own = []
-    for outcome in outcomes:
+    own, whole = [], load_study(root)
+    for row, outcome in zip(whole.slides.index, outcomes, strict=True):
         record = outcome.record
         assert record is not None
-        place = root / "results" / "records" / f"{outcome.row:032x}.{record.name.partition('.')[2]}"
+        place = root / "results" / "records" / f"{row:032x}.{record.name.partition('.')[2]}"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.hardlink_to(record)
-        own.append(replace(outcome, record=place))
-    whole = load_study(root)
-    write_results(root / "results", make_tables(unaware(whole), own, Names.of(decide.codes(whole), False), []), set())
+        own.append(replace(outcome, row=int(row), record=place))
+    write_results(root / "results", make_tables(unaware(whole), own, Names.of(decide.codes(whole), False), [], {}), set())
     return root
 
 

@@ -94,6 +94,7 @@ def blind_docks(photographer: Photographer, root: Path) -> None:
         photographer.take("settings")
     with photographer.dock(ReviewDock(viewer), "Review a study") as review:
         review.who.setText("E. Meyer")
+        review.step(1)  # the first has no lesion
         for i, name in enumerate(("queue", "lesion", "threshold")):
             review.tabs.setCurrentIndex(i)
             photographer.take(name)

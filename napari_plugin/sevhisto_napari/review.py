@@ -19,7 +19,7 @@ from sevhisto_napari.job_runner import JobRunner, told
 from sevhisto_napari.lesion_page import LesionPage
 from sevhisto_napari.queue_page import QueuePage
 from sevhisto_napari.session import session_of
-from sevhisto_napari.stage import put_layers, real, section_layers, show_scale_bar
+from sevhisto_napari.stage import MINE, put_layers, real, section_layers, show_scale_bar
 from sevhisto_napari.threshold_page import ThresholdPage
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class ReviewDock(QWidget):  # type: ignore[misc]
         self._contrast[batch] = contrast
         put_layers(self._viewer, section_layers(review, i, record, contrast))
         show_scale_bar(self._viewer)
-        self._viewer.reset_view()
+        self._viewer.reset_view(layers=[x for x in self._viewer.layers if x.metadata.get(MINE)])
         self.queue.tell(row)
         self.lesion.show_section(review, i, record)
         self.thresholds.show_section(review, i, record)

@@ -59,7 +59,7 @@ class TeachDock(QWidget):  # type: ignore[misc]
         self._session = session_of(napari_viewer)
         self._layers = TeachLayers(napari_viewer, self._later)
         self._lesson: Lesson | None = None
-        self._command, self._out = "", ""
+        self._command, self._out, self._report = "", "", ""
         self.runner = JobRunner(self)
         self.runner.progress.connect(self._show_progress)
         self.runner.ended.connect(self._show_end)
@@ -88,7 +88,7 @@ class TeachDock(QWidget):  # type: ignore[misc]
         self.tools["select"].setToolTip("Select strokes; the key Delete takes them away")
         self.pixels = QCheckBox("show the slide's own pixels")
         self.pixels.toggled.connect(lambda _: self.take_section())
-        self.name, self.who = QLineEdit("scar"), QLineEdit()
+        self.name, self.who = QLineEdit("taught"), QLineEdit()
         self.who.setPlaceholderText("your name")
         self.train_button, self.answer_button, self.stop = QPushButton("Train"), QPushButton("Show answer"), QPushButton("Stop")
         self.train_button.clicked.connect(self.train)
@@ -131,6 +131,8 @@ class TeachDock(QWidget):  # type: ignore[misc]
     def take_section(self) -> None:
         """Show the strokes of the section that the window shows; those of the one before are saved first."""
         self.save()
+        if not self.isVisibleTo(self.window()):
+            return
         root, place = self._session.root, self._session.place
         if root is None or place is None:
             self._close_section()
@@ -148,6 +150,16 @@ class TeachDock(QWidget):  # type: ignore[misc]
         more = f" {kept} outlines of this slide were drawn elsewhere: they count, and stay as they are." if kept else ""
         self.message.setText(f"{place[0]}, section {place[1]}, panel {place[2]}.{more} {'' if len(known) > 1 else ADVICE}".strip())
         self._set_busy(self.runner.running)
+
+    def showEvent(self, event: object) -> None:  # noqa: N802  Qt's name
+        """Show the strokes when the dock comes into sight."""
+        super().showEvent(event)
+        self.take_section()
+
+    def hideEvent(self, event: object) -> None:  # noqa: N802
+        """Save the strokes and take them out of the window when the dock goes out of sight."""
+        super().hideEvent(event)
+        self._close_section()
 
     def _close_section(self) -> None:
         self.save()
@@ -202,7 +214,7 @@ class TeachDock(QWidget):  # type: ignore[misc]
             drawn = self._layers.outlines()
             if _plain(drawn) != _plain(self._lesson.strokes):
                 self._lesson.save(drawn)
-                self.message.setText(f"{len(drawn)} strokes on this slide are saved.")
+                self.message.setText(f"{len(drawn)} strokes on the slide of this section are saved.")
         except SevhistoError as error:
             self.message.setText(f"The strokes are not saved:\n{error}")
 
@@ -225,7 +237,8 @@ class TeachDock(QWidget):  # type: ignore[misc]
     def _start(self, command: str, **more: Any) -> None:
         if self._session.root is not None and not self.runner.running:
             self._command, self._asked, self._out = command, self._session.place, str(more.get("out", ""))
-            self.text.setPlainText(f"{command} ...")
+            self._report = "" if command == "train" else self._report
+            self.text.setPlainText(f"{self._report}\n\n{command} ...".strip())
             self.bar.setRange(0, 0)
             self.runner.start(command, self._session.root, **more)
 
@@ -247,13 +260,13 @@ class TeachDock(QWidget):  # type: ignore[misc]
         if event.kind != "done":
             self.text.setPlainText(told(event))
         elif self._command == "train":
-            self.text.setPlainText("\n".join(event.facts["lines"]))
+            self._report = "\n".join(event.facts["lines"])
+            self.text.setPlainText(self._report)
             if self._session.place == self._asked:
                 QTimer.singleShot(0, self.show_answer)
         elif self._session.place == self._asked:  # else the window shows another section by now
             shares = self._layers.show_answer(Path(event.facts["path"]))
-            before = self.text.toPlainText() if "answer ..." not in self.text.toPlainText() else ""
-            self.text.setPlainText("\n".join([before, "Of the tissue that has a class: " + ", ".join(shares)]).strip())
+            self.text.setPlainText(f"{self._report}\n\nOf the tissue that has a class: {', '.join(shares)}".strip())
         if self._out:
             Path(self._out).unlink(missing_ok=True)
 

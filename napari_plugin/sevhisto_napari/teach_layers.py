@@ -107,6 +107,7 @@ class TeachLayers:
         look = {"name": ANSWER, "colormap": colours, "opacity": 0.5, "metadata": {"labels": dict(enumerate(classes, 1))}}
         place = {"scale": (um, um), "translate": tuple(corner), "units": ("um", "um"), "axis_labels": ("y", "x")}
         self._add(labels, {**look, **place}, "labels", ANSWER)
+        self._viewer.layers.selection.active = self.strokes  # the pen stays in the hand
         counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)[1:]
         return [f"{c}: {100 * n / max(1, counts.sum()):.0f} %" for c, n in zip(classes, counts, strict=True)]
 

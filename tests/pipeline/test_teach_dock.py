@@ -88,6 +88,7 @@ def test_strokes_are_drawn_learned_from_shown_and_used(study, window):
     assert any(x.name.startswith("slide ") for x in window.layers) and not window.layers["GFAP"].visible
     dock.pixels.setChecked(False)
     assert not any(x.name.startswith("slide ") for x in window.layers) and window.layers["GFAP"].visible
+    dock.name.setText("scar")
     dock.use.click()
     assert "train it first" in dock.text.toPlainText()
     dock.train_button.click()
@@ -95,7 +96,9 @@ def test_strokes_are_drawn_learned_from_shown_and_used(study, window):
     assert (study.root / "classifiers" / "scar.npz").is_file(), dock.text.toPlainText()
     wait_until(lambda: "answer" in window.layers)  # it is shown by itself
     answer = window.layers["answer"]
-    assert set(np.unique(answer.data)) <= {0, 1, 2} and "scar" in dock.text.toPlainText()
+    assert set(np.unique(answer.data)) <= {0, 1, 2} and window.layers.selection.active == window.layers["strokes"]
+    wait_until(lambda: not dock.runner.running)
+    assert all(words in dock.text.toPlainText() for words in ("balanced accuracy", "Of the tissue that has a class: other"))
     y, x = (int(v) for v in answer.world_to_data((cy + 62, cx)))
     assert answer.data[y, x] == 2 and answer.metadata["labels"] == {1: "other", 2: "scar"}
     dock.measured.setCurrentText("scar")

@@ -17,7 +17,7 @@ from sevhisto_napari.apply_bar import ApplyBar
 from sevhisto_napari.lesion_page import LesionPage
 from sevhisto_napari.queue_page import QueuePage
 from sevhisto_napari.session import session_of
-from sevhisto_napari.stage import put_layers, real, section_layers, show_scale_bar
+from sevhisto_napari.stage import MINE, put_layers, real, section_layers, show_scale_bar
 from sevhisto_napari.threshold_page import ThresholdPage
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class ReviewDock(QWidget):  # type: ignore[misc]
         self._bind()
         self._session.opened.connect(self._take_study)
         self._session.results_changed.connect(self.reload)
+        self._session.section_wanted.connect(self.go_to)
         if study is not None:
             self.open(study)
         elif self._session.root is not None:
@@ -114,8 +115,8 @@ class ReviewDock(QWidget):  # type: ignore[misc]
             if who and self.who.text() == _login():
                 self.who.setText(who)
             self.say(f"{self._review.config.study.name}: {len(self._review.queue)} sections, the worst first.")
-            self.show_section(row)
             self._session.open(study)
+            self.show_section(row)
 
     def open_at(self, study: Path, record: str) -> None:
         """Show the section of a study that a record is of."""
@@ -189,10 +190,17 @@ class ReviewDock(QWidget):  # type: ignore[misc]
         self._contrast[batch] = contrast
         put_layers(self._viewer, section_layers(review, i, record, contrast))
         show_scale_bar(self._viewer)
+        self._viewer.reset_view(layers=[x for x in self._viewer.layers if x.metadata.get(MINE)])
         self.queue.tell(row)
         self.lesion.show_section(review, i, record)
-        self._viewer.reset_view()  # to what is shown now, outlines too
         self.thresholds.show_section(review, i, record)
+        self._session.tell_shown(animal, section, panel)
+
+    def go_to(self, animal: str, section: str, panel: str) -> None:
+        """Show a section by its name."""
+        row = None if self._review is None else self._review.row_of((animal, section, panel))
+        if row is not None:
+            self.show_section(row)
 
     def accept_section(self) -> None:
         """Accept the outlines of the section shown, and go on to the next."""

@@ -24,6 +24,7 @@ from sevhisto.pipeline.copying import copy_tables
 from sevhisto.pipeline.job_process import Event, fitting_jobs
 from sevhisto.types import SevhistoError
 from sevhisto_napari.job_runner import JobRunner, told
+from sevhisto_napari.navigate import open_review_dock
 from sevhisto_napari.session import session_of
 from sevhisto_napari.settings_form import SettingsForm
 
@@ -49,21 +50,21 @@ class RunDock(QWidget):  # type: ignore[misc]
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
-        self._session = session_of(napari_viewer)
+        self._viewer, self._session = napari_viewer, session_of(napari_viewer)
         self.runner = JobRunner(self)
         self.runner.progress.connect(self._show_progress)
         self.runner.ended.connect(self._show_end)
         self.runner.busy.connect(self._set_busy)
         self._command = ""
         self.form = SettingsForm()
-        tabs = QTabWidget()
-        tabs.addTab(self._run_page(), "Run")
-        tabs.addTab(self.form, "Settings")
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self._run_page(), "Run")
+        self.tabs.addTab(self.form, "Settings")
         self.open_button, self.study = QPushButton("Open study ..."), QLabel(START)
         self.open_button.clicked.connect(self._ask_for_study)
         self.study.setWordWrap(True)
         layout = QVBoxLayout(self)
-        for part in (self.open_button, self.study, tabs):
+        for part in (self.open_button, self.study, self.tabs):
             layout.addWidget(part)
         self._session.opened.connect(self._take_study)
         self._take_study()
@@ -84,6 +85,9 @@ class RunDock(QWidget):  # type: ignore[misc]
         self.stop.clicked.connect(self.runner.cancel)
         self.copy = QPushButton("Copy tables (CSV) ...")
         self.copy.clicked.connect(self._ask_for_folder)
+        self.review = QPushButton("Look at the sections")
+        self.review.clicked.connect(lambda: open_review_dock(self._viewer))
+        self.review.setVisible(False)
         row = QHBoxLayout()
         for part in (QLabel("processes"), self.jobs, self.stop):
             row.addWidget(part)
@@ -95,7 +99,7 @@ class RunDock(QWidget):  # type: ignore[misc]
         layout = QVBoxLayout(page)
         layout.addLayout(grid)
         layout.addLayout(row)
-        for part in (self.stage, self.bar, self.text, self.copy):
+        for part in (self.stage, self.bar, self.text, self.review, self.copy):
             layout.addWidget(part)
         return page
 
@@ -144,6 +148,7 @@ class RunDock(QWidget):  # type: ignore[misc]
         self.stage.setText(f"{self._command}: {words}")
         self.text.setPlainText(told(event) or "\n".join(end_lines(self._command, event.facts)))
         if event.kind == "done" and self._command in ("run", "compare"):
+            self.review.setVisible(True)
             self._session.results_changed.emit()
 
     def _ask_for_folder(self) -> None:
@@ -173,7 +178,7 @@ def end_lines(command: str, facts: dict[str, Any]) -> list[str]:
         counts = ", ".join(f"{facts[name]} {name}" for name in ("ok", "flagged", "failed", "excluded") if facts[name] or name == "ok")
         lines = [f"{total} sections: {counts}.", f"{facts['measured_now']} measured now, {facts['seconds']:.0f} s."]
         lines += [f"controls: {line}" for line in facts["notes"]] + [f"failed: {line}" for line in facts["failures"]]
-        return [*lines, f"Tables are in {facts['results']}.", "Next: look at the sections in the dock 'Review a study'."]
+        return [*lines, f"Tables are in {facts['results']}.", "Next: look at the sections, and correct outlines."]
     if command == "compare":
         codes = ["Groups are codes until the key is opened."] if facts["blinded"] else []
         return [*facts["notes"], *codes, f"Tables are in {facts['results']}. Next: Report."]

@@ -78,7 +78,7 @@ class SettingsForm(QWidget):  # type: ignore[misc]
                 form.addRow(label, editor)
                 words = QLabel(help_of(facts))
                 words.setWordWrap(True)
-                words.setStyleSheet("color: gray; font-size: 8pt; margin-bottom: 4px;")
+                words.setStyleSheet("font-size: 8pt; margin-bottom: 4px;")
                 form.addRow(words)
         page = QScrollArea()
         page.setWidgetResizable(True)

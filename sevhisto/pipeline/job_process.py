@@ -32,9 +32,13 @@ COMMANDS = {
     "run": "sevhisto.pipeline.running:run",
     "compare": "sevhisto.pipeline.answering:compare",
     "report": "sevhisto.pipeline.answering:report",
+    "train": "sevhisto.pipeline.training:train",
+    "answer": "sevhisto.pipeline.teaching:answer",
 }
 """Commands that can be run so; a result is told as far as JSON can hold it."""
-WITH_PROGRESS = ("run", "compare")
+WITH_PROGRESS = ("run", "compare", "train", "answer")
+PATHS = ("out",)
+"""Arguments that are paths."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Job:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"command": command, "root": str(root), "more": more}).encode() + b"\n")
+        self._process.stdin.write(json.dumps({"command": command, "root": str(root), "more": more}, default=str).encode() + b"\n")
         self._process.stdin.flush()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -158,7 +162,7 @@ def _plain(result: Any) -> dict[str, Any]:
 
 def _work(told: dict[str, Any], say: Callable[..., None]) -> Event:
     module, _, name = COMMANDS[told["command"]].partition(":")
-    more = dict(told["more"])
+    more = {key: Path(value) if key in PATHS else value for key, value in told["more"].items()}
     if told["command"] in WITH_PROGRESS:
         more["progress"] = lambda what, done, total, failed=0, skipped=0: say(
             Event("progress", {"what": what, "done": done, "total": total, "failed": failed, "skipped": skipped})

@@ -111,7 +111,7 @@ def train(
         what = f"{finest:g} um is finer than the largest pixel of these slides, {coarsest:.3g} um"
         raise StudyError(Problem("--finest-um", what, "give that or more, or leave it out"))
     scales = tuple(finest * 2.0**i for i in range(N_SCALES))
-    tasks = _corrected(everything, tasks, jobs or default_jobs(), progress)
+    tasks = corrected_tasks(everything, tasks, jobs or default_jobs(), progress)
     most = pixels_of_an_outline(list(outlines.values()))
     lessons = [_Lesson(t, _sure(_drawn(study, t)), classes, scales, stroke_um, seed, most) for t in tasks]
     learned = _learned(lessons, jobs or default_jobs(), progress)
@@ -171,7 +171,8 @@ def _surveyed(study: Study, tasks: Sequence[SlideTask], panel: str) -> tuple[flo
     return max(sizes), outlines
 
 
-def _corrected(everything: Sequence[SlideTask], tasks: Sequence[SlideTask], jobs: int, progress: Progress) -> list[SlideTask]:
+def corrected_tasks(everything: Sequence[SlideTask], tasks: Sequence[SlideTask], jobs: int, progress: Progress) -> list[SlideTask]:
+    """Return tasks with the correction of their batch, which slides among `everything` tell; StudyError where one cannot be made."""
     batches = {(t.panel_name, t.batch_name) for t in tasks}
     corrections, notes = batch_corrections([t for t in everything if (t.panel_name, t.batch_name) in batches], jobs, None, progress)
     lacking = sorted(batches - set(corrections))

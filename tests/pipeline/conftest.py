@@ -175,7 +175,7 @@ def window() -> Iterator[Any]:
     assert not left, left
 
 
-def wait_until(so: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(so: Callable[[], bool], seconds: float = 300.0) -> None:
     """Let the window live until something is so."""
     from napari.qt import get_qapp
 

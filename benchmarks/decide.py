@@ -58,12 +58,12 @@ def make(root: Path) -> None:
         run(root, jobs=1)
 
 
-def many(study: Study) -> tuple[Study, list[PieceOutcome]]:
-    """Return a study that lists every animal COPIES times, and its records: those of the small one, shared by the copies."""
+def many(study: Study, n_copies: int = COPIES) -> tuple[Study, list[PieceOutcome]]:
+    """Return a study that lists every animal `n_copies` times, and its records: those of the small one, shared by the copies."""
 
     def copied(frame: pd.DataFrame) -> pd.DataFrame:
         ours = frame[frame["animal"].str.startswith("R")]
-        copies = [ours.assign(animal=ours["animal"] + f"copy{i}") for i in range(1, COPIES)]
+        copies = [ours.assign(animal=ours["animal"] + f"copy{i}") for i in range(1, n_copies)]
         return pd.concat([frame, *copies], ignore_index=True)
 
     key = codes(study)
@@ -196,7 +196,7 @@ def main() -> None:
     config, out = study.config, args.out / "many"
     out.mkdir(exist_ok=True)
     names = Names.of(codes(study), False)
-    timed("all tables, with cells and profiles", lambda: write_results(out, decide(unaware(study), outcomes, names, []), set()))
+    timed("all tables, with cells and profiles", lambda: write_results(out, decide(unaware(study), outcomes, names, [], {}), set()))
     last = replace(LastRun.of(out), records=small.results_dir / "records")
     print(f"{len(last.listed)} sections, {int(last.listed['role'].eq('sample').sum())} of them of animals")
     status = last.status.assign(position_um=last.listed["position_um"], role=last.listed["role"])

@@ -12,6 +12,7 @@ import typer
 
 from sevhisto import __version__
 from sevhisto.commands import (
+    accept,
     agreement,
     check,
     compare,
@@ -27,6 +28,7 @@ from sevhisto.commands import (
     review,
     run,
     selftest,
+    threshold,
     train,
 )
 from sevhisto.commands.voice import STOPPED, STUDY_WRONG, add_command, told
@@ -35,13 +37,16 @@ from sevhisto.types import SevhistoError
 app = typer.Typer(
     name="sevhisto",
     help="From a folder of spinal cord slides to per-animal tables and an answer.",
-    epilog="\b\nA study, in order:\n  sevhisto init SLIDES, check, run, review, exclude, compare --unblind, report, export\n"
+    epilog="\b\nA study, in order:\n  sevhisto init SLIDES, check, run, review, compare --unblind, report, export\n"
     "Every command has --help with examples, --json, --quiet and --verbose.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-COMMANDS = (demo, init, check, run, review, exclude, train, compare, report, paper, export, agreement, diff, plan, phantom, selftest)
+COMMANDS = (
+    *(demo, init, check, run, review, accept, threshold, exclude, train, compare, report, paper, export),
+    *(agreement, diff, plan, phantom, selftest),
+)
 for module in COMMANDS:
     name = module.__name__.rpartition(".")[2]
     add_command(app, getattr(module, name), module.EXAMPLES)

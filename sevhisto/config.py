@@ -255,6 +255,12 @@ class StudyConfig(Settings):
         markers = [m for p in self.panels.values() for m in p.stained.markers]
         for name, batch in self.batches.items():
             leaks, shading = batch.bleed_through, batch.shading
+            for panel, of_panel in batch.thresholds.items():
+                if panel not in self.panels:
+                    raise ValueError(f"batches.{name}.thresholds names panel {panel!r}; {did_you_mean(panel, list(self.panels))}")
+                known = self.panels[panel].markers
+                for marker in (m for m in of_panel if m not in known):
+                    raise ValueError(f"batches.{name}.thresholds.{panel} names {marker!r}; {did_you_mean(marker, list(known))}")
             named = [("bleed_through", m) for into, sources in leaks.items() for m in (into, *sources)]
             named += [] if shading is None else [("shading", m) for m in (*shading.flat, *shading.dark)]
             for setting, marker in named:

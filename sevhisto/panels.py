@@ -169,3 +169,9 @@ class BatchSettings(Settings):
         {}, "share of another marker's signal that leaks into a marker: {CD206 = {CD68 = 0.03}}"
     )
     shading: ShadingSettings | None = _s(None, "how evenly the camera saw")
+    thresholds: dict[str, dict[str, float]] = _s(
+        {},
+        "thresholds set by hand for this batch, panel by panel: {main = {CD68 = 120}}; they come before all others. Those that were set in "
+        "the viewer or by `sevhisto threshold` (thresholds.jsonl) come before these",
+        "grey",
+    )

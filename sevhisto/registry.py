@@ -72,6 +72,7 @@ _FLAGS = [
     ),
     Flag("contour_unreviewed", "section", "the lesion outline was drawn by the program and nobody has confirmed it"),
     Flag("contour_drawn", "section", "the lesion outline was drawn by a person"),
+    Flag("contour_accepted", "section", "the program's lesion outline, or that there is none, was looked at and accepted by a person"),
     Flag(
         "contour_carried",
         "section",
@@ -156,7 +157,7 @@ _FLAGS = [
         "section",
         "no control of the batch could give the threshold; a lower rung of the ladder did",
     ),
-    Flag("threshold_fixed", "section", "the threshold was set by hand in study.toml"),
+    Flag("threshold_fixed", "section", "the threshold was set by hand, in study.toml or thresholds.jsonl"),
     Flag(
         "threshold_per_image",
         "section",
@@ -179,7 +180,7 @@ _FLAGS = [
     Flag(
         "sections_flagged",
         "animal",
-        "at least one section carries a flag other than contour_unreviewed, contour_carried, contour_drawn or no_lesion",
+        "at least one section carries a flag other than contour_unreviewed, contour_accepted, contour_carried, contour_drawn or no_lesion",
     ),
     Flag("no_sections", "animal", "no section lies in this half of the cord: nothing to measure"),
     Flag("not_tallied", "animal", "the records hold no joint, fibre or autofluorescence tally for this"),

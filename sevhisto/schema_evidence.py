@@ -26,7 +26,7 @@ PROVENANCE = Table(
         _t("settings_sha256", "hash of all settings that its pixels are read with"),
         _t("background_sha256", "hash of the correction of its panel and batch"),
         _t("outline_sha256", "hash of its maps of lesion core and masked area, and of its white matter"),
-        _t("outline_from", "drawn, carried or program; empty where there is none"),
+        _t("outline_from", "drawn, carried, program, or accepted (by a person, as the program drew it); empty where there is none"),
         _t("record_sha256", "start of the hash of its record"),
     ),
     key=("animal", "section", "panel"),

@@ -18,6 +18,8 @@ NO_CORE = 32767
 """Distance of sections without a lesion core."""
 LINE_PX = 1
 """Width of an outline in overview pixels."""
+_GREY = decode_thumbnail(np.arange(256, dtype=np.uint8))
+"""Grey level of each code of a thumbnail: looked up, it takes a fifth of the time."""
 OUTLINES = {"tissue": "white", "cavity": "#56B4E9", "masked": "#F0E442", "zones": "#BBBBBB", "core": "#FF9500"}
 """Outlines of a record and their colours, as in the report."""
 
@@ -41,7 +43,7 @@ def channel_layers(record: SectionRecord, contrast: Mapping[str, tuple[float, fl
         return [(record.masks["thumbnail_rgb"], {"name": "colour", "rgb": True, **where}, "image")]
     return [
         (
-            decode_thumbnail(record.masks["thumbnail"][..., i]),
+            _GREY[record.masks["thumbnail"][..., i]],
             {
                 "name": marker,
                 "colormap": colormap_of(marker, i),
@@ -86,9 +88,17 @@ def positive_layer(record: SectionRecord, marker: str, threshold: float) -> Laye
 
 def positive_mask(record: SectionRecord, marker: str, threshold: float) -> BoolArray:
     """Return examined overview pixels whose corrected intensity is at or above the threshold, (h, w) bool; none for NaN."""
-    examined = (record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0)
-    shown: AnyArray = decode_thumbnail(record.masks["thumbnail"][..., record.marker_index(marker)])
-    return np.asarray(examined & (shown >= threshold), bool)
+    return examined(record) & (record.masks["thumbnail"][..., record.marker_index(marker)] >= positive_code(threshold))
+
+
+def examined(record: SectionRecord) -> BoolArray:
+    """Return the overview pixels that count, (h, w) bool: tissue that is neither cavity nor masked."""
+    return np.asarray((record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0), bool)
+
+
+def positive_code(threshold: float) -> int:
+    """Return the lowest code of a thumbnail whose intensity is at or above a threshold (grey levels); 256 where none is, or for NaN."""
+    return int(np.count_nonzero(~(threshold <= _GREY)))
 
 
 def _positive_kwargs(record: SectionRecord, marker: str) -> dict[str, Any]:

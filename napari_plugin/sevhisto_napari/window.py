@@ -11,15 +11,16 @@ from sevhisto.types import Problem, SevhistoError
 QTS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 
 
-def open_window(study: Path) -> None:
-    """Show the sections of a study until the window is closed.
+def open_window(study: Path | None = None) -> None:
+    """Show the sections of a study, or a window in which one can be opened, until the window is closed.
 
     Raises
     ------
     SevhistoError
         The study cannot be reviewed, or napari or a Qt is not installed; no window opens.
     """
-    open_review(study)
+    if study is not None:
+        open_review(study)
     if find_spec("napari") is None or not any(map(find_spec, QTS)):
         raise SevhistoError(Problem("napari", "the viewer, or a Qt for it, is not installed", "pip install 'sevhisto[all]'"))
     from napari import Viewer, run

@@ -24,7 +24,7 @@ from sevhisto.registry import join_flags
 from sevhisto.schema import ANIMALS, SECTIONS, STATUS
 from sevhisto.types import DoubleArray, Problem, SevhistoError
 
-UNREMARKABLE = {"contour_unreviewed", "contour_carried", "contour_drawn", "no_lesion", "axis_uncertain"}
+UNREMARKABLE = {"contour_unreviewed", "contour_accepted", "contour_carried", "contour_drawn", "no_lesion", "axis_uncertain"}
 """Section flags that do not make `sections_flagged`: the first is carried by itself, the others are no defect."""
 CARRIED = {
     "threshold_fallback",

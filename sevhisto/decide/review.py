@@ -37,7 +37,7 @@ def review_queue(sections: pd.DataFrame) -> pd.DataFrame:
     flags = first["flags"].agg(lambda rows: ";".join(sorted({f for row in rows for f in split_flags(row)})))
     queue = queue.merge(flags.reset_index(), on=_SECTION).merge(_influence(sections), on=_SECTION, how="left")
     queue["influence_pct"] = queue["influence_pct"].fillna(0.0)
-    drawn = [bool(split_flags(f) & {"contour_drawn"}) for f in queue["flags"]]
+    drawn = [bool(split_flags(f) & {"contour_drawn", "contour_accepted"}) for f in queue["flags"]]
     sure = np.where(drawn, 1.0, queue["core_confidence"].fillna(UNSURE))
     queue["rank"] = queue["verdict"].map(RANKS).fillna(RANKS["keep"])
     queue["risk"] = -queue["influence_pct"] * (1 - sure)

@@ -31,6 +31,8 @@ from sevhisto.types import (
     snap_threshold,
 )
 
+BY_HAND = "by_hand"
+"""Source of thresholds that a person set for one batch."""
 PER_IMAGE = "per_image"
 """Source of thresholds that each section makes for itself."""
 
@@ -43,8 +45,8 @@ class Threshold:
     ----------
     value : applied to corrected intensity, an edge of the intensity bins; NaN where nothing can give one and no animal's tissue needs one,
         and where each section makes its own
-    source : ``fixed``, ``classifier``, ``dye``, ``per_image``, a rung of the ladder (``batch`` pools samples and bridge sections) or
-        ``none``
+    source : ``by_hand``, ``fixed``, ``classifier``, ``dye``, ``per_image``, a rung of the ladder (``batch`` pools samples and bridge
+        sections) or ``none``
     raw : before snapping to an edge
     n_controls : sections pooled
     flags : ``threshold_fixed``, ``threshold_fallback``, ``threshold_per_image``, ``no_threshold``, ``bridge_applied``, and those of
@@ -115,7 +117,7 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
     Parameters
     ----------
     sections : every measured section, controls included, in any order
-    config : the marker's own `threshold` comes first, then `thresholds.ladder`
+    config : what a person set for the batch comes first, then the marker's own `threshold`, then `thresholds.ladder`
 
     Raises
     ------
@@ -128,7 +130,8 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
     problems: list[Problem] = []
     for key, mine in sorted(pools.items()):
         channel = next(c for c in panel_settings(config, key[0]).channels if c.marker == key[2])
-        threshold = _climb(mine, channel, config)
+        own = _by_hand(key, channel, config)
+        threshold = _climb(mine, channel, config) if own is None else own
         if threshold is None:
             where = "panel {}, batch {}, marker {}".format(*key)
             remedy = "add control slides, a rung to thresholds.ladder, or a threshold to the channel"
@@ -137,7 +140,7 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
         doubts = control_doubts(key, mine, config, channel.role == "nuclei")
         bridge = bridges.get(key)
         unlike = {"bridges_disagree"} if bridge is not None and not bridge.agree else set()
-        over = _climb(local[key], channel, config) if key in local else None
+        over = (_climb(local[key], channel, config) if own is None else own) if key in local else None
         whole = threshold.flags | doubts.keys() | unlike
         found[key] = replace(threshold, bridge=bridge, doubts=doubts, flags=whole, local=np.nan if over is None else over.value)
     if problems:
@@ -158,7 +161,7 @@ def _bridged(found: dict[ThresholdKey, Threshold]) -> dict[ThresholdKey, Thresho
     """
     groups: dict[tuple[str, str], list[ThresholdKey]] = {}
     for key, t in found.items():
-        if t.bridge is not None and t.source not in ("classifier", "dye", "none"):
+        if t.bridge is not None and t.source not in ("classifier", "dye", "none", BY_HAND):
             groups.setdefault((key[0], key[2]), []).append(key)
     out = dict(found)
     for keys in groups.values():
@@ -208,11 +211,17 @@ def _cell_threshold(pools: MarkerPools, threshold: float) -> float:
     return half if half > threshold else np.nan
 
 
+def _by_hand(key: ThresholdKey, channel: ChannelSettings, config: StudyConfig) -> Threshold | None:
+    """Return the threshold that a person set for the batch, else for the channel; None where nobody did."""
+    batch = config.batches.get(key[1])
+    value = None if batch is None else batch.thresholds.get(key[0], {}).get(key[2])
+    source, value = (BY_HAND, value) if value is not None else ("fixed", channel.threshold)
+    return None if value is None else Threshold(snap_threshold(value), source, value, 0, frozenset({"threshold_fixed"}))
+
+
 def _climb(pools: MarkerPools, channel: ChannelSettings, config: StudyConfig) -> Threshold | None:
     """Return a threshold before bridges; None where an animal's tissue waits for one that nothing gives."""
     settings = config.thresholds
-    if channel.threshold is not None:
-        return Threshold(snap_threshold(channel.threshold), "fixed", channel.threshold, 0, frozenset({"threshold_fixed"}))
     if channel.source == "classifier":
         return Threshold(snap_threshold(EVEN_CHANCE), "classifier", EVEN_CHANCE, 0)
     if pools.dye:

@@ -18,11 +18,15 @@ from sevhisto.rings import MADE_HERE, check_places, split_holes
 from sevhisto.types import BoolArray, DoubleArray, IntArray, Problem, SevhistoError
 
 LESION_NAMES = ("lesion", "lesion core", "core")
+NOT_LESION_NAMES = ("not lesion", "no lesion")
+"""Taken away again from the lesion outlines that stand before it in the file."""
 WHITE_MATTER_NAMES = ("white matter", "spared white matter", "white_matter")
 EXCLUDED_NAMES = ("exclude", "excluded", "artefact", "artifact")
 """Names that count, in any case, with or without ImageJ's -1, -2; those that start with "ignore" (QuPath's own class) are excluded areas
 too. A reason code can follow an excluded area's name: ``exclude: tissue_damaged``."""
 SUFFIXES = (".geojson", ".json", ".roi", ".zip")
+PIECE = "sevhisto_piece"
+"""Metadata of an outline that belongs to one piece of the slide only; QuPath keeps it."""
 MAX_POINTS, _CROSSINGS_AT_ONCE = 200_000, 2**21
 
 
@@ -38,6 +42,7 @@ class Outline:
     strokes : lines, likewise; a point is a line of one point
     width_px : of its lines, as drawn; 0 where the file does not say
     drawn_as : what the file calls the shape
+    piece : piece of the slide, as in slides.csv, that it is for; 0 where it is for all that it lies on
     """
 
     name: str
@@ -46,10 +51,11 @@ class Outline:
     strokes: list[DoubleArray] = field(default_factory=list)
     width_px: float = 0.0
     drawn_as: str = ""
+    piece: int = 0
 
     @property
     def kind(self) -> str:
-        """``lesion``, ``white_matter``, ``excluded``, or empty for a name that means nothing here."""
+        """``lesion``, ``not_lesion``, ``white_matter``, ``excluded``, or empty for a name that means nothing here."""
         return kind_of(self.name)
 
     @property
@@ -59,10 +65,12 @@ class Outline:
 
 
 def kind_of(name: str) -> str:
-    """Return what an outline of this name is: ``lesion``, ``white_matter``, ``excluded`` or empty."""
+    """Return what an outline of this name is: ``lesion``, ``not_lesion``, ``white_matter``, ``excluded`` or empty."""
     plain = _plain(name)
     if plain in LESION_NAMES:
         return "lesion"
+    if plain in NOT_LESION_NAMES:
+        return "not_lesion"
     if plain in WHITE_MATTER_NAMES:
         return "white_matter"
     named = plain in EXCLUDED_NAMES or plain.startswith("ignore") or bool(_reason_in(name))
@@ -87,7 +95,7 @@ def outlines_of(outlines: Sequence[Outline], kind: str) -> list[Outline]:
 
 def name_problems(outlines: Sequence[Outline], where: str) -> list[Problem]:
     """Return a Problem for each outline whose name means nothing here: it would have no effect, and nobody would notice."""
-    known = [*LESION_NAMES, *WHITE_MATTER_NAMES, *EXCLUDED_NAMES, "ignore"]
+    known = [*LESION_NAMES, *NOT_LESION_NAMES, *WHITE_MATTER_NAMES, *EXCLUDED_NAMES, "ignore"]
     found = []
     for number, outline in enumerate(outlines, 1):
         if not outline.kind:
@@ -100,6 +108,9 @@ def name_problems(outlines: Sequence[Outline], where: str) -> list[Problem]:
                     did_you_mean(tail.strip(), list(EXCLUSION_REASONS)),
                 )
             found.append(Problem(f"{where}, outline {number}", what, remedy))
+    if outlines_of(outlines, "not_lesion") and not outlines_of(outlines, "lesion"):
+        what = "an outline is named 'not lesion', and none 'lesion' from which it could be taken"
+        found.append(Problem(where, what, "draw the lesion too"))
     return found
 
 
@@ -167,22 +178,23 @@ def _geojson(path: Path, data: bytes) -> list[Outline]:
         raise _error(path, f"holds more than {MAX_POINTS} points", "simplify the outlines, or export annotations only, without detections")
     try:
         root = json.loads(data.decode("utf-8-sig"))
-        return list(_features(root))
+        return list(outlines_in(root))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         raise _error(path, f"is not valid GeoJSON: {error}", "export it from QuPath again: File, Export objects as GeoJSON") from error
 
 
-def _features(item: Any) -> Iterator[Outline]:
+def outlines_in(item: Any) -> Iterator[Outline]:
     """Walk a feature collection, a list of features, one feature or a bare geometry."""
     if isinstance(item, list):
         for one in item:
-            yield from _features(one)
+            yield from outlines_in(one)
     elif item["type"] == "FeatureCollection":
-        yield from _features(item["features"])
+        yield from outlines_in(item["features"])
     elif item["type"] == "Feature":
         properties = item.get("properties") or {}
         if item.get("geometry") and properties.get("objectType", "annotation") == "annotation":  # cells and tiles are no outlines
-            yield from _shapes(item["geometry"], _qupath_name(properties))
+            piece = int((properties.get("metadata") or {}).get(PIECE, 0))
+            yield from (replace(shape, piece=piece) for shape in _shapes(item["geometry"], _qupath_name(properties)))
     else:
         yield from _shapes(item, "")
 

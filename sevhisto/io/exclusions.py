@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
+from sevhisto.io.journals import append_sealed, now, read_sealed
 from sevhisto.registry import EXCLUSION_REASONS, did_you_mean
 from sevhisto.types import Problem, StudyError
 
 JOURNAL = "exclusions.jsonl"
-_START = "0" * 64
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,10 @@ def read_journal(root: Path) -> list[Exclusion]:
     return [entry for entry, _ in _sealed(root)]
 
 
+def _sealed(root: Path) -> list[tuple[Exclusion, str]]:
+    return read_sealed(root / JOURNAL, lambda facts: Exclusion(**facts), "sevhisto exclude")
+
+
 def active(journal: Iterable[Exclusion]) -> list[Exclusion]:
     """Return the exclusions that hold now, in the order in which they were made."""
     found: dict[tuple[str, str, str, bool], Exclusion] = {}
@@ -102,8 +102,7 @@ def exclude(
         No such animal, section or panel; no known reason; nobody's name; already left out, or nothing to take back; a damaged journal.
     """
     journal = _sealed(root)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = Exclusion(*target, reason, who.strip(), now, note.strip(), undo, areas)
+    entry = Exclusion(*target, reason, who.strip(), now(), note.strip(), undo, areas)
     problems = _unknown(entry, slides) + _unreasoned(entry)
     held = {e.target for e in active(e for e, _ in journal)}
     if undo and entry.target not in held:
@@ -113,61 +112,13 @@ def exclude(
         problems.append(Problem(str(entry), "is left out already", "to give another reason, --undo it first: both stay in the journal"))
     if problems:
         raise StudyError(problems)
-    previous = journal[-1][1] if journal else _START
-    _append(root / JOURNAL, json.dumps({**_line(entry), "seal": _seal(previous, entry)}, ensure_ascii=False))
+    append_sealed(root / JOURNAL, _line(entry), journal, "nothing was left out")
     return entry
 
 
 def _line(entry: Exclusion) -> dict[str, object]:
     facts = asdict(entry)
     return facts if entry.areas else {k: v for k, v in facts.items() if k != "areas"}
-
-
-def _seal(previous: str, entry: Exclusion) -> str:
-    return hashlib.sha256(json.dumps([previous, _line(entry)], sort_keys=True).encode()).hexdigest()
-
-
-def _sealed(root: Path) -> list[tuple[Exclusion, str]]:
-    path = root / JOURNAL
-    if not path.exists():
-        return []
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(Problem(JOURNAL, f"cannot be read: {error}", "restore it from a backup")) from error
-    found: list[tuple[Exclusion, str]] = []
-    previous = _START
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            facts = json.loads(line)
-            seal = facts.pop("seal")
-            entry = Exclusion(**facts)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise _damaged(number) from None
-        if seal != _seal(previous, entry):
-            raise _damaged(number)
-        previous = seal
-        found.append((entry, seal))
-    if text and not text.endswith("\n"):
-        raise _damaged(len(found))
-    return found
-
-
-def _damaged(line: int) -> StudyError:
-    what = "does not fit its seal: it, or a line before it, was changed, moved or cut off by another program or by hand"
-    remedy = "restore the file from a backup; or keep this one under another name and enter what still holds with `sevhisto exclude`"
-    return StudyError(Problem(f"{JOURNAL}, line {line}", what, remedy))
-
-
-def _append(path: Path, line: str) -> None:
-    try:
-        with path.open("ab") as file:
-            file.write(line.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        remedy = "check free space and permissions; nothing was left out"
-        raise StudyError(Problem(str(path), f"cannot be written: {error.strerror or error}", remedy)) from error
 
 
 def _unknown(entry: Exclusion, slides: pd.DataFrame) -> list[Problem]:

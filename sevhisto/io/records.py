@@ -109,6 +109,11 @@ def is_current(path: Path) -> bool:
         return bool(json.loads(arrays["head"].tobytes()).get("format") == RECORD_FORMAT)
 
 
+def is_record(path: Path) -> bool:
+    """Return whether a file has the name of a record."""
+    return _NAME.fullmatch(path.name) is not None and path.is_file()
+
+
 def load_record(path: Path) -> SectionRecord:
     """Read a record; SevhistoError if its bytes are not those that its name promises."""
     data = _intact(path)

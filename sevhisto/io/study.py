@@ -18,6 +18,8 @@ from sevhisto.io import crosscheck
 from sevhisto.io import labels as label_images
 from sevhisto.io.annotations import SUFFIXES
 from sevhisto.io.deliveries import delivery_problems
+from sevhisto.io.hand_thresholds import JOURNAL as THRESHOLDS
+from sevhisto.io.hand_thresholds import held, place_problems, read_hand_thresholds, with_hand_thresholds
 from sevhisto.io.models import FOLDER as CLASSIFIERS
 from sevhisto.io.sheets import ID_COLUMNS, PENDING, numbers, pending, read_sheet, spreadsheet_problems
 from sevhisto.io.training import FOLDER as TRAINING
@@ -148,8 +150,14 @@ def load_study(root: Path) -> Study:
         usable &= whole
     if usable:
         problems += _cross(root, config, sheets)
+    by_hand = held(read_hand_thresholds(root))
+    if config is not None and usable:
+        batches = sheets["slides.csv"][0]["batch"]
+        remedy = f"correct study.toml or slides.csv, or move {THRESHOLDS} away"
+        problems += [Problem(THRESHOLDS, p.what, remedy) for t in by_hand for p in place_problems(t, config, batches)]
     if problems or config is None:
         raise StudyError(problems)
+    config = with_hand_thresholds(config, by_hand)
     slides = _complete(sheets["slides.csv"][1], SLIDES)
     animals = _complete(sheets["animals.csv"][1], ANIMALS_SHEET)
     motor = _complete(sheets["motor.csv"][1], MOTOR)

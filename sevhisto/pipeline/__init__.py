@@ -4,8 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sevhisto.pipeline.accepting import accept
     from sevhisto.pipeline.agreeing import AgreementSummary, agreement
     from sevhisto.pipeline.answering import CompareSummary, compare
+    from sevhisto.pipeline.choosing import set_threshold
     from sevhisto.pipeline.demonstrating import DemoSummary, demo
     from sevhisto.pipeline.differing import diff
     from sevhisto.pipeline.excluding import exclude
@@ -27,6 +29,7 @@ __all__ = [
     "Progress",
     "RunSummary",
     "TrainSummary",
+    "accept",
     "agreement",
     "check",
     "compare",
@@ -41,10 +44,13 @@ __all__ = [
     "report",
     "run",
     "selftest",
+    "set_threshold",
     "train",
 ]
 
 _HOMES = {
+    "accept": "accepting",
+    "set_threshold": "choosing",
     **dict.fromkeys(("AgreementSummary", "agreement"), "agreeing"),
     **dict.fromkeys(("CompareSummary", "compare"), "answering"),
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),

@@ -53,10 +53,16 @@ def exclude(
     if not study.config.study.blind or unblinded(study.results_dir) is not None:  # results show names: the journal holds codes
         section = key.sections.get((animal, section), section)
         animal = key.animals.get(animal, animal)
-    elif key.hide(note) != note:
+    else:
+        need_coded(note, key)
+    return append(study.root, _coded(study, key), (animal, section, panel), who, reason, note, undo, drawn)
+
+
+def need_coded(note: str, key: Key) -> None:
+    """Raise StudyError where a note holds a name that a blind study hides."""
+    if key.hide(note) != note:
         what = "holds the name of an animal, group or file, and the study is blind"
         raise StudyError(Problem("--note", what, f"say it with codes: {key.hide(note)}"))
-    return append(study.root, _coded(study, key), (animal, section, panel), who, reason, note, undo, drawn)
 
 
 def areas_digest(areas: Iterable[Mapping[str, Any]]) -> str:

@@ -30,6 +30,7 @@ from sevhisto.io.channels import match_channels
 from sevhisto.io.comparable import imaged
 from sevhisto.io.labels import LabelFile
 from sevhisto.io.models import load_model
+from sevhisto.io.outlines import area_mask, of_piece
 from sevhisto.io.records import find_record, is_current, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, open_slide
@@ -192,7 +193,7 @@ def _plan(slide: Slide, task: SlideTask, piece: PieceTask, overview: SlideOvervi
             piece=number or None,
             longitudinal=task.longitudinal,
             flipped=piece.flipped,
-            drawn=replace(_drawn(task.drawn, overview), neighbour=_neighbour(piece.contour)),
+            drawn=replace(_drawn(task.drawn, overview, piece.piece), neighbour=_neighbour(piece.contour)),
             find_lesion=piece.role not in WITHOUT_LESION,
         )
     except Exception as error:
@@ -221,7 +222,7 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 along = task.longitudinal
                 record = measure_section(slide, plan, *of_panel, longitudinal=along, nuclei=nuclei, classifier=classifier, segmenter=own)
                 _describe(record, slide, sha256, task)
-                record.meta["excluded_areas"] = _excluded_areas(task.drawn, plan)
+                record.meta["excluded_areas"] = _excluded_areas(task.drawn, plan, piece.piece)
                 record.meta["classified"] = dict.fromkeys(task.panel.classes, [] if model is None else _class_flags(model, sha256))
                 section = Crop(slide, *plan.corner, plan.shape)
                 record.meta["flags"] = sorted({*record.meta["flags"], *closer_look(section, reader, record)})
@@ -260,11 +261,11 @@ def _describe(record: SectionRecord, slide: Slide, sha256: str, task: SlideTask)
     record.meta["acquisition"] = {c.marker: asdict(c.acquisition) for c in channels if c.acquisition != Acquisition()}
 
 
-def _excluded_areas(path: Path | None, plan: Plan) -> list[dict[str, Any]]:
+def _excluded_areas(path: Path | None, plan: Plan, piece: int) -> list[dict[str, Any]]:
     """Return the areas of a section that a person drew to be left out: reason code in the name, um2 of tissue, and a hash of the place."""
     found = []
     tissue = plan.layout.tissue
-    for outline in [] if path is None else outlines_of(read_outlines(path), "excluded"):
+    for outline in [] if path is None else outlines_of(of_piece(read_outlines(path), piece), "excluded"):
         shape = (tissue.shape[0], tissue.shape[1])
         mask = outline_mask([outline], shape, float(plan.layout.factor), (float(plan.corner[0]), float(plan.corner[1]))) & tissue
         if mask.any():
@@ -291,17 +292,16 @@ def _neighbour(source: ContourSource | None) -> Neighbour | None:
     return Neighbour(tissue, core, shown, float(record.meta["overview_um"]), source.mirrored, source.gap_um, markers, unsure)
 
 
-def _drawn(path: Path | None, overview: SlideOverview) -> Drawn:
+def _drawn(path: Path | None, overview: SlideOverview, piece: int) -> Drawn:
     if path is None:
         return Drawn(None, None)
     outlines = read_outlines(path)
     problems = name_problems(outlines, f"corrections/{path.name}")
     if problems:
         raise SlideError(problems)
-    shape = (overview.mask.shape[0], overview.mask.shape[1])
+    mine, shape = of_piece(outlines, piece), (overview.mask.shape[0], overview.mask.shape[1])
 
     def mask(kind: str) -> BoolArray | None:
-        chosen = outlines_of(outlines, kind)
-        return outline_mask(chosen, shape, float(overview.factor), overview.corner) if chosen else None
+        return area_mask(mine, kind, shape, float(overview.factor), overview.corner)
 
     return Drawn(mask("lesion"), mask("excluded"), mask("white_matter"))

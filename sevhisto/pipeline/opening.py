@@ -11,6 +11,7 @@ from sevhisto.io.files import all_together, write_json
 from sevhisto.io.key import Key
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study
+from sevhisto.pipeline.accepting import accepted_now
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.provenance import decided_sha256, shown_settings
@@ -27,9 +28,8 @@ def need_unchanged(study: Study, facts: dict[str, Any]) -> None:
     `study` must be unaware of its groups.
     """
     if facts.get("decided_sha256") != decided_sha256(study.config):
-        raise SevhistoError(
-            Problem("study.toml", "changed since the last run", "run `sevhisto run` again; only what must be is read again")
-        )
+        remedy = "run `sevhisto run` again; only what must be is read again"
+        raise SevhistoError(Problem("study.toml or thresholds.jsonl", "changed since the last run", remedy))
 
 
 def write_under_names(study: Study, results: Path, key: Key, facts: dict[str, Any], stamp: set[str]) -> None:
@@ -56,7 +56,7 @@ def write_under_names(study: Study, results: Path, key: Key, facts: dict[str, An
         record = results / "records" / line["record"] if line["record"] else None
         outcomes.append(PieceOutcome(rows[line["animal"], line["section"], line["panel"]], record, reason))
     exclusions, names = left_out(study, key), Names.of(key, True)
-    tables = decide(study, outcomes, names, exclusions)
+    tables = decide(study, outcomes, names, exclusions, accepted_now(study, key))
     provenance = read_table(results / PROVENANCE.name, PROVENANCE)
     with all_together(results / "run.json"):  # codes in one table and names in the next would be of no use
         write_results(results, tables, stamp)

@@ -158,7 +158,7 @@ def _of_task(task: SlideTask | None) -> dict[str, str]:
 
 def _of_outline(traced: Traced | None) -> dict[str, str]:
     digest, flags = ("", set()) if traced is None else traced[:2]
-    by_flag = {"contour_drawn": "drawn", "contour_carried": "carried", "contour_unreviewed": "program"}
+    by_flag = {"contour_drawn": "drawn", "contour_carried": "carried", "contour_accepted": "accepted", "contour_unreviewed": "program"}
     return {"outline_sha256": digest, "outline_from": next((word for flag, word in by_flag.items() if flag in flags), "")}
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from sevhisto.imaging.overlap import matched_objects, objects_of, overlap
-from sevhisto.io.annotations import SUFFIXES, name_problems, outline_mask, outlines_of, read_outlines
+from sevhisto.io.annotations import SUFFIXES, name_problems, read_outlines
 from sevhisto.io.labels import LabelFile
+from sevhisto.io.outlines import area_mask
 from sevhisto.io.records import load_record, load_tallies
 from sevhisto.io.slides import open_slide
 from sevhisto.pipeline.measuring import plan_pieces, reason_of
@@ -101,10 +102,9 @@ def _drawn_masks(source: Source, record: SectionRecord) -> dict[str, BoolArray |
     y0, x0 = record.meta["corner_px"]
     found: dict[str, BoolArray | str] = {}
     for kind in KINDS:
-        chosen = outlines_of(outlines, kind)
-        mask = outline_mask(chosen, (tissue.shape[0], tissue.shape[1]), float(record.meta["overview_factor"]), (y0, x0)) & tissue
-        if mask.any():  # outlines may be drawn for some pieces of a slide only
-            found[kind] = mask
+        mask = area_mask(outlines, kind, (tissue.shape[0], tissue.shape[1]), float(record.meta["overview_factor"]), (y0, x0))
+        if mask is not None and (mask & tissue).any():  # outlines may be drawn for some pieces of a slide only
+            found[kind] = mask & tissue
     return found
 
 

@@ -23,6 +23,7 @@ from sevhisto.io.lock import held
 from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.store import write_table
 from sevhisto.io.study import Study, load_study
+from sevhisto.pipeline.accepting import accepted_now
 from sevhisto.pipeline.contours import contour_notes
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
@@ -162,9 +163,9 @@ def _run(study: Study, run_all: RunTasks, progress: Progress, started: float) ->
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
     outcomes = measure(study, tasks, run_all, progress)
     progress("tables", 0, 1)
-    exclusions, names, frozen = left_out(study), Names.of(key, is_open(study)), choices_now(study)
+    exclusions, accepted, names, frozen = left_out(study), accepted_now(study), Names.of(key, is_open(study)), choices_now(study)
     study = unaware(study)
-    tables = decide(study, outcomes, names, exclusions)
+    tables = decide(study, outcomes, names, exclusions, accepted)
     tables.frozen.update(frozen)
     stamp = stamp_of(study, tables.frozen)
     provenance = provenance_table(study, names, tasks, tables, outcomes, exclusions)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import pandas as pd
 
 from sevhisto.compare.endpoints import wide
 from sevhisto.compare.motor import summarise_motor
-from sevhisto.config import settings_hash
+from sevhisto.config import StudyConfig, settings_hash
 from sevhisto.decide.animal_table import animal_table
 from sevhisto.decide.bridge import Bridge
 from sevhisto.decide.controls import missing_controls, sentences
@@ -30,6 +30,7 @@ from sevhisto.io.key import Key, with_codes
 from sevhisto.io.records import load_tallies
 from sevhisto.io.store import read_parquet, read_table, write_frame, write_parquet, write_table
 from sevhisto.io.study import Study, image_stem
+from sevhisto.pipeline.accepting import Accepted, settled
 from sevhisto.pipeline.excluding import covering, signature, whole_animals
 from sevhisto.pipeline.tasks import PieceOutcome
 from sevhisto.registry import join_flags, split_flags
@@ -39,6 +40,7 @@ from sevhisto.tallies import Tallies
 
 QUIET_FLAGS = {
     "contour_unreviewed",
+    "contour_accepted",
     "contour_carried",
     "no_lesion",
     "no_landmark",
@@ -139,8 +141,9 @@ class Results:
     notes: list[str]
 
 
-def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions: list[Exclusion]) -> Results:
+def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions: list[Exclusion], accepted: Accepted) -> Results:
     """Return the tables of a study from the records of its sections, without what is left out."""
+    study = replace(study, config=_shown_batches(study, names))
     by_row = {o.row: o for o in outcomes}
     aside: list[SectionSummary] = []
     summaries: list[SectionSummary] = []
@@ -148,7 +151,7 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
     cells: list[pd.DataFrame] = []
     status: list[dict[str, Any]] = []
     outlines: dict[int, Traced] = {}
-    for row, outcome, record in _rows(study, by_row, names, exclusions):
+    for row, outcome, record in _rows(study, by_row, names, exclusions, accepted):
         flags = set() if record is None else set(record.meta["flags"]) | _unsigned(study, outcome, record, exclusions)
         status.append(_status_row(study, row, outcome, flags, names))
         sure = None if record is None else record.meta.get("core_confidence")
@@ -190,6 +193,12 @@ def decide(study: Study, outcomes: list[PieceOutcome], names: Names, exclusions:
         outlines,
         [*missing_controls(study.slides), *sentences(t.doubts for t in thresholds.values())],
     )
+
+
+def _shown_batches(study: Study, names: Names) -> StudyConfig:
+    """Return the settings with batches called as in the results."""
+    batches = {names.batch(name): batch for name, batch in study.config.batches.items()}
+    return study.config.model_copy(update={"batches": batches})
 
 
 def _unsigned(study: Study, outcome: PieceOutcome, record: Tallies, exclusions: list[Exclusion]) -> set[str]:
@@ -254,17 +263,18 @@ def restamp(folder: Path, stamp: set[str]) -> None:
 
 
 def _rows(
-    study: Study, outcomes: Mapping[int, PieceOutcome], names: Names, exclusions: list[Exclusion]
+    study: Study, outcomes: Mapping[int, PieceOutcome], names: Names, exclusions: list[Exclusion], accepted: Accepted
 ) -> Iterator[tuple[SectionRow, PieceOutcome, Tallies | None]]:
     """Yield the sections in order of their shown names, each with its record, one record in memory at a time."""
     slides = study.slides.assign(shown=[names.animals[a] for a in study.slides["animal"]])
     for index, line in slides.sort_values(["panel", "shown", "position_um", "section"], kind="stable").iterrows():
         outcome = outcomes.get(int(str(index)), PieceOutcome(int(str(index)), None, "the section was lost: slides.csv has no file for it"))
-        record = None if outcome.record is None else load_tallies(outcome.record)
+        place = (line["animal"], line["section"], line["panel"])
+        record = None if outcome.record is None else settled(load_tallies(outcome.record), place, accepted)
         status = "failed" if record is None else "flagged" if set(record.meta["flags"]) - QUIET_FLAGS else "ok"
         named = (*names.shown(line["animal"], line["section"]), line["panel"], names.batch(line["batch"]), line["role"])
         row = SectionRow(*named, float(line["position_um"]), status, outcome.reason)
-        excluded = covering(exclusions, line["animal"], line["section"], line["panel"])
+        excluded = covering(exclusions, *place)
         if excluded is not None:
             row.status, row.reason = "excluded", ": ".join(t for t in (excluded.reason, names.written(excluded.note)) if t)
         yield row, outcome, record

@@ -9,10 +9,12 @@ from typing import Any
 
 from sevhisto import __version__
 from sevhisto.config import WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, segmenter_name, settings_hash
+from sevhisto.io.annotations import read_outlines
 from sevhisto.io.models import model_sha256
+from sevhisto.io.outlines import of_piece
 from sevhisto.io.sources import digest, look_at
 from sevhisto.pipeline.own_segmenter import is_own, source_of
-from sevhisto.types import Correction, Problem, Shading
+from sevhisto.types import Correction, Problem, SevhistoError, Shading
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,27 @@ def record_key(task: SlideTask, piece: PieceTask, sha256: str) -> str:
         task.longitudinal,
         [piece.piece, piece.role in WITHOUT_LESION, piece.flipped],
         None if piece.contour is None else [piece.contour.record.name, piece.contour.mirrored, piece.contour.gap_um],
-        None if task.drawn is None else file_sha256(task.drawn),
+        None if task.drawn is None else drawn_sha256(task.drawn, piece.piece),
         *([] if task.labels is None else [labels_sha256(task.labels)]),
         *([] if task.classifier is None else [model_sha256(task.classifier), _glass(correction)]),
         *([None, None] if correction is None else correction_key(correction)),
         *own_hashes(task),
     )
+
+
+def drawn_sha256(path: Path, piece: int) -> str | None:
+    """Return the hash of what a person drew on a piece of a slide; that of the file unless it says which outline is for which piece.
+
+    None where all outlines are for other pieces: then the piece is measured as if there were no file.
+    """
+    try:
+        outlines = read_outlines(path)
+    except SevhistoError:  # told when it is read to be measured by
+        return file_sha256(path)
+    if not any(o.piece for o in outlines):
+        return file_sha256(path)
+    mine = [[o.name, [r.tolist() for r in o.polygons], [r.tolist() for r in o.holes]] for o in of_piece(outlines, piece)]
+    return settings_hash(mine) if mine else None
 
 
 def correction_key(correction: Correction) -> list[Any]:

@@ -117,7 +117,7 @@ def train(
     scales = tuple(finest * 2.0**i for i in range(N_SCALES))
     jobs = jobs or default_jobs()
     seen = compared_sources(study, partial(run_tasks, jobs=jobs), progress)
-    tasks = _corrected(with_sources(everything, *seen), with_sources(tasks, *seen), jobs, progress)
+    tasks = corrected_tasks(with_sources(everything, *seen), with_sources(tasks, *seen), jobs, progress)
     most = pixels_of_an_outline(list(outlines.values()))
     lessons = [_Lesson(t, _sure(_drawn(study, t)), classes, scales, stroke_um, seed, most) for t in tasks]
     learned = _learned(lessons, jobs, progress)
@@ -177,7 +177,8 @@ def _surveyed(study: Study, tasks: Sequence[SlideTask], panel: str) -> tuple[flo
     return max(sizes), outlines
 
 
-def _corrected(everything: Sequence[SlideTask], tasks: Sequence[SlideTask], jobs: int, progress: Progress) -> list[SlideTask]:
+def corrected_tasks(everything: Sequence[SlideTask], tasks: Sequence[SlideTask], jobs: int, progress: Progress) -> list[SlideTask]:
+    """Return tasks with the correction of their batch, which slides among `everything` tell; StudyError where one cannot be made."""
     batches = {(t.panel_name, t.batch_name) for t in tasks}
     corrections, notes = batch_corrections(
         [t for t in everything if (t.panel_name, t.batch_name) in batches], partial(run_tasks, jobs=jobs), progress

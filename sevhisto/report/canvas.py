@@ -175,6 +175,11 @@ def stamp_figures(flags: Iterable[str]) -> Iterator[None]:
         _STAMP.reset(token)
 
 
+def stamp_text() -> str:
+    """Return what `stamp_figures` writes here; empty where it writes nothing."""
+    return _STAMP.get()
+
+
 def put_stamp(figure: Figure, on_picture: tuple[str, str] | None = None) -> None:
     """Write the stamp, if there is one, into the figure's lower right corner; on a picture into its upper one, in ink and halo."""
     if not _STAMP.get() or any(t.get_gid() == "stamp" for t in figure.texts):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,6 +21,8 @@ from sevhisto import cli
 from sevhisto.phantom import SectionSpec, StudySpec, make_study
 from sevhisto.pipeline import run
 
+DEFERRED_DELETE = 52
+"""QEvent.DeferredDelete, by number: qtpy may not be there."""
 TELLING = {"vehicle": "salinegroup", "daily_3d": "dailygroup", "infusion_3d": "shortgroup", "infusion_6d": "longgroup"}
 """Names that occur in no text of the program, so that a search for them tells."""
 
@@ -144,3 +150,38 @@ def sevhisto(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         return Said(status, heard.out, heard.err)
 
     return command
+
+
+@pytest.fixture
+def window() -> Iterator[Any]:
+    """A napari window under a screen or Xvfb; nothing of it may be left behind."""
+    pytest.importorskip("qtpy.QtWidgets", reason="no Qt is installed")
+    if not os.environ.get("DISPLAY"):
+        pytest.skip("needs a screen, or Xvfb")
+    napari = pytest.importorskip("napari", reason="napari is not installed")
+    from napari.qt import get_qapp
+
+    app = get_qapp()
+    before = set(app.topLevelWidgets())
+    viewer = napari.Viewer(show=False)
+    yield viewer
+    viewer.close()
+    del viewer
+    for _ in range(3):
+        app.processEvents()
+        app.sendPostedEvents(None, DEFERRED_DELETE)
+        gc.collect()
+    left = {w for w in set(app.topLevelWidgets()) - before if "vispy" not in type(w).__module__}
+    assert not left, left
+
+
+def wait_until(so: Callable[[], bool], seconds: float = 300.0) -> None:
+    """Let the window live until something is so."""
+    from napari.qt import get_qapp
+
+    end = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < end, "waited in vain"
+        get_qapp().processEvents()
+        get_qapp().sendPostedEvents(None, DEFERRED_DELETE)
+        time.sleep(0.01)

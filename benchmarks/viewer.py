@@ -32,7 +32,7 @@ from sevhisto.pipeline.tables import decide as make_tables
 
 OUT = Path(__file__).parent / "out" / "viewer"
 LARGE = (12288, 16384)
-STEPS, SECTIONS, N_MANY = 60, 100, 288
+STEPS, SECTIONS, N_MANY = 40, 100, 288
 GOALS = {"first": 3.0, "next": 0.3, "step": 0.05, "growth": 20.0}
 """Asked: seconds to the first picture, to the next section, of a slider's step; MB that 100 sections may leave behind."""
 

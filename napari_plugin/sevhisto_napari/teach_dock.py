@@ -131,10 +131,8 @@ class TeachDock(QWidget):  # type: ignore[misc]
     def take_section(self) -> None:
         """Show the strokes of the section that the window shows; those of the one before are saved first."""
         self.save()
-        if not self.isVisibleTo(self.window()):
-            return
         root, place = self._session.root, self._session.place
-        if root is None or place is None:
+        if root is None or place is None or not self.isVisibleTo(self.window()):
             self._close_section()
             return
         try:

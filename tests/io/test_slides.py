@@ -160,7 +160,7 @@ def test_formats_and_files_that_are_not_there(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a.nd2").write_bytes(b"not an ND2 file" * 9)
     (tmp_path / "a.czi").write_bytes(b"not a CZI file" * 9)
     for name in ("a.nd2", "a.czi"):
-        with pytest.raises(SlideError, match="is not a readable"):
+        with pytest.raises(SlideError, match=r"is not an? "):
             open_slide(tmp_path / name)
     monkeypatch.setitem(__import__("sys").modules, "nd2", None)
     with pytest.raises(SlideError, match="pip install 'sevhisto"):

@@ -19,8 +19,16 @@ from sevhisto.engine.limits import (
 from sevhisto.engine.local import in_processes
 
 __all__ = [
-    *("LEAST_LIMIT_MB", "PARENT_MB", "WORKER_MB", "Limits", "available_mb", "default_jobs"),
-    *("jobs_for", "memory_remedy", "run_tasks", "share_mb"),
+    "LEAST_LIMIT_MB",
+    "PARENT_MB",
+    "WORKER_MB",
+    "Limits",
+    "available_mb",
+    "default_jobs",
+    "jobs_for",
+    "memory_remedy",
+    "run_tasks",
+    "share_mb",
 ]
 
 T = TypeVar("T")

@@ -371,11 +371,11 @@ def poisons(bench: Bench, kinds: tuple[str, ...], where: Callable[[dict[str, str
         raise SystemExit("the study without poison fails")
     whole = records_of(root)
     shutil.rmtree(root / "results")
-    victim = sorted(f for f in read(root / "slides.csv")["file"].unique() if f[0].isdigit())[5]
+    victim = sorted(f for f in read(root / "slides.csv")["file"].unique() if f[0].isdigit())[2]
     for kind in kinds:
         env = {"POISON": f"{victim}={kind}", "PYTHONPATH": str(POISON)}
         with where(env) as words:
-            done = say("run", root, *words, "--time-limit", "0.25", **env)
+            done = say("run", root, *words, "--time-limit", max(0.25, bench.seconds / 60), **env)
         now = records_of(root)
         status = pd.read_csv(root / "results" / "status.csv", dtype=str, keep_default_na=False)
         failed = status[status["status"] == "failed"]
@@ -462,7 +462,7 @@ class Cluster:
         process.wait()
 
 
-def cluster_faults(bench: Bench, slides: int) -> Tally:
+def cluster_faults(bench: Bench, slides: int, every_s: float) -> Tally:
     """Kill a Dask worker every few seconds, let another join late, kill the scheduler once: the tables must be those of a local run."""
     tally = Tally("Dask: workers lost, joined; scheduler killed")
     root = bench.fresh()
@@ -478,11 +478,11 @@ def cluster_faults(bench: Bench, slides: int) -> Tally:
         deaths = 0
         while child.poll() is None:
             with suppress(subprocess.TimeoutExpired):
-                child.wait(bench.rng.uniform(6, 12))
+                child.wait(bench.rng.uniform(0.7, 1.3) * every_s)
                 break
             deaths += 1
             cluster.end(cluster.workers.pop(0))
-            if deaths == 3:
+            if deaths == 2:
                 cluster.end(cluster.scheduler)
                 for worker in cluster.workers:
                     cluster.end(worker)
@@ -533,6 +533,7 @@ def main() -> int:
     parser.add_argument("--torn", type=int, default=6, help="kills with torn files")
     parser.add_argument("--each", type=int, default=3, help="of the other kinds")
     parser.add_argument("--slides", type=int, default=12, help="among which there is a poisonous one, and that a cluster measures")
+    parser.add_argument("--every", type=float, default=8, help="seconds between deaths of Dask workers: more than one takes to start")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="words of a fault's name")
     chosen = parser.parse_args()
@@ -549,7 +550,7 @@ def main() -> int:
         "rivals": lambda b: rivals(b, chosen.each),
         "poison-local": lambda b: poisons(b, poison, locally, f"poison among {chosen.slides} slides, local", chosen.slides),
         "poison-dask": lambda b: poisons(b, poison, on_cluster, f"poison among {chosen.slides} slides, Dask", chosen.slides),
-        "dask": lambda b: cluster_faults(b, chosen.slides),
+        "dask": lambda b: cluster_faults(b, chosen.slides, chosen.every),
     }
     bad = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,7 @@ import tifffile
 from sevhisto import __version__, cli
 from sevhisto.commands import progress as told
 
-COMMANDS = ("demo", "init", "check", "run", "compare", "report", "phantom")
+COMMANDS = ("demo", "init", "check", "run", "compare", "report", "phantom", "selftest")
 
 
 @pytest.fixture

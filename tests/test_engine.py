@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sevhisto.engine import PARENT_MB, WORKER_MB, Limits, available_mb, jobs_for, run_tasks
+from sevhisto.engine import LEAST_LIMIT_MB, PARENT_MB, WORKER_MB, Limits, available_mb, jobs_for, run_tasks, share_mb
+from sevhisto.engine import cluster as cluster_module
 from sevhisto.engine.cluster import LOOPBACK, encrypted, slurm_cluster
 from sevhisto.types import SevhistoError, StudyError
 
@@ -37,6 +38,11 @@ def test_processes_are_no_more_than_fit(jobs: int, memory_mb: float, expected: i
 def test_too_little_memory_for_one_process_is_told_with_the_need() -> None:
     with pytest.raises(StudyError, match=f"--memory: 500 MB is not enough: one process needs {WORKER_MB} MB"):
         jobs_for(4, 500)
+
+
+def test_each_process_may_use_its_share_of_the_memory_and_a_section_always_fits() -> None:
+    assert share_mb(4, PARENT_MB + 8000) == 2000
+    assert share_mb(32, 4000) == LEAST_LIMIT_MB > WORKER_MB
 
 
 def test_the_memory_available_is_read_where_the_system_tells_it(tmp_path: Path) -> None:
@@ -115,7 +121,7 @@ def test_a_dask_worker_is_spared_by_what_kills_its_task() -> None:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl")
-def test_with_certificates_a_cluster_is_spoken_to_encrypted_only(tmp_path: Path) -> None:
+def test_with_certificates_a_cluster_is_spoken_to_encrypted_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
     for line in (  # as docs/cluster.md has them
         "req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=sevhisto-ca -keyout ca-key.pem -out ca.pem",
@@ -128,6 +134,7 @@ def test_with_certificates_a_cluster_is_spoken_to_encrypted_only(tmp_path: Path)
         address = cluster.scheduler_address
         assert address.startswith("tls://127.0.0.1:")
         assert dict(run_tasks(work, ["a"], scheduler=address)) == {0: "a done"}
+        monkeypatch.setattr(cluster_module, "CONNECT_S", 1)
         with pytest.raises((ValueError, SevhistoError)):
             list(run_tasks(work, ["a"], scheduler=address.replace("tls:", "tcp:")))
     with pytest.raises(StudyError, match=r"holds no ca.pem, cert.pem, key.pem"), encrypted(tmp_path / "nowhere"):

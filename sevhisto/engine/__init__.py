@@ -5,10 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from sevhisto.engine.limits import PARENT_MB, WORKER_MB, Limits, available_mb, default_jobs, jobs_for, memory_remedy, share_mb
+from sevhisto.engine.limits import (
+    LEAST_LIMIT_MB,
+    PARENT_MB,
+    WORKER_MB,
+    Limits,
+    available_mb,
+    default_jobs,
+    jobs_for,
+    memory_remedy,
+    share_mb,
+)
 from sevhisto.engine.local import in_processes
 
-__all__ = ["PARENT_MB", "WORKER_MB", "Limits", "available_mb", "default_jobs", "jobs_for", "memory_remedy", "run_tasks", "share_mb"]
+__all__ = [
+    "LEAST_LIMIT_MB",
+    "PARENT_MB",
+    "WORKER_MB",
+    "Limits",
+    "available_mb",
+    "default_jobs",
+    "jobs_for",
+    "memory_remedy",
+    "run_tasks",
+    "share_mb",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sevhisto.engine.limits import WORKER_MB, Limits
+from sevhisto.engine.limits import LEAST_LIMIT_MB, Limits
 from sevhisto.engine.local import Worker, in_processes
 from sevhisto.types import Problem, SevhistoError, SlideError, StudyError
 
@@ -108,7 +108,7 @@ def _memory_mb(limits: Limits) -> float | None:
 
     worker = distributed.get_worker()
     allowed = worker.memory_manager.memory_limit
-    return limits.memory_mb if not allowed else max(float(WORKER_MB), allowed / 2**20 / worker.state.nthreads)
+    return limits.memory_mb if not allowed else max(float(LEAST_LIMIT_MB), allowed / 2**20 / worker.state.nthreads)
 
 
 def _client(scheduler: str, wait_s: float) -> Any:

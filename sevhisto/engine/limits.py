@@ -12,6 +12,8 @@ WORKER_MB = 600
 """Most memory that a process needs to measure a section; see "Speed and memory" in benchmarks/RESULTS.md."""
 PARENT_MB = 300
 """What the process that hands out the work needs beside its workers."""
+LEAST_LIMIT_MB = 2 * WORKER_MB
+"""Smallest limit of a process: systems also count what is set apart and never used, and a limit is for what is far out of the common."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def jobs_for(jobs: int, memory_mb: float) -> int:
 
 
 def share_mb(jobs: int, memory_mb: float) -> float:
-    """Return what each of `jobs` processes may use of `memory_mb`: what the parent leaves, and never less than a section needs."""
-    return max(float(WORKER_MB), (memory_mb - PARENT_MB) / jobs)
+    """Return what each of `jobs` processes may use of `memory_mb`: what the parent leaves, and never less than LEAST_LIMIT_MB."""
+    return max(float(LEAST_LIMIT_MB), (memory_mb - PARENT_MB) / jobs)
 
 
 def keep_to(memory_mb: float | None) -> None:

@@ -26,6 +26,7 @@ from sevhisto.io.records import load_record
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.metrics import COMPOSITE_PANEL
+from sevhisto.pipeline.alone import alone
 from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
 from sevhisto.pipeline.exclusion_tables import refresh_exclusions
 from sevhisto.pipeline.further import Compared, further, with_composite
@@ -68,6 +69,7 @@ class CompareSummary:
     blinded: bool
 
 
+@alone
 def compare(root: Path, open_key: bool = False, jobs: int | None = None, progress: Progress = quiet) -> CompareSummary:
     """Compare the groups over the animal table, and relate matrix to recovery.
 

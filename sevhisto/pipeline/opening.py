@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sevhisto.io.files import write_json
+from sevhisto.io.files import all_together, write_json
 from sevhisto.io.key import Key
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study
@@ -57,11 +57,12 @@ def write_under_names(study: Study, results: Path, key: Key, facts: dict[str, An
         outcomes.append(PieceOutcome(rows[line["animal"], line["section"], line["panel"]], record, reason))
     exclusions, names = left_out(study, key), Names.of(key, True)
     tables = decide(study, outcomes, names, exclusions)
-    write_results(results, tables, stamp)
-    write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
     provenance = read_table(results / PROVENANCE.name, PROVENANCE)
-    write_table(results / PROVENANCE.name, stamped(_named(provenance, study, rows), stamp), PROVENANCE)
-    write_json(results / "run.json", _named_facts(facts, study, key))
+    with all_together(results / "run.json"):  # codes in one table and names in the next would be of no use
+        write_results(results, tables, stamp)
+        write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
+        write_table(results / PROVENANCE.name, stamped(_named(provenance, study, rows), stamp), PROVENANCE)
+        write_json(results / "run.json", _named_facts(facts, study, key))
 
 
 def _named(provenance: pd.DataFrame, study: Study, rows: dict[tuple[str, str, str], int]) -> pd.DataFrame:

@@ -1,0 +1,95 @@
+"""A run to which things happen: the command line in a process of its own. More kinds, and many times: benchmarks/faults_engine.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sevhisto.io.lock import LOCK, held
+from sevhisto.pipeline import measuring, run
+from sevhisto.types import OutputError, Problem
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and /proc of Linux")
+TABLES = (".csv", ".parquet")
+
+
+def begin(root: Path, repo: Path, **env: str) -> subprocess.Popen[str]:
+    paths = [str(repo / "benchmarks" / "poison"), str(repo), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **env}
+    words = [sys.executable, "-m", "sevhisto.cli", "run", str(root), "--jobs", "2"]
+    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def ended(child: subprocess.Popen[str]) -> tuple[int, str]:
+    out, err = child.communicate(timeout=300)
+    return child.returncode, out + err
+
+
+def lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def tables(study: Any) -> dict[str, bytes]:
+    return {name: data for name, data in study.files().items() if name.endswith(TABLES)}
+
+
+def test_a_slide_that_kills_its_process_is_a_failed_row_and_costs_nothing_else(fresh: Any, study: Any, repo: Path) -> None:
+    victim = fresh.a_sample()
+    status, said = ended(begin(fresh.root, repo, POISON=f"{victim}=SIGSEGV"))
+    assert status == 3, said
+    assert "died (SIGSEGV), 3 times" in said
+    failed = fresh.table("status.csv").query("status == 'failed'")
+    assert len(failed) == 3 and failed["reason"].str.contains("SIGSEGV").all()
+    here, whole = ({name for name in s.files() if name.startswith("records/")} for s in (fresh, study))
+    assert here < whole and len(whole - here) == 2 * 3  # a record and its tallies of three sections
+    status, said = ended(begin(fresh.root, repo))
+    assert status == 0, said
+    assert "3 measured now" in said
+    assert tables(fresh) == tables(study)
+
+
+def test_a_run_that_is_asked_to_stop_says_how_to_go_on_and_leaves_nothing(fresh: Any, repo: Path) -> None:
+    child = begin(fresh.root, repo, POISON=f"{fresh.a_sample()}=hang")
+    until = time.monotonic() + 120
+    while not list(fresh.results.glob("records/*.npz")) and time.monotonic() < until:
+        time.sleep(0.1)
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
+    status, said = ended(child)
+    assert status == 130
+    assert "Stopped. Nothing is lost" in said and "Traceback" not in said
+    assert not (fresh.results / LOCK).exists()
+    until = time.monotonic() + 10
+    while lives(child.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not lives(child.pid)
+
+
+def test_results_that_cannot_be_written_stop_the_run_and_the_old_tables_stay(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for record in sorted((study.results / "records").glob("*.npz"))[:2]:
+        record.unlink()
+    before = study.files()
+
+    def full(*_: Any) -> Path:
+        raise OutputError(Problem("results", "cannot be written: No space left on device", "make room"))
+
+    monkeypatch.setattr(measuring, "save_record", full)
+    with pytest.raises(OutputError, match="No space left"):
+        run(study.root, jobs=1)
+    assert study.files() == before
+
+
+def test_nothing_is_compared_while_a_run_writes(study: Any, sevhisto: Any) -> None:
+    with held(study.results):
+        said = sevhisto("compare", study.root, "--jobs", 1)
+    assert said.status == 1 and "another run holds it" in said.err

@@ -51,3 +51,16 @@ def test_pixels_that_differ_from_read_to_read_are_caught(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(canary, "read", unsteady)
     assert canary.try_one("deflate_u16.tif")[0] == "wrong"
+
+
+def test_selftest_says_what_is_wrong_and_its_status_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from sevhisto import cli
+
+    monkeypatch.setattr("sys.argv", ["sevhisto", "selftest", "--codecs"])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    assert not done.value.code and "reads and measures as it should" in capsys.readouterr().out
+    monkeypatch.setattr(canary, "truth", lambda name: np.zeros((1, 41, 53), np.uint16))
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    assert done.value.code == 1 and "are wrong, by up to" in capsys.readouterr().out

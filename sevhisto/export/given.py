@@ -13,12 +13,12 @@ from sevhisto.columns import Table
 from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.registry import Registry, split_flags
 from sevhisto.rings import Shape
-from sevhisto.types import BoolArray, DoubleArray, Problem, SectionRecord, SevhistoError
+from sevhisto.types import AnyArray, Problem, SectionView, SevhistoError
 
 
 @dataclass(frozen=True)
 class PlacedSection:
-    """A measured section and where it lies; `load` reads its record."""
+    """A measured section and where it lies; `load` reads what there is to see of it."""
 
     animal: str
     section: str
@@ -26,7 +26,7 @@ class PlacedSection:
     role: str
     position_um: float
     record: str
-    load: Callable[[], SectionRecord]
+    load: Callable[[], SectionView]
 
 
 @dataclass(frozen=True)
@@ -118,37 +118,38 @@ formats: Registry[Export] = Registry("export format")
 """What `sevhisto export --to` can be given."""
 
 
-def cell_marks(given: Given) -> pd.DataFrame:
-    """Return the cell table with one bool column ``<marker>_positive`` per decided marker, NaN-free; cells of other panels are False.
+Limits = Mapping[tuple[str, str, str], Mapping[str, float]]
+"""Of each section (animal, section, panel) that the tables hold, from which intensity a cell is positive, by marker."""
 
-    A cell is positive where the larger of the compartments that count for its marker reaches the section's `cell_threshold`
-    (sections.csv, zone all), as in the tables; the nuclear marker decides nothing.
+
+def cell_limits(given: Given) -> Limits:
+    """Return the `cell_threshold` of every marker of every section, without nuclear markers, which decide nothing."""
+    rows = given.table("sections.csv")
+    rows = rows[rows["zone"] == "all"]
+    found: dict[tuple[str, str, str], dict[str, float]] = {}
+    for animal, section, panel, marker, limit in rows[["animal", "section", "panel", "marker", "cell_threshold"]].itertuples(index=False):
+        limits = found.setdefault((animal, section, panel), {})
+        if marker != given.config.panels[panel].marker_of_role("nuclei"):
+            limits[marker] = float(limit)
+    return found
+
+
+def section_cells(given: Given, section: PlacedSection, view: SectionView, limits: Limits) -> pd.DataFrame | None:
+    """Return the cells of a section as in cells.parquet, with one bool column ``<marker>_positive`` per decided marker.
+
+    A cell is positive where the larger of the compartments that count for its marker reaches the section's limit, as in the tables.
+    None where the section is left out, or has no cells.
     """
-    cells = given.table("cells.parquet")
-    sections = given.table("sections.csv")
-    limits = sections[sections["zone"] == "all"].set_index(["panel", "marker"])
-    place = pd.MultiIndex.from_frame(cells[["animal", "section"]])
-    marks: dict[str, BoolArray] = {}
-    for panel, settings in given.config.panels.items():
-        here = (cells["panel"] == panel).to_numpy()
-        for channel in settings.channels:
-            key = (panel, channel.marker)
-            shown = _compartment(cells, channel.marker, channel.cell_compartment)
-            if channel.marker == settings.marker_of_role("nuclei") or shown is None or key not in limits.index or not here.any():
-                continue
-            rows = limits.loc[[key]].set_index(["animal", "section"])["cell_threshold"]
-            reached = shown[here] >= rows.reindex(place[here]).to_numpy(np.float64)
-            mark = marks.setdefault(channel.marker, np.zeros(len(cells), bool))
-            mark[here] = reached
-    return cells.assign(**{f"{marker}_positive": mark for marker, mark in marks.items()})
-
-
-def _compartment(cells: pd.DataFrame, marker: str, where: str) -> DoubleArray | None:
-    """Return the intensity that decides, (n_cells,); None for a marker that is not measured in cells."""
-    columns = [f"{marker}_{part}" for part in (("ring", "nucleus") if where == "either" else (where,))]
-    if not set(columns) <= set(cells.columns):
+    mine = limits.get((section.animal, section.section, section.panel))
+    if mine is None or not view.cells or not len(view.cells["y_um"]):
         return None
-    return np.asarray(cells[columns].to_numpy(np.float64).max(axis=1), np.float64)
+    columns: dict[str, AnyArray] = {"cell": np.arange(1, len(view.cells["y_um"]) + 1), **view.cells}
+    for channel in given.config.panels[section.panel].channels:
+        parts = ("ring", "nucleus") if channel.cell_compartment == "either" else (channel.cell_compartment,)
+        names = [f"{channel.marker}_{part}" for part in parts]
+        if channel.marker in mine and set(names) <= set(view.cells):
+            columns[f"{channel.marker}_positive"] = np.maximum.reduce([view.cells[n] for n in names]) >= mine[channel.marker]
+    return pd.DataFrame(columns)
 
 
 def told_of(animals: pd.Series[str], by_animal: pd.Series[str]) -> pd.Series[str]:

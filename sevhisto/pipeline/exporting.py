@@ -21,7 +21,7 @@ from sevhisto.export.names import FORMATS
 from sevhisto.io.annotations import Outline, kind_of, read_outlines
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.key import codes
-from sevhisto.io.records import load_record
+from sevhisto.io.records import load_view
 from sevhisto.io.store import read_parquet, read_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.further import with_composite
@@ -214,7 +214,7 @@ def _slides(study: Study, names: Names) -> list[PlacedSlide]:
         if record:
             path = study.results_dir / "records" / record
             told = (line["role"], float(line["position_um"]), record)
-            found.setdefault((line["file"], int(line["scene"])), []).append(PlacedSection(*place, *told, partial(load_record, path)))
+            found.setdefault((line["file"], int(line["scene"])), []).append(PlacedSection(*place, *told, partial(load_view, path)))
     return [PlacedSlide(_slide_name(names.files[f], s), sections, _drawn(study, f, s)) for (f, s), sections in found.items()]
 
 

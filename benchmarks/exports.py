@@ -111,9 +111,7 @@ def main() -> int:
         print(f"{name:<10} {wall:6.1f} s  {cpu:6.1f} CPU s  {peak:6.0f} MB memory  {n:6d} files  {mb:7.1f} MB", flush=True)
         seconds, cpus, most = seconds + wall, cpus + cpu, max(most, peak)
     kept = cpus <= ASKED_S and most <= ASKED_MB
-    print(
-        f"one after the other: {cpus:.0f} CPU s ({seconds:.0f} s), {most:.0f} MB at most; asked, with the report: {ASKED_S} s, {ASKED_MB} MB"
-    )
+    print(f"one after the other: {cpus:.0f} CPU s ({seconds:.0f} s), {most:.0f} MB at most; asked with report: {ASKED_S} s, {ASKED_MB} MB")
     return 0 if kept else 1
 
 

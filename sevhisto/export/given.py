@@ -54,7 +54,8 @@ class Given:
     blinded : animals, groups and files are codes
     stamp : flags that everything must carry
     made : version of the program, and when the run finished
-    tables : every table of results/ that is there
+    tables : every table of results/ that is there, but that of the cells
+    cells : the file cells.parquet: it may be larger than memory
     animals : long animal table with the composite index, whose rows end in a column ``endpoint``
     wide : the same, one row per animal
     groups : animal to group, of those that are compared
@@ -73,6 +74,7 @@ class Given:
     stamp: tuple[str, ...]
     made: Mapping[str, str]
     tables: Mapping[str, tuple[Table, pd.DataFrame]]
+    cells: Path
     animals: pd.DataFrame
     wide: pd.DataFrame
     groups: pd.Series[str]
@@ -88,7 +90,7 @@ class Given:
     def table(self, name: str) -> pd.DataFrame:
         """Return a table of results/; SevhistoError that says which command writes it."""
         if name not in self.tables:
-            command = "run" if name in ("sections.csv", "cells.parquet", "profiles.csv") else "compare"
+            command = "run" if name in ("sections.csv", "profiles.csv") else "compare"
             raise SevhistoError(Problem(f"results/{name}", "is not there", f"run `sevhisto {command}` on the study first"))
         return self.tables[name][1]
 

@@ -3,8 +3,8 @@
 python benchmarks/exports.py [--out DIR] [--jobs N] [--study DIR]
 
 The small study of benchmarks/decide.py is measured (a minute), then every animal is listed six times: 24 animals, 6 sections, 2 panels, and
-the groups are compared under codes; `--study` takes a study that was run and compared instead. Slides are not read by
-an export, so that copies need none. Each figure holds the start of Python.
+the groups are compared under codes; `--study` takes a study that was run and compared instead. Slides are not
+read by an export, so that copies need none. Each figure holds the reading of the tables.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 from decide import COPIES, make
 
 from sevhisto.io.files import write_json
@@ -34,12 +35,12 @@ from sevhisto.schema import RECORDS
 
 ASKED_S, ASKED_MB = 60, 1000
 ONE = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
 from sevhisto.pipeline import export
 start, cpu = time.perf_counter(), time.process_time()
 export(Path(sys.argv[1]), [sys.argv[2]], Path(sys.argv[3]))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024  # ru_maxrss holds the parent's
 print(json.dumps([time.perf_counter() - start, time.process_time() - cpu, peak]))
 """
 
@@ -100,17 +101,17 @@ def main() -> int:
         compare(root, jobs=args.jobs)
         print(f"compared under codes: {time.perf_counter() - start:.0f} s (not part of the exports)")
     records = read_table(root / "results" / "records.csv", RECORDS)
-    cells = len(pd.read_parquet(root / "results" / "cells.parquet"))
+    cells = pq.read_metadata(root / "results" / "cells.parquet").num_rows
     print(f"{len(records)} sections, {int(records['role'].eq('sample').sum())} of them of animals, {cells} cells")
     seconds = cpus = most = 0.0
-    for name in [*export_formats(), "all"]:
+    for name in export_formats():
         done = subprocess.run([sys.executable, "-c", ONE, root, name, args.out / "exported"], capture_output=True, text=True, check=True)
         wall, cpu, peak = json.loads(done.stdout)
-        n, mb = size_mb(args.out / "exported" / ("." if name == "all" else name))
+        n, mb = size_mb(args.out / "exported" / name)
         print(f"{name:<10} {wall:6.1f} s  {cpu:6.1f} CPU s  {peak:6.0f} MB memory  {n:6d} files  {mb:7.1f} MB", flush=True)
-        seconds, cpus, most = wall, cpu, max(most, peak)
+        seconds, cpus, most = seconds + wall, cpus + cpu, max(most, peak)
     kept = cpus <= ASKED_S and most <= ASKED_MB
-    print(f"all exports in one process: {cpus:.0f} CPU s ({seconds:.0f} s), {most:.0f} MB; asked: {ASKED_S} s, {ASKED_MB} MB")
+    print(f"one after the other: {cpus:.0f} CPU s ({seconds:.0f} s), {most:.0f} MB at most; asked with report: {ASKED_S} s, {ASKED_MB} MB")
     return 0 if kept else 1
 
 

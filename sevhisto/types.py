@@ -267,6 +267,16 @@ EVEN_CHANCE = PER_MILLE / 2
 """Intensity from which a pixel counts as one of the class."""
 
 
+@dataclass(frozen=True)
+class SectionView:
+    """What there is to see of a section: the parts of a SectionRecord that are no tallies, which take a tenth of the time to read."""
+
+    meta: dict[str, Any]
+    markers: tuple[str, ...]
+    cells: dict[str, FloatArray]
+    masks: dict[str, AnyArray]
+
+
 @dataclass
 class SectionRecord:
     """What is kept of one section: enough for every later choice, so that no pixel is read twice.

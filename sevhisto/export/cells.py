@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sevhisto.export.given import Given, cell_marks, formats
+from sevhisto.export.given import Given, cell_limits, formats, section_cells
 from sevhisto.export.needed import needed
 from sevhisto.export.text import file_names
 
-_KNOWN = ("animal", "section", "panel", "cell", "area_um2", "distance_um", "stamp")
+_FACTS = ("cell", "area_um2", "distance_um")
 
 
 @formats.register("anndata")
@@ -22,32 +22,44 @@ def anndata(given: Given, folder: Path) -> list[str]:
     ``obsm["spatial"]`` is x, y in um from the section's corner, as scanpy and squidpy expect it.
     """
     library = needed("anndata", "anndata")
-    cells = cell_marks(given)
-    panels = [str(p) for p in cells["panel"].unique()]
+    panels = dict.fromkeys(section.panel for slide in given.slides for section in slide.sections)
     names = file_names([f"cells_{p}" for p in panels], ".h5ad")
     for panel in panels:
-        rows = cells[cells["panel"] == panel].reset_index(drop=True)
-        markers = given.config.panels[panel].markers
-        columns = [f"{m}_{part}" for m in markers for part in ("nucleus", "ring") if f"{m}_{part}" in rows]
+        rows = _cells(given, panel)
+        if rows is None:
+            continue
+        columns = [f"{m}_{part}" for m in given.config.panels[panel].markers for part in ("nucleus", "ring") if f"{m}_{part}" in rows]
         data = library.AnnData(
             X=rows[columns].to_numpy(np.float32),
-            obs=_observations(rows, markers, given),
+            obs=_observations(rows, given),
             var=_variables(columns),
-            obsm={"spatial": rows[["x_um", "y_um"]].to_numpy(np.float64)},
+            obsm={"spatial": rows[["x_um", "y_um"]].to_numpy(np.float32)},
             uns={"spatial_unit": "um", "notes": given.notes()},
         )
-        data.write_h5ad(folder / names[f"cells_{panel}"], compression="gzip")
+        data.write_h5ad(folder / names[f"cells_{panel}"], compression="gzip", compression_opts=1)
     return []
 
 
-def _observations(rows: pd.DataFrame, markers: tuple[str, ...], given: Given) -> pd.DataFrame:
-    positive = [f"{m}_positive" for m in markers if f"{m}_positive" in rows]
-    kept = rows[[c for c in (*_KNOWN, *positive) if c in rows]].copy()
-    kept.insert(1, "group", given.group_of(rows["animal"]).to_numpy())
-    for name in ("animal", "group", "section", "panel"):
-        kept[name] = _categories(kept[name])
-    labels = rows["animal"].astype(str) + "_" + rows["section"].astype(str) + "_" + rows["cell"].astype(str)
-    return kept.set_axis(pd.Index(labels.to_numpy(), dtype=object), axis=0)
+def _cells(given: Given, panel: str) -> pd.DataFrame | None:
+    """Return the cells of a panel with animal, section and panel; None where there are none."""
+    limits = cell_limits(given)
+    found = []
+    for section in (s for slide in given.slides for s in slide.sections if s.panel == panel):
+        rows = section_cells(given, section, section.load(), limits)
+        if rows is not None:
+            found.append(rows.assign(animal=section.animal, section=section.section, panel=panel))
+    return pd.concat(found, ignore_index=True) if found else None
+
+
+def _observations(rows: pd.DataFrame, given: Given) -> pd.DataFrame:
+    places = {name: _categories(rows[name]) for name in ("animal", "section", "panel")}
+    marks = {str(c): rows[c].to_numpy(bool) for c in rows if str(c).endswith("_positive")}
+    labels = (
+        rows["animal"].astype(str) + "_" + rows["section"].astype(str) + "_" + rows["panel"].astype(str) + "_" + rows["cell"].astype(str)
+    )
+    group = _categories(given.group_of(rows["animal"]))
+    kept = {**places, "group": group, **{name: rows[name].to_numpy() for name in _FACTS}, **marks}
+    return pd.DataFrame(kept, index=pd.Index(labels.to_numpy(), dtype=object))
 
 
 def _categories(column: pd.Series[Any]) -> pd.Categorical:

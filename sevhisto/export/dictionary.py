@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pandas as pd
 
@@ -13,11 +13,13 @@ WIDE = "animals_wide.csv"
 _KINDS = {TEXT: "text", NUMBER: "number", WHOLE: "whole number"}
 
 
-def described(given: Given) -> Iterator[tuple[str, Column]]:
-    """Yield each table that is there with each of its columns, in order; those of the wide table last."""
-    for name, (table, frame) in given.tables.items():
-        for column in frame.columns:
-            yield name, column_of(table, str(column))
+def described(given: Given, but: Collection[str] = ()) -> Iterator[tuple[str, Column]]:
+    """Yield each table that is there, without those in `but`, with each of its columns, in order; those of the wide table last."""
+    for name in given.tables:
+        if name not in but:
+            table, frame = given.tables[name]
+            for column in frame.columns:
+                yield name, column_of(table, str(column))
     for column in given.wide.columns:
         yield WIDE, endpoint_column(given, str(column))
 
@@ -41,7 +43,7 @@ def endpoint_column(given: Given, name: str) -> Column:
     return Column(name, NUMBER, title + (f"; {role} endpoint" if role else ""), unit)
 
 
-def dictionary(given: Given) -> pd.DataFrame:
-    """Return one row per table and column: table, column, kind, unit, description."""
-    rows = [(table, c.name, _KINDS[c.kind], c.unit, c.doc) for table, c in described(given)]
+def dictionary(given: Given, but: Collection[str] = ()) -> pd.DataFrame:
+    """Return one row per table and column: table, column, kind, unit, description; without the tables in `but`."""
+    rows = [(table, c.name, _KINDS[c.kind], c.unit, c.doc) for table, c in described(given, but)]
     return pd.DataFrame(rows, columns=["table", "column", "kind", "unit", "description"])

@@ -13,12 +13,12 @@ from sevhisto.columns import Table
 from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.registry import Registry, split_flags
 from sevhisto.rings import Shape
-from sevhisto.types import BoolArray, DoubleArray, Problem, SectionRecord, SevhistoError
+from sevhisto.types import AnyArray, Problem, SectionView, SevhistoError
 
 
 @dataclass(frozen=True)
 class PlacedSection:
-    """A measured section and where it lies; `load` reads its record."""
+    """A measured section and where it lies; `load` reads what there is to see of it."""
 
     animal: str
     section: str
@@ -26,7 +26,7 @@ class PlacedSection:
     role: str
     position_um: float
     record: str
-    load: Callable[[], SectionRecord]
+    load: Callable[[], SectionView]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Given:
     blinded : animals, groups and files are codes
     stamp : flags that everything must carry
     made : version of the program, and when the run finished
-    tables : every table of results/ that is there
+    tables : every table of results/ that is there, but that of the cells
+    cells : the file cells.parquet: it may be larger than memory
     animals : long animal table with the composite index, whose rows end in a column ``endpoint``
     wide : the same, one row per animal
     groups : animal to group, of those that are compared
@@ -73,6 +74,7 @@ class Given:
     stamp: tuple[str, ...]
     made: Mapping[str, str]
     tables: Mapping[str, tuple[Table, pd.DataFrame]]
+    cells: Path
     animals: pd.DataFrame
     wide: pd.DataFrame
     groups: pd.Series[str]
@@ -88,7 +90,7 @@ class Given:
     def table(self, name: str) -> pd.DataFrame:
         """Return a table of results/; SevhistoError that says which command writes it."""
         if name not in self.tables:
-            command = "run" if name in ("sections.csv", "cells.parquet", "profiles.csv") else "compare"
+            command = "run" if name in ("sections.csv", "profiles.csv") else "compare"
             raise SevhistoError(Problem(f"results/{name}", "is not there", f"run `sevhisto {command}` on the study first"))
         return self.tables[name][1]
 
@@ -118,37 +120,38 @@ formats: Registry[Export] = Registry("export format")
 """What `sevhisto export --to` can be given."""
 
 
-def cell_marks(given: Given) -> pd.DataFrame:
-    """Return the cell table with one bool column ``<marker>_positive`` per decided marker, NaN-free; cells of other panels are False.
+Limits = Mapping[tuple[str, str, str], Mapping[str, float]]
+"""Of each section (animal, section, panel) that the tables hold, from which intensity a cell is positive, by marker."""
 
-    A cell is positive where the larger of the compartments that count for its marker reaches the section's `cell_threshold`
-    (sections.csv, zone all), as in the tables; the nuclear marker decides nothing.
+
+def cell_limits(given: Given) -> Limits:
+    """Return the `cell_threshold` of every marker of every section, without nuclear markers, which decide nothing."""
+    rows = given.table("sections.csv")
+    rows = rows[rows["zone"] == "all"]
+    found: dict[tuple[str, str, str], dict[str, float]] = {}
+    for animal, section, panel, marker, limit in rows[["animal", "section", "panel", "marker", "cell_threshold"]].itertuples(index=False):
+        limits = found.setdefault((animal, section, panel), {})
+        if marker != given.config.panels[panel].marker_of_role("nuclei"):
+            limits[marker] = float(limit)
+    return found
+
+
+def section_cells(given: Given, section: PlacedSection, view: SectionView, limits: Limits) -> pd.DataFrame | None:
+    """Return the cells of a section as in cells.parquet, with one bool column ``<marker>_positive`` per decided marker.
+
+    A cell is positive where the larger of the compartments that count for its marker reaches the section's limit, as in the tables.
+    None where the section is left out, or has no cells.
     """
-    cells = given.table("cells.parquet")
-    sections = given.table("sections.csv")
-    limits = sections[sections["zone"] == "all"].set_index(["panel", "marker"])
-    place = pd.MultiIndex.from_frame(cells[["animal", "section"]])
-    marks: dict[str, BoolArray] = {}
-    for panel, settings in given.config.panels.items():
-        here = (cells["panel"] == panel).to_numpy()
-        for channel in settings.channels:
-            key = (panel, channel.marker)
-            shown = _compartment(cells, channel.marker, channel.cell_compartment)
-            if channel.marker == settings.marker_of_role("nuclei") or shown is None or key not in limits.index or not here.any():
-                continue
-            rows = limits.loc[[key]].set_index(["animal", "section"])["cell_threshold"]
-            reached = shown[here] >= rows.reindex(place[here]).to_numpy(np.float64)
-            mark = marks.setdefault(channel.marker, np.zeros(len(cells), bool))
-            mark[here] = reached
-    return cells.assign(**{f"{marker}_positive": mark for marker, mark in marks.items()})
-
-
-def _compartment(cells: pd.DataFrame, marker: str, where: str) -> DoubleArray | None:
-    """Return the intensity that decides, (n_cells,); None for a marker that is not measured in cells."""
-    columns = [f"{marker}_{part}" for part in (("ring", "nucleus") if where == "either" else (where,))]
-    if not set(columns) <= set(cells.columns):
+    mine = limits.get((section.animal, section.section, section.panel))
+    if mine is None or not view.cells or not len(view.cells["y_um"]):
         return None
-    return np.asarray(cells[columns].to_numpy(np.float64).max(axis=1), np.float64)
+    columns: dict[str, AnyArray] = {"cell": np.arange(1, len(view.cells["y_um"]) + 1), **view.cells}
+    for channel in given.config.panels[section.panel].channels:
+        parts = ("ring", "nucleus") if channel.cell_compartment == "either" else (channel.cell_compartment,)
+        names = [f"{channel.marker}_{part}" for part in parts]
+        if channel.marker in mine and set(names) <= set(view.cells):
+            columns[f"{channel.marker}_positive"] = np.maximum.reduce([view.cells[n] for n in names]) >= mine[channel.marker]
+    return pd.DataFrame(columns)
 
 
 def told_of(animals: pd.Series[str], by_animal: pd.Series[str]) -> pd.Series[str]:

@@ -18,7 +18,7 @@ from sevhisto.export.needed import needed
 from sevhisto.export.regions import colours, zone_masks
 from sevhisto.export.text import file_names, printable
 from sevhisto.rings import MADE_HERE
-from sevhisto.types import AnyArray, SectionRecord, decode_thumbnail
+from sevhisto.types import AnyArray, SectionView, decode_thumbnail
 
 SMALLEST = 128
 """Levels are halved until the longer side is at most this."""
@@ -35,7 +35,7 @@ class Labels:
     names: Mapping[int, str]
 
 
-def section_labels(record: SectionRecord, config: StudyConfig) -> list[Labels]:
+def section_labels(record: SectionView, config: StudyConfig) -> list[Labels]:
     """Return the labels of a section: ``zones`` (the core is 1, then outwards) and ``regions`` (tissue 1, cavity 2, masked 3)."""
     zones, regions = np.zeros(record.masks["tissue"].shape, np.uint8), np.zeros(record.masks["tissue"].shape, np.uint8)
     for i, mask in enumerate(zone_masks(record, config).values(), 1):
@@ -68,7 +68,7 @@ def label_pyramid(labels: AnyArray, n: int) -> Iterator[AnyArray]:
         yield labels[:: 2**i, :: 2**i]
 
 
-def _place(record: SectionRecord) -> tuple[float, tuple[float, float]]:
+def _place(record: SectionView) -> tuple[float, tuple[float, float]]:
     """Return pixel size and the middle of the first pixel (y, x), um of the slide."""
     um, factor = float(record.meta["um_per_px"]), int(record.meta["overview_factor"])
     y, x = ((c + (factor - 1) / 2) * um for c in record.meta["corner_px"])

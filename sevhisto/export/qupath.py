@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sevhisto.export.given import Given, PlacedSection, cell_marks, formats
+from sevhisto.export.given import Given, PlacedSection, cell_limits, formats, section_cells
 from sevhisto.export.regions import colours, section_shapes, zone_of
 from sevhisto.export.text import printable, slide_path
 from sevhisto.rings import Shape
 from sevhisto.types import DoubleArray
 
 DECIMALS = 3
-CORNERS = 12
+CORNERS = 8
 _TURN = 2 * np.pi * (np.arange(CORNERS) + 0.5) / CORNERS
 _UNIT_CIRCLE = np.column_stack([np.cos(_TURN), np.sin(_TURN)]) / math.sqrt(CORNERS / 2 * math.sin(2 * np.pi / CORNERS))
 """Corners (x, y) of a regular polygon of area 1."""
@@ -29,20 +29,19 @@ _CELL_FACTS = ("area_um2", "distance_um")
 def qupath(given: Given, folder: Path) -> list[str]:
     """Write ``<slide>.geojson`` (annotations) and ``<slide>_cells.geojson`` (detections) for each slide, in full-resolution pixels.
 
-    Cells are polygons of twelve corners around the nucleus's centre, with its area: the outline of nuclei is not kept.
+    Cells are polygons of eight corners around the nucleus's centre, with its area: the outline of nuclei is not kept.
     """
-    marked = dict(list(cell_marks(given).groupby(["animal", "section", "panel"], sort=False)))
+    limits = cell_limits(given)
     zones = _zone_facts(given)
     for slide in given.slides:
         annotations: list[dict[str, Any]] = [_feature(s, {"name": "drawn"}) for s in slide.drawn]
         cells: list[str] = []
         for section in slide.sections:
-            record = section.load()
-            shapes = section_shapes(record, given.config)
-            annotations += [_annotation(s, section, zones) for s in shapes]
-            rows = marked.get((section.animal, section.section, section.panel))
+            view = section.load()
+            annotations += [_annotation(s, section, zones) for s in section_shapes(view, given.config)]
+            rows = section_cells(given, section, view, limits)
             if rows is not None:
-                cells += _detections(rows, record.markers, record.meta)
+                cells += _detections(rows, view.markers, view.meta)
         notes = json.dumps(given.notes(), ensure_ascii=False)
         _write(slide_path(folder, slide.name, ".geojson"), (json.dumps(_coloured(annotations, a)) for a in annotations), notes)
         if cells:
@@ -100,30 +99,39 @@ def _zone_facts(given: Given) -> dict[tuple[str, ...], dict[str, float]]:
 
 
 def _detections(rows: pd.DataFrame, markers: tuple[str, ...], meta: Mapping[str, Any]) -> list[str]:
-    """Return one JSON feature per cell: outline, measurements, and the markers it is positive for as its class."""
+    """Return one JSON feature per cell: outline, measurements, and the markers it is positive for as its class.
+
+    Cells of one class that lack the same measurements share a template, of which there are few: there are millions of cells.
+    """
     um = float(meta["um_per_px"])
     y0, x0 = meta["corner_px"]
-    x, y = rows["x_um"].to_numpy() / um + x0, rows["y_um"].to_numpy() / um + y0
-    radius = np.sqrt(rows["area_um2"].to_numpy()) / um
-    corners = np.round(np.stack([x, y], axis=1)[:, None] + radius[:, None, None] * _UNIT_CIRCLE, 2)
-    rings = np.concatenate([corners, corners[:, :1]], axis=1).tolist()
+    centres = np.stack([rows["x_um"].to_numpy(np.float64) / um + x0, rows["y_um"].to_numpy(np.float64) / um + y0], axis=1)
+    radius = np.sqrt(rows["area_um2"].to_numpy(np.float64)) / um
+    rings = centres[:, None] + radius[:, None, None] * np.concatenate([_UNIT_CIRCLE, _UNIT_CIRCLE[:1]])
     columns = [c for c in map(str, rows) if c in _CELL_FACTS or (c.rpartition("_")[0] in markers and c.endswith(("_nucleus", "_ring")))]
-    values = np.round(rows[columns].to_numpy(np.float64), 3).tolist()
+    values = rows[columns].to_numpy(np.float64)
     shown = [m for m in markers if f"{m}_positive" in rows]
-    marks = rows[[f"{m}_positive" for m in shown]].to_numpy(bool)
-    classes = {key: _class(shown, key) for key in {m.tobytes() for m in marks}}
-    labels = [json.dumps(c) for c in columns]
-    found = []
-    for ring, row, mark in zip(rings, values, marks, strict=True):
-        facts = ",".join(f"{label}:{value!r}" for label, value in zip(labels, row, strict=True) if value == value)
-        found.append(
-            f'{{"type":"Feature","geometry":{{"type":"Polygon","coordinates":[{ring!r}]}},'
-            f'"properties":{{"objectType":"detection",{classes[mark.tobytes()]}"measurements":{{{facts}}}}}}}'
-        )
-    return found
+    kinds = np.concatenate([rows[[f"{m}_positive" for m in shown]].to_numpy(bool), np.isnan(values)], axis=1)
+    found = np.empty(len(rows), object)
+    every, of_cell = np.unique(kinds, axis=0, return_inverse=True)
+    for i, kind in enumerate(every):
+        which = np.flatnonzero(of_cell.ravel() == i)
+        mark, lacking = kind[: len(shown)], kind[len(shown) :]
+        known = [c for c, nothing in zip(columns, lacking, strict=True) if not nothing]
+        template = _template([m for m, positive in zip(shown, mark, strict=True) if positive], known)
+        numbers = np.concatenate([rings[which].reshape(len(which), -1), values[which][:, ~lacking]], axis=1)
+        found[which] = [template % tuple(row) for row in numbers.tolist()]
+    return list(found)
 
 
-def _class(markers: list[str], mark: bytes) -> str:
-    """Return the class of a cell as JSON: QuPath reads ``CD68: CD206`` as a cell that is both; nothing where it is neither."""
-    name = ": ".join(m for m, positive in zip(markers, np.frombuffer(mark, bool), strict=True) if positive)
-    return f'"classification":{{"name":{json.dumps(name)}}},' if name else ""
+def _template(positive: list[str], measured: list[str]) -> str:
+    """Return a feature with a place for each number; QuPath reads the class ``CD68: CD206`` as a cell that is both."""
+    ring = ",".join(["[%.2f,%.2f]"] * (CORNERS + 1))
+    kind = f'"classification":{{"name":{_literal(": ".join(positive))}}},' if positive else ""
+    facts = ",".join(f"{_literal(name)}:%.6g" for name in measured)
+    properties = f'{{"objectType":"detection",{kind}"measurements":{{{facts}}}}}'
+    return f'{{"type":"Feature","geometry":{{"type":"Polygon","coordinates":[[{ring}]]}},"properties":{properties}}}'
+
+
+def _literal(text: str) -> str:
+    return json.dumps(text).replace("%", "%%")

@@ -10,20 +10,20 @@ import numpy as np
 from sevhisto.config import StudyConfig
 from sevhisto.export.outlines import mask_polygons
 from sevhisto.rings import MADE_HERE, Shape
-from sevhisto.types import BoolArray, SectionRecord
+from sevhisto.types import BoolArray, SectionView
 
 NO_CORE = 32767
 """Distance of sections without a lesion core."""
 LESION = "lesion"
 
 
-def examined(record: SectionRecord) -> BoolArray:
+def examined(record: SectionView) -> BoolArray:
     """Return the tissue that was measured: without cavity and masked area, (h, w) bool."""
     masks = record.masks
     return np.asarray((masks["tissue"] > 0) & (masks["cavity"] == 0) & (masks["masked"] == 0), bool)
 
 
-def zone_masks(record: SectionRecord, config: StudyConfig) -> dict[str, BoolArray]:
+def zone_masks(record: SectionView, config: StudyConfig) -> dict[str, BoolArray]:
     """Return the measured tissue of each zone but ``all``, (h, w) bool; none where the section has no core.
 
     The tables divide full-resolution pixels, these masks are at overview resolution: their areas differ a little.
@@ -36,7 +36,7 @@ def zone_masks(record: SectionRecord, config: StudyConfig) -> dict[str, BoolArra
     return {name: here & (distance >= low) & (distance < high) for name, (low, high) in ranges.items()}
 
 
-def named_masks(record: SectionRecord, config: StudyConfig) -> Iterator[tuple[str, BoolArray]]:
+def named_masks(record: SectionView, config: StudyConfig) -> Iterator[tuple[str, BoolArray]]:
     """Yield name and mask of everything that is outlined: the lesion under the name it is read back by, the rest marked as made here."""
     if record.meta["has_core"]:
         yield LESION, record.masks["core"] > 0
@@ -46,7 +46,7 @@ def named_masks(record: SectionRecord, config: StudyConfig) -> Iterator[tuple[st
         yield f"{MADE_HERE}{name}", record.masks[name] > 0
 
 
-def section_shapes(record: SectionRecord, config: StudyConfig) -> list[Shape]:
+def section_shapes(record: SectionView, config: StudyConfig) -> list[Shape]:
     """Return the outlines of a section in full-resolution pixels of its slide; empty ones are left out."""
     meta = record.meta
     factor, corner = float(meta["overview_factor"]), (float(meta["corner_px"][0]), float(meta["corner_px"][1]))

@@ -16,7 +16,7 @@ from sevhisto.export.needed import needed
 from sevhisto.export.text import printable
 from sevhisto.registry import FLAGS
 
-LEFT_OUT = ("cells.parquet", "provenance.csv", "records.csv", "odc_sci_exclusions.csv", "specifications.csv", "mediation_sensitivity.csv")
+LEFT_OUT = ("provenance.csv", "records.csv", "odc_sci_exclusions.csv", "specifications.csv", "mediation_sensitivity.csv")
 """Tables that are for programs: too long for a person, or hashes."""
 MAX_ROWS, MAX_CELL = 1_048_576, 32_767
 WIDTH = (8, 48)
@@ -46,10 +46,9 @@ def xlsx(given: Given, folder: Path) -> list[str]:
 def _readable(given: Given) -> dict[str, pd.DataFrame]:
     found = {WIDE: given.wide.assign(group=given.group_of(given.wide["animal"]))}
     found[WIDE] = found[WIDE][["animal", "group", *given.wide.columns[1:]]]
-    found |= {name: frame for name, (_, frame) in given.tables.items() if name not in LEFT_OUT}
+    found |= {name: given.tables[name][1] for name in given.tables if name not in LEFT_OUT}
     flags = pd.DataFrame([(f.name, f.level, f.meaning) for f in FLAGS.values()], columns=["flag", "of", "meaning"])
-    listed = dictionary(given)
-    return {**found, "dictionary": listed[~listed["table"].isin(LEFT_OUT)], "flags": flags}
+    return {**found, "dictionary": dictionary(given, LEFT_OUT), "flags": flags}
 
 
 def sheet_name(table: str) -> str:

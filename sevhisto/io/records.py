@@ -8,7 +8,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.npz import npz_bytes
 from sevhisto.io.tallies import read_tallies, save_tallies
 from sevhisto.tallies import Tallies, smallest
-from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SevhistoError
+from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SectionView, SevhistoError
 
 RECORD_FORMAT = 6
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.npz")
@@ -116,11 +116,37 @@ def is_record(path: Path) -> bool:
 
 def load_record(path: Path) -> SectionRecord:
     """Read a record; SevhistoError if its bytes are not those that its name promises."""
+    with np.load(_opened(path), allow_pickle=False) as arrays:
+        return _unpack({name: arrays[name] for name in arrays.files}, path)
+
+
+def load_view(path: Path) -> SectionView:
+    """Read what there is to see of a section, without its tallies; errors as in `load_record`."""
+    with np.load(_opened(path), allow_pickle=False) as arrays:
+        head = _head(arrays, path)
+        return SectionView(head["meta"], tuple(head["markers"]), *_cells_and_masks(arrays, head))
+
+
+def _opened(path: Path) -> io.BytesIO:
     data = _intact(path)
     if data is None:
         raise SevhistoError(Problem(str(path), "the record is damaged or missing", "run the study again: this section is measured anew"))
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return _unpack({name: arrays[name] for name in arrays.files}, path)
+    return io.BytesIO(data)
+
+
+def _head(arrays: Mapping[str, AnyArray], path: Path) -> dict[str, Any]:
+    head: dict[str, Any] = json.loads(arrays["head"].tobytes())
+    if head.get("format") != RECORD_FORMAT:
+        raise SevhistoError(Problem(str(path), f"was written in format {head.get('format')}", "run the study again with this version"))
+    return head
+
+
+def _cells_and_masks(arrays: Mapping[str, AnyArray], head: dict[str, Any]) -> tuple[dict[str, AnyArray], dict[str, AnyArray]]:
+    masks = (arrays[f"masks{i}"] for i in range(len(head["masks"])))
+    return (
+        {name: arrays[f"cells{i}"] for i, name in enumerate(head["cells"])},
+        {n: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for n, m in zip(head["masks"], masks, strict=True)},
+    )
 
 
 def _short(key: str) -> str:
@@ -190,9 +216,7 @@ def _pack(name: str, array: AnyArray) -> dict[str, AnyArray]:
 
 
 def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
-    head = json.loads(arrays["head"].tobytes())
-    if head.get("format") != RECORD_FORMAT:
-        raise SevhistoError(Problem(str(path), f"was written in format {head.get('format')}", "run the study again with this version"))
+    head = _head(arrays, path)
 
     def dense(name: str) -> AnyArray:
         out = np.zeros(tuple(arrays[f"{name}.shape"]), np.int64)
@@ -203,7 +227,7 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
     if counts.shape[-1] == len(_MIDDLE):  # only where there are pixels: of these arrays nearly all is empty
         place = np.cumsum(arrays["counts.steps"], dtype=np.int64)
         sums.reshape(-1)[place] += arrays["counts.values"] * _MIDDLE[place % len(_MIDDLE)]
-    masks = (arrays[f"masks{i}"] for i in range(len(head["masks"])))
+    cells, masks = _cells_and_masks(arrays, head)
     return SectionRecord(
         meta=head["meta"],
         markers=tuple(head["markers"]),
@@ -213,8 +237,8 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
         masked_px=dense("masked_px"),
         joint={(a, b): dense(f"joint{i}") for i, (a, b) in enumerate(head["joint"])},
         fibres={name: dense(f"fibres{i}") for i, name in enumerate(head["fibres"])},
-        cells={name: arrays[f"cells{i}"] for i, name in enumerate(head["cells"])},
-        masks={n: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for n, m in zip(head["masks"], masks, strict=True)},
+        cells=cells,
+        masks=masks,
         puncta={name: dense(f"puncta{i}") for i, name in enumerate(head["puncta"])},
         cell_spots={name: dense(f"cell_spots{i}") for i, name in enumerate(head["cell_spots"])},
         scrambled={(a, b): dense(f"scrambled{i}") for i, (a, b) in enumerate(head["scrambled"])},

@@ -21,8 +21,8 @@ from sevhisto.export.names import FORMATS
 from sevhisto.io.annotations import Outline, kind_of, read_outlines
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.key import codes
-from sevhisto.io.records import load_record
-from sevhisto.io.store import read_parquet, read_table
+from sevhisto.io.records import load_view
+from sevhisto.io.store import read_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.further import with_composite
 from sevhisto.pipeline.grouping import study_groups
@@ -136,15 +136,15 @@ class _Tables(Mapping[str, tuple[Table, pd.DataFrame]]):
     """The tables of results/, each read when it is asked for."""
 
     def __init__(self, results: Path, opened: bool) -> None:
-        secret = () if opened else (EXPOSURE, EXCLUSION_BALANCE)  # a profile tells the group
+        hidden = (CELLS,) if opened else (CELLS, EXPOSURE, EXCLUSION_BALANCE)  # cells may not fit into memory; a profile tells the group
         self._results = results
-        self._known = {t.name: t for t in (*TABLES, *EVIDENCE) if t not in secret and (results / t.name).is_file()}
+        self._known = {t.name: t for t in (*TABLES, *EVIDENCE) if t not in hidden and (results / t.name).is_file()}
         self._read: dict[str, pd.DataFrame] = {}
 
     def __getitem__(self, name: str) -> tuple[Table, pd.DataFrame]:
         table = self._known[name]
         if name not in self._read:
-            self._read[name] = (read_parquet if table is CELLS else read_table)(self._results / name, table)
+            self._read[name] = read_table(self._results / name, table)
         return table, self._read[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -180,6 +180,7 @@ def gather(study: Study) -> Given:
         stamp=tuple(sorted(stamp_of(study, frozen_now(study, facts)))),
         made={"version": __version__, "finished": str(facts["finished"])},
         tables=_Tables(results, opened),
+        cells=results / CELLS.name,
         animals=long,
         wide=flat,
         groups=kept,
@@ -215,7 +216,7 @@ def _slides(study: Study, names: Names) -> list[PlacedSlide]:
         if record:
             path = study.results_dir / "records" / record
             told = (line["role"], float(line["position_um"]), record)
-            found.setdefault((line["file"], int(line["scene"])), []).append(PlacedSection(*place, *told, partial(load_record, path)))
+            found.setdefault((line["file"], int(line["scene"])), []).append(PlacedSection(*place, *told, partial(load_view, path)))
     return [PlacedSlide(_slide_name(names.files[f], s), sections, _drawn(study, f, s)) for (f, s), sections in found.items()]
 
 

@@ -29,6 +29,7 @@ from sevhisto.export.label_images import section_labels
 from sevhisto.export.names import FORMATS
 from sevhisto.export.odc_rules import findings
 from sevhisto.io.annotations import outline_mask, outlines_of, read_annotations, read_outlines
+from sevhisto.io.records import load_record
 from sevhisto.io.study import load_study
 from sevhisto.pipeline import compare, export, export_formats, run
 from sevhisto.pipeline.exporting import gather
@@ -265,6 +266,20 @@ def test_labels_are_the_masks_and_have_the_levels_of_the_image(folder: Path, giv
         with tifffile.TiffFile(folder / "ome-tiff" / name.replace(".zarr", ".ome.tif")) as tif:
             assert np.array_equal(tif.series[0].asarray(), np.stack([o.image for o in section_labels(record, given.config)]))
             assert len(tif.series[0].levels) == levels and f'PhysicalSizeX="{record.meta["overview_um"]}"' in tif.ome_metadata
+
+
+def test_what_is_seen_of_a_section_is_what_its_record_holds(given: Given, exported: Study) -> None:
+    section = given.slides[0].sections[0]
+    view, record = section.load(), load_record(exported.results / "records" / section.record)
+    assert (view.meta, view.markers, list(view.cells), list(view.masks)) == (
+        record.meta,
+        record.markers,
+        list(record.cells),
+        list(record.masks),
+    )
+    for one, other in ((view.cells, record.cells), (view.masks, record.masks)):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])  # NaN is equal to NaN
 
 
 def test_a_second_export_gives_the_same_bytes_and_replaces_the_first(exported: Study, folder: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,30 @@ def load_record(path: Path) -> SectionRecord:
         return _unpack({name: arrays[name] for name in arrays.files}, path)
 
 
+def load_maps(path: Path) -> SectionRecord:
+    """Read what a record shows and not what it counts: meta, markers and masks; tallies are empty. Errors as in `load_record`."""
+    data = _intact(path)
+    if data is None:
+        raise SevhistoError(Problem(str(path), "the record is damaged or missing", "run the study again: this section is measured anew"))
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        head = _head(arrays, path)
+        nothing = np.zeros((len(head["markers"]), 2, 0, 0), np.int64)
+        none = np.zeros((2, 0), np.int64)
+        return SectionRecord(head["meta"], tuple(head["markers"]), nothing, nothing, none, none, masks=_masks(head, arrays))
+
+
+def _head(arrays: Mapping[str, AnyArray], path: Path) -> dict[str, Any]:
+    head: dict[str, Any] = json.loads(arrays["head"].tobytes())
+    if head.get("format") != RECORD_FORMAT:
+        raise SevhistoError(Problem(str(path), f"was written in format {head.get('format')}", "run the study again with this version"))
+    return head
+
+
+def _masks(head: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+    masks = (arrays[f"masks{i}"] for i in range(len(head["masks"])))
+    return {n: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for n, m in zip(head["masks"], masks, strict=True)}
+
+
 def _short(key: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{32,}", key):
         raise ValueError(f"not a hex digest of 32 digits or more: {key!r}")
@@ -151,9 +175,7 @@ def _pack(name: str, array: AnyArray) -> dict[str, AnyArray]:
 
 
 def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
-    head = json.loads(arrays["head"].tobytes())
-    if head.get("format") != RECORD_FORMAT:
-        raise SevhistoError(Problem(str(path), f"was written in format {head.get('format')}", "run the study again with this version"))
+    head = _head(arrays, path)
 
     def dense(name: str) -> AnyArray:
         out = np.zeros(tuple(arrays[f"{name}.shape"]), np.int64)
@@ -164,7 +186,6 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
     if counts.shape[-1] == len(_MIDDLE):  # only where there are pixels: of these arrays nearly all is empty
         place = np.cumsum(arrays["counts.steps"], dtype=np.int64)
         sums.reshape(-1)[place] += arrays["counts.values"] * _MIDDLE[place % len(_MIDDLE)]
-    masks = (arrays[f"masks{i}"] for i in range(len(head["masks"])))
     return SectionRecord(
         meta=head["meta"],
         markers=tuple(head["markers"]),
@@ -175,7 +196,7 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
         joint={(a, b): dense(f"joint{i}") for i, (a, b) in enumerate(head["joint"])},
         fibres={name: dense(f"fibres{i}") for i, name in enumerate(head["fibres"])},
         cells={name: arrays[f"cells{i}"] for i, name in enumerate(head["cells"])},
-        masks={n: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for n, m in zip(head["masks"], masks, strict=True)},
+        masks=_masks(head, arrays),
         puncta={name: dense(f"puncta{i}") for i, name in enumerate(head["puncta"])},
         cell_spots={name: dense(f"cell_spots{i}") for i, name in enumerate(head["cell_spots"])},
         scrambled={(a, b): dense(f"scrambled{i}") for i, (a, b) in enumerate(head["scrambled"])},

@@ -120,7 +120,7 @@ def overlay(
     with quiet_style():
         figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100)
         ax = figure.add_axes((0, 0, 1, 1))
-        ax.imshow(np.asarray(picture), extent=(0, size[0], size[1], 0), interpolation="nearest")
+        figure.figimage(np.asarray(picture), origin="upper", zorder=-1)
         _outlines(ax, record, zones_um, size)
         _labels(ax, record, float(record.meta["overview_um"]) / scale, size, roles)
         ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
@@ -128,7 +128,9 @@ def overlay(
         put_stamp(figure, ("black", "white") if "thumbnail_rgb" in record.masks else ("white", "black"))
         canvas = FigureCanvasAgg(figure)
         canvas.draw()  # type: ignore[no-untyped-call]
-        return np.array(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+        drawn = np.array(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+        figure.clear()  # artists refer to each other: hundreds of figures would wait for the collector
+        return drawn
 
 
 MAX_BYTES = 60_000
@@ -185,8 +187,12 @@ def _grid(values: AnyArray, size: tuple[int, int]) -> tuple[DoubleArray, DoubleA
 
 def _contour(ax: Axes, values: AnyArray, level: float, size: tuple[int, int], colour: str, width: float, style: object) -> None:
     x, y, z = _grid(values, size)
-    if np.nanmax(z, initial=-np.inf) > level > np.nanmin(z, initial=np.inf):
-        ax.contour(x, y, np.ma.masked_invalid(z), levels=[level], colors=[colour], linewidths=[width], linestyles=[style])
+    inside = z >= level if values.dtype == np.bool_ else np.isfinite(z)
+    if not np.nanmax(z, initial=-np.inf) > level > np.nanmin(z, initial=np.inf):
+        return
+    rows, columns = (slice(max(int(at[0]) - 1, 0), int(at[-1]) + 2) for at in (np.flatnonzero(inside.any(axis=i)) for i in (1, 0)))
+    part = np.ma.masked_invalid(z[rows, columns])  # what lies around it costs time only
+    ax.contour(x[columns], y[rows], part, levels=[level], colors=[colour], linewidths=[width], linestyles=[style])
 
 
 def _labels(ax: Axes, record: SectionRecord, um_per_px: float, size: tuple[int, int], roles: Mapping[str, str] | None) -> None:

@@ -328,6 +328,7 @@ TABLES: tuple[Table, ...] = (
     PROFILES,
     ANIMALS,
     COMPARISONS,
+    SPECIFICATIONS,
     RELATIONS,
     EXPOSURE,
     MODELS,

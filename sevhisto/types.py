@@ -276,6 +276,16 @@ class SectionView:
     cells: dict[str, FloatArray]
     masks: dict[str, AnyArray]
 
+    def marker_index(self, marker: str) -> int:
+        """Position of `marker` among the measured channels; KeyError with the known ones if absent."""
+        return _place_of(marker, self.markers)
+
+
+def _place_of(marker: str, markers: tuple[str, ...]) -> int:
+    if marker not in markers:
+        raise KeyError(f"{marker!r} was not measured here; measured: {', '.join(markers)}")
+    return markers.index(marker)
+
 
 @dataclass
 class SectionRecord:
@@ -326,6 +336,8 @@ class SectionRecord:
 
     def marker_index(self, marker: str) -> int:
         """Position of `marker` among the measured channels; KeyError with the known ones if absent."""
-        if marker not in self.markers:
-            raise KeyError(f"{marker!r} was not measured here; measured: {', '.join(self.markers)}")
-        return self.markers.index(marker)
+        return _place_of(marker, self.markers)
+
+
+Shown = SectionRecord | SectionView
+"""What a picture of a section is made from."""

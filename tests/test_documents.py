@@ -35,7 +35,7 @@ def test_the_reference_page_is_what_the_code_says(generator: ModuleType, name: s
 
 def test_every_table_and_column_and_flag_is_documented(generator: ModuleType) -> None:
     modules = [importlib.import_module(f"sevhisto.{p.stem}") for p in Path(sevhisto.__file__).parent.glob("schema*.py")]
-    tables = {id(t): t for m in modules for t in vars(m).values() if isinstance(t, Table)}
+    tables = {id(t): t for m in modules for t in vars(m).values() if isinstance(t, Table) and t.name != "spread"}  # never on disk
     page = generator.tables_page()
     assert [t.name for t in tables.values() if f"\n## {t.name}\n" not in page] == []
     assert [f"{t.name}: {c.name}" for t in tables.values() for c in t.columns if not c.doc.strip()] == []

@@ -13,7 +13,7 @@ import pandas as pd
 from sevhisto.engine import default_jobs
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.key import codes
-from sevhisto.io.records import load_record
+from sevhisto.io.records import load_view
 from sevhisto.io.store import read_table, write_frame
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.picturing import batch_contrasts
@@ -89,7 +89,7 @@ def _plates(study: Study, inputs: ReportInputs, jobs: int) -> Iterator[tuple[str
     contrasts = batch_contrasts(listed, results / "records", jobs)
     for (panel, batch), rows in chosen.groupby(["panel", "batch"], sort=True):
         roles: dict[str, str] = {c.marker: c.role for c in study.config.panels[str(panel)].channels}
-        records = [load_record(results / "records" / str(name)) for name in rows["record"]]
+        records = [load_view(results / "records" / str(name)) for name in rows["record"]]
         titles = [f"{r['group']}\n{r['animal']}, {r['section']}" for r in rows.to_dict("records")]
         contrast = contrasts[str(panel), str(batch)]
         draw = partial(montage, list(zip(titles, records, strict=True)), contrast, roles)

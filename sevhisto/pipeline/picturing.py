@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sevhisto.engine import run_tasks
-from sevhisto.io.records import load_record
+from sevhisto.io.records import load_view
 from sevhisto.io.store import read_table
 from sevhisto.io.study import Study
 from sevhisto.pipeline.stages import Progress
@@ -35,11 +35,11 @@ class _Picture:
 
 def _draw(picture: _Picture) -> bytes:
     with stamp_figures(picture.stamp):
-        return overlay_image(load_record(picture.record), picture.contrast, picture.zones_um, picture.roles)
+        return overlay_image(load_view(picture.record), picture.contrast, picture.zones_um, picture.roles)
 
 
 def _look(record: Path) -> dict[str, Any]:
-    return tissue_histograms(load_record(record))
+    return tissue_histograms(load_view(record))
 
 
 def section_cards(study: Study, stamp: Sequence[str], pictures: bool, jobs: int, progress: Progress) -> list[SectionCard]:

@@ -12,14 +12,14 @@ from matplotlib.patches import Rectangle
 
 from sevhisto.report.canvas import Drawing, current_page, pt, styled
 from sevhisto.report.overlay import Contrast, channel_colours, composite, scale_bar_um
-from sevhisto.types import AnyArray, SectionRecord, decode_thumbnail
+from sevhisto.types import AnyArray, Shown, decode_thumbnail
 
 INSET_SHARE = 0.28  # of the section's width
 """Side of the square that is shown enlarged."""
 
 
 @styled
-def montage(sections: Sequence[tuple[str, SectionRecord]], contrast: Contrast, roles: Mapping[str, str] | None = None) -> Drawing:
+def montage(sections: Sequence[tuple[str, Shown]], contrast: Contrast, roles: Mapping[str, str] | None = None) -> Drawing:
     """Return a plate with one row per section and one column per marker, then all markers, then an inset of all.
 
     The inset lies at the lesion core, or in the middle of the tissue where there is none; a frame shows where. All sections have one scale.
@@ -58,15 +58,15 @@ def montage(sections: Sequence[tuple[str, SectionRecord]], contrast: Contrast, r
     return Drawing(figure, told, pd.DataFrame(rows, columns=["section", "marker", "black_grey", "white_grey", "um_per_px"]))
 
 
-def _um(record: SectionRecord) -> float:
+def _um(record: Shown) -> float:
     return float(record.meta["overview_um"])
 
 
-def _width_um(record: SectionRecord) -> float:
+def _width_um(record: Shown) -> float:
     return float(record.masks["tissue"].shape[1]) * _um(record)
 
 
-def _one(record: SectionRecord, marker: str, contrast: Contrast, roles: Mapping[str, str] | None) -> AnyArray:
+def _one(record: Shown, marker: str, contrast: Contrast, roles: Mapping[str, str] | None) -> AnyArray:
     """Return one channel in its colour, (h, w, 3) uint8."""
     low, high = contrast[marker]
     level = np.clip((decode_thumbnail(record.masks["thumbnail"][..., record.marker_index(marker)]) - low) / max(high - low, 1e-6), 0, 1)
@@ -74,7 +74,7 @@ def _one(record: SectionRecord, marker: str, contrast: Contrast, roles: Mapping[
     return np.asarray(np.rint(255 * level[..., None] * colour), np.uint8)
 
 
-def _show(ax: Axes, picture: AnyArray, record: SectionRecord, widest_um: float) -> None:
+def _show(ax: Axes, picture: AnyArray, record: Shown, widest_um: float) -> None:
     """Draw a picture in micrometres, with a scale bar, in the middle of a field that is as wide as the widest section."""
     h, w = (v * _um(record) for v in picture.shape[:2])
     ax.imshow(picture, extent=(0, w, h, 0), interpolation="lanczos")
@@ -100,7 +100,7 @@ def _bar(ax: Axes, w: float, h: float, widest_um: float, bright: bool, x0: float
     ax.text(right, low - 0.045 * h, said, color=ink, ha="right", va="bottom", fontsize=pt(7), bbox=box)
 
 
-def _square(record: SectionRecord) -> tuple[float, float, float]:
+def _square(record: Shown) -> tuple[float, float, float]:
     """Return left, top and side of the inset (um)."""
     core = record.masks["core"] > 0
     mask = core if core.any() else record.masks["tissue"] > 0
@@ -111,13 +111,13 @@ def _square(record: SectionRecord) -> tuple[float, float, float]:
     return left, float(np.clip(y.mean() * _um(record) - side / 2, 0, h - side)), side
 
 
-def _frame(ax: Axes, square: tuple[float, float, float], record: SectionRecord) -> None:
+def _frame(ax: Axes, square: tuple[float, float, float], record: Shown) -> None:
     left, top, side = square
     colour = "black" if "thumbnail_rgb" in record.masks else "white"
     ax.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor=colour, linewidth=pt(0.9), linestyle=(0, (3, 2))))
 
 
-def _inset(ax: Axes, picture: AnyArray, square: tuple[float, float, float], record: SectionRecord) -> None:
+def _inset(ax: Axes, picture: AnyArray, square: tuple[float, float, float], record: Shown) -> None:
     left, top, side = square
     h, w = (v * _um(record) for v in picture.shape[:2])
     ax.imshow(picture, extent=(0, w, h, 0), interpolation="lanczos")

@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from PIL import Image
 
 from sevhisto.report.canvas import put_stamp, quiet_style
-from sevhisto.types import AnyArray, DoubleArray, FloatArray, SectionRecord, decode_thumbnail
+from sevhisto.types import AnyArray, DoubleArray, FloatArray, Shown, decode_thumbnail
 
 RGB = npt.NDArray[np.uint8]
 Contrast = Mapping[str, tuple[float, float]]
@@ -49,7 +49,7 @@ def channel_colours(markers: Sequence[str], roles: Mapping[str, str] | None = No
     return colours
 
 
-def tissue_histograms(record: SectionRecord) -> dict[str, npt.NDArray[np.int64]]:
+def tissue_histograms(record: Shown) -> dict[str, npt.NDArray[np.int64]]:
     """Return, per marker, how many tissue pixels of the thumbnail have each of its 256 codes."""
     codes = record.masks["thumbnail"][record.masks["tissue"] > 0]
     return {marker: np.bincount(codes[:, i], minlength=256).astype(np.int64) for i, marker in enumerate(record.markers)}
@@ -79,7 +79,7 @@ def _percentiles(histogram: npt.NDArray[np.int64], low: float, high: float) -> t
     return (lo, hi) if hi > lo else (lo, lo + 1.0)
 
 
-def composite(record: SectionRecord, contrast: Contrast, roles: Mapping[str, str] | None = None) -> RGB:
+def composite(record: Shown, contrast: Contrast, roles: Mapping[str, str] | None = None) -> RGB:
     """Return the channels of the thumbnail as one picture, (h, w, 3) uint8; a colour image is shown as it is."""
     if "thumbnail_rgb" in record.masks:
         return np.asarray(record.masks["thumbnail_rgb"], np.uint8)
@@ -94,7 +94,7 @@ def composite(record: SectionRecord, contrast: Contrast, roles: Mapping[str, str
 
 
 def overlay(
-    record: SectionRecord,
+    record: Shown,
     contrast: Contrast,
     zones_um: Sequence[float],
     roles: Mapping[str, str] | None = None,
@@ -120,7 +120,7 @@ def overlay(
     with quiet_style():
         figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100)
         ax = figure.add_axes((0, 0, 1, 1))
-        ax.imshow(np.asarray(picture), extent=(0, size[0], size[1], 0), interpolation="nearest")
+        figure.figimage(np.asarray(picture), origin="upper", zorder=-1)
         _outlines(ax, record, zones_um, size)
         _labels(ax, record, float(record.meta["overview_um"]) / scale, size, roles)
         ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
@@ -128,7 +128,9 @@ def overlay(
         put_stamp(figure, ("black", "white") if "thumbnail_rgb" in record.masks else ("white", "black"))
         canvas = FigureCanvasAgg(figure)
         canvas.draw()  # type: ignore[no-untyped-call]
-        return np.array(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+        drawn = np.array(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+        figure.clear()  # artists refer to each other: hundreds of figures would wait for the collector
+        return drawn
 
 
 MAX_BYTES = 60_000
@@ -136,7 +138,7 @@ QUALITIES = (75, 65, 55, 45, 35)
 
 
 def overlay_image(
-    record: SectionRecord,
+    record: Shown,
     contrast: Contrast,
     zones_um: Sequence[float],
     roles: Mapping[str, str] | None = None,
@@ -156,7 +158,7 @@ def overlay_image(
     return out.getvalue()
 
 
-def _outlines(ax: Axes, record: SectionRecord, zones_um: Sequence[float], size: tuple[int, int]) -> None:
+def _outlines(ax: Axes, record: Shown, zones_um: Sequence[float], size: tuple[int, int]) -> None:
     line = "black" if "thumbnail_rgb" in record.masks else "white"
     tissue = record.masks["tissue"] > 0
     _contour(ax, tissue, 0.5, size, line, 0.9, "solid")
@@ -185,11 +187,15 @@ def _grid(values: AnyArray, size: tuple[int, int]) -> tuple[DoubleArray, DoubleA
 
 def _contour(ax: Axes, values: AnyArray, level: float, size: tuple[int, int], colour: str, width: float, style: object) -> None:
     x, y, z = _grid(values, size)
-    if np.nanmax(z, initial=-np.inf) > level > np.nanmin(z, initial=np.inf):
-        ax.contour(x, y, np.ma.masked_invalid(z), levels=[level], colors=[colour], linewidths=[width], linestyles=[style])
+    inside = z >= level if values.dtype == np.bool_ else np.isfinite(z)
+    if not np.nanmax(z, initial=-np.inf) > level > np.nanmin(z, initial=np.inf):
+        return
+    rows, columns = (slice(max(int(at[0]) - 1, 0), int(at[-1]) + 2) for at in (np.flatnonzero(inside.any(axis=i)) for i in (1, 0)))
+    part = np.ma.masked_invalid(z[rows, columns])  # what lies around it costs time only
+    ax.contour(x[columns], y[rows], part, levels=[level], colors=[colour], linewidths=[width], linestyles=[style])
 
 
-def _labels(ax: Axes, record: SectionRecord, um_per_px: float, size: tuple[int, int], roles: Mapping[str, str] | None) -> None:
+def _labels(ax: Axes, record: Shown, um_per_px: float, size: tuple[int, int], roles: Mapping[str, str] | None) -> None:
     bright = "thumbnail_rgb" in record.masks
     ink, halo = ("black", "white") if bright else ("white", "black")
     stroke = [withStroke(linewidth=2.2, foreground=halo)]

@@ -222,7 +222,7 @@ def svg_file(drawing: Drawing) -> bytes:
         put_stamp(drawing.figure)
         svg = re.sub(r"<[^>]*>", lambda tag: _own_tag(tag.group(), "fig"), _svg(drawing.figure))
     end = svg.index(">") + 1
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{svg[:end]}<desc>{html.escape(drawing.alt)}</desc>{svg[end:]}'.encode()
+    return f"{svg[:end]}<desc>{html.escape(drawing.alt)}</desc>{svg[end:]}".encode()
 
 
 def pdf_file(drawing: Drawing) -> bytes:

@@ -14,7 +14,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,8 @@ class Waiting:
         return time.perf_counter() - start
 
 
-def watch(root: Path, name: str) -> list[tuple[str, str, str]]:
-    """Time a person's steps through a study."""
+def watch(root: Path, name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield what a person waits for in a study, as it is timed."""
     from sevhisto_napari.review import ReviewDock
 
     window = Waiting()
@@ -126,13 +126,13 @@ def watch(root: Path, name: str) -> list[tuple[str, str, str]]:
         held.append(ReviewDock(window.viewer, root))
         window.viewer.window.add_dock_widget(held[0], name="Review")
 
-    rows = [(f"{name}: first picture, s", f"< {GOALS['first']:g}", f"{window.timed(first):.2f}")]
+    yield f"{name}: first picture, s", f"< {GOALS['first']:g}", f"{window.timed(first):.2f}"
     dock, n = held[0], len(open_review(root).queue)
+    yield _slider(window, dock, name)
     if n > 1:
-        rows += _sections(window, dock, n, name)
-    rows += _slider(window, dock, name)
+        dock.tabs.setCurrentIndex(0)
+        yield from _sections(window, dock, n, name)
     window.viewer.close()
-    return rows
 
 
 def _sections(window: Waiting, dock: Any, n: int, name: str) -> list[tuple[str, str, str]]:
@@ -149,7 +149,7 @@ def _sections(window: Waiting, dock: Any, n: int, name: str) -> list[tuple[str, 
     ]
 
 
-def _slider(window: Waiting, dock: Any, name: str) -> list[tuple[str, str, str]]:
+def _slider(window: Waiting, dock: Any, name: str) -> tuple[str, str, str]:
     """Time steps of the slider of the threshold page, marker by marker."""
     dock.tabs.setCurrentWidget(dock.thresholds)
     window.draw()
@@ -158,7 +158,7 @@ def _slider(window: Waiting, dock: Any, name: str) -> list[tuple[str, str, str]]
     places = [slider.minimum() + (middle - slider.minimum() + k * 3) % (slider.maximum() - slider.minimum()) for k in range(STEPS)]
     times = [window.timed(lambda at=at: slider.setValue(at)) for at in places]
     found = f"{1000 * statistics.median(times):.0f}; most {1000 * max(times):.0f}"
-    return [(f"{name}: step of the threshold's slider, ms (median)", f"< {1000 * GOALS['step']:.0f}", found)]
+    return f"{name}: step of the threshold's slider, ms (median)", f"< {1000 * GOALS['step']:.0f}", found
 
 
 def main() -> None:

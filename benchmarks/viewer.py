@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import decide
+import numpy as np
 from speed_slides import make_slide, write_study
 
 from sevhisto.io.study import load_study
@@ -116,7 +116,7 @@ class Waiting:
 
 def middle(times: list[tuple[float, float]]) -> str:
     """Return medians and the longest of the wall, in ms."""
-    wall, cpu = (1000 * statistics.median(t[k] for t in times) for k in (0, 1))
+    wall, cpu = (1000 * float(np.median([t[k] for t in times])) for k in (0, 1))
     return f"{wall:.0f}; {cpu:.0f} CPU; longest {1000 * max(t[0] for t in times):.0f}"
 
 

@@ -36,7 +36,7 @@ from sevhisto.pipeline.exporting import gather
 from sevhisto.types import SevhistoError
 from tests.pipeline.conftest import Study, draw
 
-FORMULA, SCRIPT = '=HYPERLINK("http://x","y")', "<script>alert(1)</script>"
+FORMULA, SCRIPT = '+HYPERLINK("http://x","y")', "<script>alert(1)</script>"
 GROUPS = {"longgroup": f"{SCRIPT}&", "dailygroup": FORMULA}
 """Ids of animals are checked when a study is read; groups, contrasts and what the lab adds may be called anything."""
 

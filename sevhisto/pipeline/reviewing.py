@@ -27,6 +27,7 @@ from sevhisto.tallies import Tallies
 from sevhisto.types import INTENSITY_EDGES, Problem, SectionRecord, SevhistoError
 
 CONTRAST_PCT = (1.0, 99.8)
+CONTRAST_SECTIONS = 12
 _SECTION = ["animal", "section", "panel"]
 Place = tuple[str, str, str]
 """Animal, section, panel, as the results show them."""
@@ -82,10 +83,14 @@ class Review:
         return dict(zip(mine["marker"], mine[column].astype(float), strict=True))
 
     def contrast(self, i: int) -> dict[str, tuple[float, float]]:
-        """Return one display range per marker for all sections of the panel and batch of row i, so that eyes compare like with like."""
+        """Return one display range per marker for all sections of the panel and batch of row i, so that eyes compare like with like.
+
+        It is taken from `CONTRAST_SECTIONS` of them, spread over the queue: reading all would keep a person waiting.
+        """
         row = self.queue.iloc[i]
-        alike = (self.queue["panel"] == row["panel"]) & (self.queue["batch"] == row["batch"])
-        return display_range(_readable(self.record_path(int(k)) for k in np.flatnonzero(alike)))
+        alike = np.flatnonzero((self.queue["panel"] == row["panel"]) & (self.queue["batch"] == row["batch"]))
+        some = alike[np.unique(np.linspace(0, len(alike) - 1, min(CONTRAST_SECTIONS, len(alike))).round().astype(int))]
+        return display_range(_readable(self.record_path(int(k)) for k in some))
 
 
 def open_review(root: Path) -> Review:

@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from sevhisto.engine import run_tasks
+from sevhisto.io import openslide_reader
 from sevhisto.io.openslide_reader import OpenSlideFile
 from sevhisto.io.slides import EXTRAS, open_slide, slide_info
 from sevhisto.types import SlideError
@@ -56,5 +57,6 @@ def test_no_format_that_may_hold_fluorescence_goes_to_openslide(monkeypatch: pyt
     # no fluorescence MIRAX is at hand: only what the library would tell of one is made up
     told = SimpleNamespace(properties={"mirax.GENERAL.SLIDE_TYPE": "SLIDE_TYPE_FLUORESCENCE"}, close=lambda: None)
     monkeypatch.setattr(openslide, "OpenSlide", lambda _: told)
+    monkeypatch.setattr(openslide_reader, "check_mrxs", lambda _: None)
     with pytest.raises(SlideError, match="fluorescence slide"):
         OpenSlideFile(Path("a.mrxs"))

@@ -13,7 +13,7 @@ import tifffile
 
 from sevhisto.io import key as keys
 from sevhisto.io.study import load_study
-from sevhisto.pipeline import compare, diff, exclude, run
+from sevhisto.pipeline import check, compare, diff, exclude, run
 from sevhisto.pipeline.differing import _Kept
 from sevhisto.report.differences import NOTHING, difference_lines
 from sevhisto.types import SevhistoError
@@ -32,6 +32,7 @@ def brighten(study: Study, role: str) -> str:
     tifffile.imwrite(
         path, np.minimum(pixels.astype(np.int64) + pixels // 8, 65535).astype(pixels.dtype), description=text.encode(), metadata=None
     )
+    assert check(study.root, accept=[file])[0] == []  # it is meant
     return keys.codes(load_study(study.root)).files[file]
 
 

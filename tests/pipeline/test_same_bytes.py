@@ -139,8 +139,8 @@ def reversed_tasks(monkeypatch):
     """Slides are measured from the last to the first."""
     forward = running.run_tasks
 
-    def backward(function, tasks, *more):
-        for i, result in forward(function, tasks[::-1], *more):
+    def backward(function, tasks, *more, **named):
+        for i, result in forward(function, tasks[::-1], *more, **named):
             yield len(tasks) - 1 - i, result
 
     monkeypatch.setattr(running, "run_tasks", backward)

@@ -1,4 +1,4 @@
-"""A run to which things happen: the command line in a process of its own. More kinds, and many times: benchmarks/faults_engine.py."""
+"""A run to which things happen: the command line in a process of its own. More kinds, and many times: benchmarks/faults.py."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from sevhisto.io.annotations import Outline
 from sevhisto.pipeline.editing import Editing, for_polygons, open_editing, program_outline
 from sevhisto.pipeline.reviewing import Review
 from sevhisto.registry import EXCLUSION_REASONS
-from sevhisto.types import SectionRecord, SevhistoError
+from sevhisto.types import SevhistoError, Shown
 from sevhisto_napari.drawing import DrawnLayer
 from sevhisto_napari.page import Page
 
@@ -45,7 +45,7 @@ class LesionPage(Page):
         self.drawn = DrawnLayer(self.viewer, self._autosave)
         self.editing: Editing | None = None
         self._kept: list[Outline] = []
-        self._record: SectionRecord | None = None
+        self._record: Shown | None = None
         self.buttons = {name: QPushButton(text) for name, text in _TEXTS.items()}
         for name, button in self.buttons.items():
             button.setToolTip(HELP.get(name, ""))
@@ -88,7 +88,7 @@ class LesionPage(Page):
         layout.addStretch(1)
         self._keep_unsaved(False)
 
-    def show_section(self, review: Review, i: int, record: SectionRecord) -> None:
+    def show_section(self, review: Review, i: int, record: Shown) -> None:
         """Take the section that is shown now, and show what is drawn on it."""
         self.finish()
         self._record, self.editing = record, None

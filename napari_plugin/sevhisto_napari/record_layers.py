@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sevhisto.imaging.quality import FAULT_NAMES
-from sevhisto.types import AnyArray, BoolArray, SectionRecord, decode_thumbnail
+from sevhisto.types import AnyArray, BoolArray, Shown, decode_thumbnail
 from sevhisto_napari.layers import LayerData, colormap_of
 
 NO_CORE = 32767
@@ -24,14 +24,14 @@ OUTLINES = {"tissue": "white", "cavity": "#56B4E9", "masked": "#F0E442", "zones"
 """Outlines of a record and their colours, as in the report."""
 
 
-def overview_place(record: SectionRecord) -> dict[str, Any]:
+def overview_place(record: Shown) -> dict[str, Any]:
     """Return scale, corner (um of the slide), unit and axes of what a record holds at overview resolution."""
     um, factor = float(record.meta["um_per_px"]), int(record.meta["overview_factor"])
     corner = tuple((c + (factor - 1) / 2) * um for c in record.meta["corner_px"])
     return {"scale": (um * factor,) * 2, "translate": corner, "units": ("um", "um"), "axis_labels": ("y", "x")}
 
 
-def channel_layers(record: SectionRecord, contrast: Mapping[str, tuple[float, float]]) -> list[LayerData]:
+def channel_layers(record: Shown, contrast: Mapping[str, tuple[float, float]]) -> list[LayerData]:
     """Return the channels of a record's thumbnail, corrected intensity (grey levels); a colour image is shown as it is.
 
     Parameters
@@ -57,7 +57,7 @@ def channel_layers(record: SectionRecord, contrast: Mapping[str, tuple[float, fl
     ]
 
 
-def outline_layers(record: SectionRecord, zones_um: Sequence[float]) -> list[LayerData]:
+def outline_layers(record: Shown, zones_um: Sequence[float]) -> list[LayerData]:
     """Return tissue, cavity, masked area, zones around the core and the core, one layer of labels each, of which the outline is shown.
 
     Labels, since their pixels can be exchanged for those of the next section at once; shapes would be made anew.
@@ -69,7 +69,7 @@ def outline_layers(record: SectionRecord, zones_um: Sequence[float]) -> list[Lay
     return [_outlined(name, parts[name], colour, record) for name, colour in OUTLINES.items()]
 
 
-def fault_layer(record: SectionRecord) -> LayerData:
+def fault_layer(record: Shown) -> LayerData:
     """Return a map of what is masked: 1 by a person, then the faults in the order of `quality.FAULT_NAMES`."""
     codes = record.masks.get("faults", np.zeros_like(record.masks["masked"]))
     labels = np.where(codes > 0, codes.astype(np.int32) + 1, (record.masks["masked"] > 0).astype(np.int32))
@@ -81,17 +81,17 @@ def fault_layer(record: SectionRecord) -> LayerData:
     )
 
 
-def positive_layer(record: SectionRecord, marker: str, threshold: float) -> LayerData:
+def positive_layer(record: Shown, marker: str, threshold: float) -> LayerData:
     """Return where a marker is positive at overview resolution: to look at, the tables count full-resolution pixels."""
     return positive_mask(record, marker, threshold).astype(np.uint8), _positive_kwargs(record, marker), "labels"
 
 
-def positive_mask(record: SectionRecord, marker: str, threshold: float) -> BoolArray:
+def positive_mask(record: Shown, marker: str, threshold: float) -> BoolArray:
     """Return examined overview pixels whose corrected intensity is at or above the threshold, (h, w) bool; none for NaN."""
     return examined(record) & (record.masks["thumbnail"][..., record.marker_index(marker)] >= positive_code(threshold))
 
 
-def examined(record: SectionRecord) -> BoolArray:
+def examined(record: Shown) -> BoolArray:
     """Return the overview pixels that count, (h, w) bool: tissue that is neither cavity nor masked."""
     return np.asarray((record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0), bool)
 
@@ -101,11 +101,11 @@ def positive_code(threshold: float) -> int:
     return int(np.count_nonzero(~(threshold <= _GREY)))
 
 
-def _positive_kwargs(record: SectionRecord, marker: str) -> dict[str, Any]:
+def _positive_kwargs(record: Shown, marker: str) -> dict[str, Any]:
     return {"name": f"{marker} positive", "opacity": 0.5, "visible": False, **overview_place(record)}
 
 
-def cell_layer(record: SectionRecord, thresholds: Mapping[str, float], compartments: Mapping[str, str]) -> LayerData:
+def cell_layer(record: Shown, thresholds: Mapping[str, float], compartments: Mapping[str, str]) -> LayerData:
     """Return the cells as points, named by the markers that they are positive for.
 
     Parameters
@@ -129,6 +129,6 @@ def cell_layer(record: SectionRecord, thresholds: Mapping[str, float], compartme
     return where, {**look, "scale": (1.0, 1.0), "units": ("um", "um"), "axis_labels": ("y", "x")}, "points"
 
 
-def _outlined(name: str, labels: AnyArray, colour: str, record: SectionRecord) -> LayerData:
+def _outlined(name: str, labels: AnyArray, colour: str, record: Shown) -> LayerData:
     look = {"colormap": {None: colour, 0: "transparent"}, "opacity": 1.0, "blending": "translucent", "metadata": {"contour": LINE_PX}}
     return labels, {"name": name, **look, **overview_place(record)}, "labels"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sevhisto.pipeline.reviewing import Review, compartments
-from sevhisto.types import SectionRecord
+from sevhisto.types import Shown
 from sevhisto_napari.layers import LayerData
 from sevhisto_napari.record_layers import (
     cell_layer,
@@ -28,7 +28,7 @@ MINE = "sevhisto"
 """Marks the layers that are ours to exchange."""
 
 
-def section_layers(review: Review, i: int, record: SectionRecord, contrast: dict[str, tuple[float, float]]) -> list[LayerData]:
+def section_layers(review: Review, i: int, record: Shown, contrast: dict[str, tuple[float, float]]) -> list[LayerData]:
     """Return every layer of the section in row i of the queue, from the bottom up."""
     panel = str(review.queue["panel"].iloc[i])
     thresholds = {m: t for m, t in review.applied(i).items() if t == t}  # NaN: no threshold
@@ -98,7 +98,7 @@ class PositiveArea:
     record : the section shown, whose layers `put_layers` has put there
     """
 
-    def __init__(self, viewer: ViewerModel, record: SectionRecord, marker: str) -> None:
+    def __init__(self, viewer: ViewerModel, record: Shown, marker: str) -> None:
         data, look, kind = positive_layer(record, marker, float("nan"))
         if look["name"] not in viewer.layers:  # the marker had no threshold
             getattr(viewer, f"add_{kind}")(data, **look, metadata={MINE: True})

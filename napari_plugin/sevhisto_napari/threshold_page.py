@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from sevhisto.pipeline import set_threshold
 from sevhisto.pipeline.live import LiveBatch, edge_of, live_batch, set_by_hand, steps
 from sevhisto.pipeline.reviewing import Review
-from sevhisto.types import INTENSITY_EDGES, IntArray, SectionRecord, SevhistoError, snap_threshold
+from sevhisto.types import INTENSITY_EDGES, IntArray, SevhistoError, Shown, snap_threshold
 from sevhisto_napari.distribution import Distribution
 from sevhisto_napari.page import Page
 from sevhisto_napari.stage import PositiveArea
@@ -52,7 +52,7 @@ class ThresholdPage(Page):
         super().__init__(*given)
         self._batch: LiveBatch | None = None
         self._review: Review | None = None
-        self._shown: tuple[int, SectionRecord] | None = None
+        self._shown: tuple[int, Shown] | None = None
         self._area: PositiveArea | None = None
         self._first, self._last = steps()
         self._loading: Future[LiveBatch] | None = None
@@ -103,7 +103,7 @@ class ThresholdPage(Page):
         """The threshold at the slider (grey levels), an edge of the intensity bins."""
         return float(INTENSITY_EDGES[self.slider.value()])
 
-    def show_section(self, review: Review, i: int, record: SectionRecord) -> None:
+    def show_section(self, review: Review, i: int, record: Shown) -> None:
         """Take the section that is shown now; its batch is read when the page is looked at."""
         self._review, self._shown, self._area = review, (i, record), None
         if self.isVisible():

@@ -19,7 +19,7 @@ from sevhisto.io.versions import ENDING, History
 from sevhisto.pipeline.excluding import exclude
 from sevhisto.registry import split_flags
 from sevhisto.schema import RECORDS, STATUS
-from sevhisto.types import Problem, SectionRecord, SevhistoError, StudyError
+from sevhisto.types import Problem, SevhistoError, Shown, StudyError
 
 GEOJSON = (".geojson", ".json")
 REPLACED = ".replaced"
@@ -132,7 +132,7 @@ def _moved(old: Path, new: Path) -> None:
         raise StudyError(Problem(str(old), f"cannot be renamed: {error.strerror or error}", "check permissions")) from error
 
 
-def open_editing(study: Study, key: Key, animal: str, section: str, panel: str, record: SectionRecord) -> Editing:
+def open_editing(study: Study, key: Key, animal: str, section: str, panel: str, record: Shown) -> Editing:
     """Return what is drawn on a section, ready to be changed; nothing is written.
 
     Parameters
@@ -169,7 +169,7 @@ def _listed(study: Study, key: Key, animal: str, section: str, panel: str) -> tu
     raise StudyError(Problem(where, "is not listed in slides.csv", "run the study again"))
 
 
-def _lies_on(record: SectionRecord, piece: int) -> Callable[[Feature], bool]:
+def _lies_on(record: Shown, piece: int) -> Callable[[Feature], bool]:
     """Return a function that tells whether a feature belongs to a section: by its piece, or else by its middle."""
     low = np.array(record.meta["corner_px"], np.float64)
     high = low + np.array(record.masks["tissue"].shape) * float(record.meta["overview_factor"])
@@ -187,7 +187,7 @@ def _lies_on(record: SectionRecord, piece: int) -> Callable[[Feature], bool]:
     return on_it
 
 
-def program_outline(record: SectionRecord) -> list[Outline]:
+def program_outline(record: Shown) -> list[Outline]:
     """Return the lesion core of a record as outlines to start from, holes as ``not lesion``; none where it has no core."""
     core = record.masks["core"] > 0
     y0, x0 = (float(c) for c in record.meta["corner_px"])

@@ -16,7 +16,7 @@ from sevhisto.pipeline.running import is_open, last_facts
 from sevhisto.report.dots import DotPlot, group_dots, relation_dots
 from sevhisto.report.words import endpoint_words
 from sevhisto.schema import ANIMALS, RELATIONS
-from sevhisto.types import Problem, SectionRecord, SevhistoError
+from sevhisto.types import Problem, SevhistoError, Shown
 
 WHY_NOT = (
     "is blind: a plot that shows which animal lies where, by group, would tell the groups to the person who still draws outlines and "
@@ -108,7 +108,7 @@ def open_plots(root: Path) -> StudyPlots:
     return StudyPlots(open_review(root), table, groups, (*primary, *secondary), pairs)
 
 
-def cell_table(record: SectionRecord) -> pd.DataFrame:
+def cell_table(record: Shown) -> pd.DataFrame:
     """Return the cells of a section: number, y and x on the slide (um), distance to the lesion border (um, NaN without one), area (um2)."""
     cells = record.cells
     if not cells or not len(cells["y_um"]):

@@ -15,7 +15,7 @@ from sevhisto.config import StudyConfig
 from sevhisto.decide.review import review_queue
 from sevhisto.io.files import write_json
 from sevhisto.io.key import Key, codes
-from sevhisto.io.records import load_record, load_tallies
+from sevhisto.io.records import load_tallies, load_view
 from sevhisto.io.store import read_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.accepting import accepted_now
@@ -24,7 +24,7 @@ from sevhisto.pipeline.running import is_open, unaware
 from sevhisto.registry import split_flags
 from sevhisto.schema import RECORDS, SECTIONS, STATUS, THRESHOLDS
 from sevhisto.tallies import Tallies
-from sevhisto.types import INTENSITY_EDGES, Problem, SectionRecord, SevhistoError
+from sevhisto.types import INTENSITY_EDGES, Problem, SectionView, SevhistoError
 
 CONTRAST_PCT = (1.0, 99.8)
 CONTRAST_SECTIONS = 12
@@ -72,9 +72,9 @@ class Review:
         """Return the file of the record of row i of the queue."""
         return self.root / "results" / "records" / str(self.queue["record"].iloc[i])
 
-    def record(self, i: int) -> SectionRecord:
-        """Return the record of row i of the queue; SevhistoError where it is gone or damaged."""
-        return load_record(self.record_path(i))
+    def record(self, i: int) -> SectionView:
+        """Return what there is to see of row i of the queue; SevhistoError where its record is gone or damaged."""
+        return load_view(self.record_path(i))
 
     def applied(self, i: int, column: str = "threshold") -> dict[str, float]:
         """Return the threshold (or `cell_threshold`) of every marker of the section in row i."""

@@ -29,7 +29,7 @@ from sevhisto.pipeline.stages import Progress
 from sevhisto.pipeline.tables import Names
 from sevhisto.pipeline.tasks import SlideTask
 from sevhisto.pipeline.training import corrected_tasks
-from sevhisto.types import EVEN_CHANCE, AnyArray, Problem, SectionRecord, SevhistoError
+from sevhisto.types import EVEN_CHANCE, AnyArray, Problem, SevhistoError, Shown
 
 MADE_HERE = "sevhisto_stroke"
 """Metadata of strokes that were drawn in the viewer; what comes from QuPath lacks it, and is never changed."""
@@ -163,7 +163,7 @@ def answer(root: Path, name: str, place: Sequence[str], out: Path, jobs: int = 1
     return out
 
 
-def _labels(classifier: Classifier, slide: Slide, record: SectionRecord, progress: Progress) -> tuple[AnyArray, int]:
+def _labels(classifier: Classifier, slide: Slide, record: Shown, progress: Progress) -> tuple[AnyArray, int]:
     """Return the class of every `step`-th pixel of a section, block by block."""
     top, left = (int(c) for c in record.meta["corner_px"])
     height, width = (int(n) for n in record.meta["shape_px"])

@@ -16,7 +16,7 @@ from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.metrics import endpoint_name
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import COMPARISONS
-from sevhisto.types import IntArray, Problem, StudyError
+from sevhisto.types import DoubleArray, IntArray, Problem, StudyError
 
 _CARRIED = {
     "contour_unreviewed": "contour_unreviewed",
@@ -95,8 +95,13 @@ def estimates(
     Columns endpoint, contrast, n_a, n_b, estimate, ci_low, ci_high; NaN where a group has too few animals. Other arguments as in `compare`.
     """
     study = _study(animals, groups, config, excluded, blocks)
-    plan = [(c, _Sides.of(study, c)) for c in _plan(study)]
-    rows = [(endpoint, c.name, *sides.estimate(study.values[endpoint])) for endpoint in endpoints for c, sides in plan]
+    names = list(endpoints)
+    found: dict[tuple[str, str], tuple[int, int, float, float, float]] = {}
+    for c in _plan(study):
+        sides = _Sides.of(study, c)
+        values = study.values[names].reindex(sides.animals).to_numpy(np.float64)
+        found |= {(endpoint, c.name): sides.estimate(values[:, k]) for k, endpoint in enumerate(names)}
+    rows = [(endpoint, name, *found[endpoint, name]) for endpoint in names for name in dict.fromkeys(name for _, name in found)]
     return pd.DataFrame(rows, columns=["endpoint", "contrast", "n_a", "n_b", "estimate", "ci_low", "ci_high"])
 
 
@@ -117,9 +122,8 @@ class _Sides:
         block = None if study.blocks is None else np.unique(study.blocks.loc[animals], return_inverse=True)[1].astype(np.int64)
         return cls(animals, group, block, len(c.a), shares_of(len(c.a), len(c.b)))
 
-    def estimate(self, column: pd.Series[float]) -> tuple[int, int, float, float, float]:
-        """Return n of either side, estimate and interval."""
-        values = column.reindex(self.animals).to_numpy(np.float64)
+    def estimate(self, values: DoubleArray) -> tuple[int, int, float, float, float]:
+        """Return n of either side, estimate and interval; values (n,) of `animals`, NaN where there is none."""
         known = np.isfinite(values)
         sizes = np.bincount(self.group[known], minlength=len(self.shares))
         n = int(sizes[: self.n_groups_a].sum()), int(sizes[self.n_groups_a :].sum())

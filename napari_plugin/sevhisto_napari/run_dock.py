@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import (
+    QComboBox,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from sevhisto.engine import default_jobs
+from sevhisto.pipeline import export_formats
 from sevhisto.pipeline.copying import copy_tables
 from sevhisto.pipeline.job_process import Event, fitting_jobs
 from sevhisto.types import SevhistoError
@@ -85,12 +87,20 @@ class RunDock(QWidget):  # type: ignore[misc]
         self.stop.clicked.connect(self.runner.cancel)
         self.copy = QPushButton("Copy tables (CSV) ...")
         self.copy.clicked.connect(self._ask_for_folder)
+        self.format, self.export = QComboBox(), QPushButton("Export")
+        self.format.addItems(export_formats())
+        self.format.setCurrentText("xlsx")
+        self.export.setToolTip("Write the results for another program into results/export, as `sevhisto export` does")
+        self.export.clicked.connect(lambda: self.start("export"))
         self.review = QPushButton("Look at the sections")
         self.review.clicked.connect(lambda: open_review_dock(self._viewer))
         self.review.setVisible(False)
         row = QHBoxLayout()
         for part in (QLabel("processes"), self.jobs, self.stop):
             row.addWidget(part)
+        away = QHBoxLayout()
+        for part in (self.copy, self.format, self.export):
+            away.addWidget(part)
         self.bar, self.stage = QProgressBar(), QLabel()
         self.bar.setVisible(False)
         self.stage.setWordWrap(True)
@@ -99,8 +109,9 @@ class RunDock(QWidget):  # type: ignore[misc]
         layout = QVBoxLayout(page)
         layout.addLayout(grid)
         layout.addLayout(row)
-        for part in (self.stage, self.bar, self.text, self.review, self.copy):
+        for part in (self.stage, self.bar, self.text, self.review):
             layout.addWidget(part)
+        layout.addLayout(away)
         return page
 
     def _ask_for_study(self) -> None:
@@ -120,13 +131,13 @@ class RunDock(QWidget):  # type: ignore[misc]
         self._set_busy(self.runner.running)
 
     def _set_busy(self, busy: bool) -> None:
-        for part in (*self.buttons.values(), self.copy, self.open_button):
+        for part in (*self.buttons.values(), self.copy, self.export, self.open_button):
             part.setEnabled(not busy and (self._session.root is not None or part is self.open_button))
         self.stop.setEnabled(busy)
         self.bar.setVisible(busy)
 
     def start(self, command: str) -> None:
-        """Start ``check``, ``run``, ``compare`` or ``report`` on the open study."""
+        """Start ``check``, ``run``, ``compare``, ``report`` or ``export`` on the open study."""
         root = self._session.root
         if root is None or self.runner.running:
             return
@@ -134,7 +145,9 @@ class RunDock(QWidget):  # type: ignore[misc]
         self.text.clear()
         self.stage.setText(f"{command} ...")
         self.bar.setRange(0, 0)
-        more: dict[str, Any] = {} if command == "check" else {"jobs": self.jobs.value()}
+        more: dict[str, Any] = {"jobs": self.jobs.value()} if command in ("run", "compare", "report") else {}
+        if command == "export":
+            more = {"to": [self.format.currentText()]}
         self.runner.start(command, root, **more)
 
     def _show_progress(self, event: Event) -> None:
@@ -182,4 +195,6 @@ def end_lines(command: str, facts: dict[str, Any]) -> list[str]:
     if command == "compare":
         codes = ["Groups are codes until the key is opened."] if facts["blinded"] else []
         return [*facts["notes"], *codes, f"Tables are in {facts['results']}. Next: Report."]
+    if command == "export":
+        return [*(f"Wrote {folder}" for folder in facts["folders"]), *facts["notes"]]
     return [f"Wrote {facts['path']}. Open it in a browser."]

@@ -28,15 +28,11 @@ STOPPED = 130
 GRACE_S = 5.0
 TOLD_LINES = 5
 COMMANDS = {
-    "check": "sevhisto.pipeline.running:check",
-    "run": "sevhisto.pipeline.running:run",
-    "compare": "sevhisto.pipeline.answering:compare",
-    "report": "sevhisto.pipeline.answering:report",
-    "train": "sevhisto.pipeline.training:train",
+    **{name: f"sevhisto.pipeline:{name}" for name in ("check", "run", "compare", "report", "export", "train")},
     "answer": "sevhisto.pipeline.teaching:answer",
 }
 """Commands that can be run so; a result is told as far as JSON can hold it."""
-WITH_PROGRESS = ("run", "compare", "train", "answer")
+WITH_PROGRESS = ("run", "compare", "export", "train", "answer")
 PATHS = ("out",)
 """Arguments that are paths."""
 
@@ -156,7 +152,9 @@ def _plain(result: Any) -> dict[str, Any]:
     if isinstance(result, tuple):  # of check
         problems, notes = result
         return {"problems": [(p.where, p.what, p.remedy) for p in problems], "notes": notes}
-    facts = {"path": str(result)} if isinstance(result, Path) else dict(vars(result))
+    facts: dict[str, Any] = {"path": str(result)} if isinstance(result, Path) else dict(vars(result))
+    if "folders" in facts:  # of export
+        facts["folders"] = tuple(map(str, facts["folders"].values()))
     return {name: value for name, value in facts.items() if isinstance(value, str | int | float | bool | tuple | Path)}
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import tomllib
+from importlib import import_module
 
 import pytest
 
 from sevhisto.pipeline.copying import copy_tables
-from sevhisto.pipeline.job_process import Job
+from sevhisto.pipeline.job_process import COMMANDS, Job
 from sevhisto.pipeline.settings_form import given_settings, read_value, save_settings, setting_facts, shown_value
 from sevhisto.types import StudyError
 
@@ -62,6 +63,29 @@ def test_tables_are_copied_and_nothing_is_replaced(study, tmp_path):
     assert all(p.read_bytes() == (study.results / p.name).read_bytes() for p in copied)
     with pytest.raises(Exception, match="nothing was copied"):
         copy_tables(study.root, tmp_path / "t")
+
+
+def test_every_job_is_a_command_that_there_is():
+    for place in COMMANDS.values():
+        module, _, name = place.partition(":")
+        assert callable(getattr(import_module(module), name))
+
+
+@pytest.mark.gui
+def test_results_are_exported_and_reported_from_the_window(study, window):
+    from sevhisto_napari.run_dock import RunDock
+    from sevhisto_napari.session import session_of
+
+    dock = RunDock(window)
+    window.window.add_dock_widget(dock, name="Run")
+    session_of(window).open(study.root)
+    assert dock.format.currentText() == "xlsx" and dock.format.count() > 5
+    dock.export.click()
+    wait_until(lambda: not dock.runner.running)
+    assert "Wrote" in dock.text.toPlainText() and list((study.results / "export" / "xlsx").glob("*.xlsx"))
+    dock.buttons["report"].click()
+    wait_until(lambda: not dock.runner.running)
+    assert "report.html" in dock.text.toPlainText() and (study.results / "report.html").exists()
 
 
 @pytest.mark.gui

@@ -88,7 +88,7 @@ def relation_dots(wide: pd.DataFrame, groups: pd.Series, pair: tuple[str, str], 
 
 def _axes(size_px: tuple[int, int], bottom: float, top: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(size_px[0] / DPI, size_px[1] / DPI), dpi=DPI)
-    left = min(0.34, 78 / size_px[0])
+    left = min(0.34, 94 / size_px[0])
     return figure, figure.add_axes((left, bottom, 0.97 - left, top - bottom))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sevhisto.commands.options import StudyFolder
+from sevhisto.commands.options import AnimalId, Person, StudyFolder
 from sevhisto.commands.voice import found, next_step, say
 
 EXAMPLES = (
@@ -17,9 +17,9 @@ EXAMPLES = (
 
 def accept(
     study: StudyFolder,
-    animal: Annotated[str, typer.Option("--animal", metavar="ID", help="Animal, as the results call it: by code until the key is opened.")],
+    animal: AnimalId,
     section: Annotated[str, typer.Option("--section", metavar="ID", help="Section of it, whose outlines you have looked at.")],
-    who: Annotated[str, typer.Option("--who", metavar="NAME", help="Person who decides.")],
+    who: Person,
     panel: Annotated[str, typer.Option("--panel", metavar="NAME", help="Panel, where the section has several.")] = "",
     undo: Annotated[bool, typer.Option("--undo", help="Take an acceptance back. Both stay in the journal.")] = False,
 ) -> None:

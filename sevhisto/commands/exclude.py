@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sevhisto.commands.options import StudyFolder
+from sevhisto.commands.options import AnimalId, Person, StudyFolder
 from sevhisto.commands.voice import found, next_step, say
 from sevhisto.registry import EXCLUSION_REASONS
 
@@ -19,8 +19,8 @@ EXAMPLES = (
 
 def exclude(
     study: StudyFolder,
-    animal: Annotated[str, typer.Option("--animal", metavar="ID", help="Animal, as the results call it: by code until the key is opened.")],
-    who: Annotated[str, typer.Option("--who", metavar="NAME", help="Person who decides.")],
+    animal: AnimalId,
+    who: Person,
     section: Annotated[str, typer.Option("--section", metavar="ID", help="One section of it.")] = "",
     panel: Annotated[str, typer.Option("--panel", metavar="NAME", help="One panel of it.")] = "",
     reason: Annotated[str, typer.Option("--reason", metavar="CODE", help=f"One of {', '.join(EXCLUSION_REASONS)}.")] = "",

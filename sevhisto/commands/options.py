@@ -10,6 +10,8 @@ import typer
 from sevhisto.commands.voice import voice
 
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that holds study.toml.")]
+AnimalId = Annotated[str, typer.Option("--animal", metavar="ID", help="Animal, as the results call it: by code until the key is opened.")]
+Person = Annotated[str, typer.Option("--who", metavar="NAME", help="Person who decides.")]
 Jobs = Annotated[Optional[int], typer.Option("--jobs", "-j", min=1, help="Processes; one per core if not given.")]  # noqa: UP045
 Memory = Annotated[
     Optional[float],  # noqa: UP045

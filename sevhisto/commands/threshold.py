@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from sevhisto.commands.options import StudyFolder
+from sevhisto.commands.options import Person, StudyFolder
 from sevhisto.commands.voice import found, next_step, say
 from sevhisto.types import Problem, StudyError
 
@@ -20,7 +20,7 @@ def threshold(
     study: StudyFolder,
     batch: Annotated[str, typer.Option("--batch", metavar="NAME", help="Stain batch, as the results call it.")],
     marker: Annotated[str, typer.Option("--marker", metavar="NAME", help="Marker.")],
-    who: Annotated[str, typer.Option("--who", metavar="NAME", help="Person who decides.")],
+    who: Person,
     panel: Annotated[str, typer.Option("--panel", metavar="NAME", help="Panel.")],
     value: Annotated[
         Optional[float],  # noqa: UP045

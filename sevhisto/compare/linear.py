@@ -8,7 +8,6 @@ match its first two moments (Satterthwaite 1946; Bell and McCaffrey 2002), with 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -112,8 +111,3 @@ def t_test(found: tuple[float, float, float]) -> float:
 def shares_of(n_a: int, n_b: int) -> tuple[float, ...]:
     """Return the share of each group in the mean of the first `n_a` groups less that of the other `n_b`."""
     return (*[1 / n_a] * n_a, *[-1 / n_b] * n_b)
-
-
-def sizes_of(groups: Sequence[DoubleArray]) -> tuple[int, ...]:
-    """Return the number of animals of each group."""
-    return tuple(map(len, groups))

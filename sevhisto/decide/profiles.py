@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,8 +44,8 @@ class _Border:
 class BorderPool:
     """Tallies by distance from the border, added up over the sections of each animal, panel and batch.
 
-    Feed it every measured section while its record is at hand; a changed threshold needs no record again. Where each section makes its own
-    threshold they stay apart (`per_section`).
+    Feed it sections while their records are at hand; a changed threshold needs no record again. An animal takes half a megabyte and more:
+    of a large study there is best one pool an animal. Where each section makes its own threshold they stay apart (`per_section`).
     """
 
     def __init__(self, per_section: bool = False) -> None:
@@ -88,9 +88,7 @@ class BorderPool:
         return _summed(frames)
 
 
-def profile_table(
-    sections: pd.DataFrame, status: pd.DataFrame, border: BorderPool, thresholds: Mapping[ThresholdKey, Threshold]
-) -> pd.DataFrame:
+def profile_table(sections: pd.DataFrame, status: pd.DataFrame, border: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the profiles (`schema.PROFILES`) of all sample and uninjured sections.
 
     Axis ``border`` is `BorderPool.rows`. Axis ``cord`` is zone ``all`` of every section by its place relative to the epicentre of its
@@ -101,12 +99,13 @@ def profile_table(
     ----------
     sections : `schema.SECTIONS`
     status : `schema.STATUS` with `role`
+    border : `BorderPool.rows` of one pool or more, of different animals or panels
     """
     studied = status.loc[status["role"].isin(STUDIED_ROLES), ["animal", "section", "panel"]]
     mine = sections.merge(studied, on=["animal", "section", "panel"])
     epicentres = find_epicentres(mine)
     whole = mine[(mine["zone"] == ALL) & mine["position_um"].notna() & (mine["threshold_source"] != "rule")]
-    frames = [border.rows(thresholds)]
+    frames = [*border]
     for (animal, panel), group in whole.groupby(["animal", "panel"], sort=True):
         epicentre = epicentres[str(animal), str(panel)]
         place = group["position_um"]

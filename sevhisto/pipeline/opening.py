@@ -12,10 +12,11 @@ from sevhisto.io.key import Key
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study
 from sevhisto.pipeline.accepting import accepted_now
+from sevhisto.pipeline.deciding import decide
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.provenance import decided_sha256, shown_settings
-from sevhisto.pipeline.tables import Names, decide, stamped, write_results
+from sevhisto.pipeline.tables import Names, stamped, write_results
 from sevhisto.pipeline.tasks import PieceOutcome
 from sevhisto.schema import RECORDS, STATUS
 from sevhisto.schema_evidence import PROVENANCE

@@ -21,6 +21,10 @@ class Progress(Protocol):
         """Hear what is being done, how much is done and how much there is; and of the done, how much failed or was there before."""
 
 
+def quiet(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
+    """Show no progress."""
+
+
 class RunTasks(Protocol):
     """`engine.run_tasks` on the chosen machines."""
 

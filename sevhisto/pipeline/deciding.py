@@ -68,6 +68,7 @@ def decide(
     thresholds = find_thresholds(seen.look({o.row: o for o in outcomes}, partial(progress, "thresholds")), study.config)
     decided = _Decided.of(seen.measured, thresholds, study.config, seen.tallies, partial(progress, "areas and counts"))
     sections = joined(decided.kept)
+    decided.kept.clear()  # a third of what is held
     listed = _with_verdicts(pd.DataFrame(seen.status), sections)
     shown = listed[[*STATUS.names, "position_um", "role"]]
     no_rows = {names.animals[e.animal]: e.panel for e in exclusions if not e.section}  # an animal, or a panel of it, is gone altogether
@@ -220,7 +221,7 @@ class _Decided:
                 tick(done, len(chosen))
             decided.kept += stacked(blocks[False])
             decided.aside += stacked(blocks[True])
-            decided.border.append(border.rows(thresholds))
+            decided.border += border.rows(thresholds)
         return decided
 
 

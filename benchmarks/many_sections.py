@@ -1,7 +1,7 @@
 """How time and memory grow with the number of sections, without their pixels: check, resume and tables of a large study, simulated.
 
-Slides of a tiny synthetic study are copied under other names, their records linked; all bookkeeping is real: sheets, ids, checksums of every
-slide, one record and tally for every section, tables. The cost of the pixels is that of `speed.py`, and is added on paper.
+Slides of a tiny synthetic study are copied under other names, and their records linked; all bookkeeping is real: sheets, ids, checksums of
+every slide, one record and tally for every section, tables. The cost of the pixels is that of `speed.py`, and is added on paper.
 
     python benchmarks/many_sections.py                   1,000 and 3,000 sections
     python benchmarks/many_sections.py 1000 3000 10000

@@ -12,6 +12,7 @@ import pandas as pd
 from sevhisto.columns import WHOLE, Table
 from sevhisto.io.files import whole_file
 from sevhisto.io.sheets import numbers, read_sheet
+from sevhisto.io.written import as_written
 from sevhisto.types import AnyArray, Problem, SevhistoError
 
 CHUNK_ROWS = 50_000
@@ -50,10 +51,9 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
     """Read a table that `write_table` wrote: ids stay text; SevhistoError if it is no such table."""
     if not path.is_file():
         raise SevhistoError(Problem(str(path), "is not there", "run `sevhisto run` on the study first"))
-    text, problems = read_sheet(path, replace(table, open_ended=True))  # a stamp may stand in it; `conform` refuses other columns
-    frame, wrong = numbers(text, table, path.name)
-    if problems or wrong:
-        raise SevhistoError(problems + wrong)
+    frame = as_written(path, table)
+    if frame is None:
+        frame = _as_edited(path, table)
     for column in table.columns:
         if column.kind == WHOLE and column.name in frame and frame[column.name].isna().any():
             raise SevhistoError(Problem(f"{path.name}, column {column.name}", "a whole number is missing", "run the study again"))
@@ -61,6 +61,14 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
         frame[name] = _plain_numbers(frame[name])
     frame.attrs.clear()
     return table.conform(frame.reset_index(drop=True))
+
+
+def _as_edited(path: Path, table: Table) -> pd.DataFrame:
+    text, problems = read_sheet(path, replace(table, open_ended=True))  # a stamp may stand in it; `conform` refuses other columns
+    frame, wrong = numbers(text, table, path.name)
+    if problems or wrong:
+        raise SevhistoError(problems + wrong)
+    return frame
 
 
 def _plain_numbers(column: pd.Series[Any]) -> pd.Series[Any]:

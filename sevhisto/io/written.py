@@ -1,4 +1,4 @@
-"""Tables as the program wrote them, read fast: a large study's hold millions of cells. Whatever a person changed is read with care instead."""
+"""Tables as the program wrote them, read fast: those of a large study hold millions of cells. What a person changed is read with care."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_LINE = 2**24
 
 
 def as_written(path: Path, table: Table) -> pd.DataFrame | None:
-    """Return a table with its numbers as float64 and all else as text; None where a cell, row or header is not as `write_table` leaves it."""
+    """Return a table, numbers as float64 and all else as text; None where a cell, row or header is not as `write_table` leaves it."""
     with path.open("rb") as file:
         names = file.readline().decode("utf-8", "replace").rstrip("\n").split(",")
     known = {c.name for c in table.columns if c.required}

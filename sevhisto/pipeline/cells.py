@@ -12,6 +12,7 @@ import pandas as pd
 from sevhisto.columns import as_frame
 from sevhisto.decide.rows import SectionRow
 from sevhisto.io.records import load_tallies
+from sevhisto.pipeline.stages import Tick, no_tick
 from sevhisto.schema import CELLS
 from sevhisto.types import AnyArray
 
@@ -36,18 +37,21 @@ class Cells:
     ----------
     sections : rows with their records, in the order of the table
     columns : of the cells of all sections, with their dtypes
+    tick : told of every section that is read
     """
 
     sections: Sequence[tuple[SectionRow, Path]]
     columns: Mapping[str, np.dtype[np.generic]]
+    tick: Tick = no_tick
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Yield its rows (`schema.CELLS`) in parts of many sections; one part without rows where nobody has cells."""
         waiting: list[dict[str, AnyArray]] = []
-        for row, record in self.sections:
+        for done, (row, record) in enumerate(self.sections, 1):
             cells = load_tallies(record).cells
             n = len(next(iter(cells.values()))) if cells else 0
             waiting += [self._rows(row, cells, n)] if n else []
+            self.tick(done, len(self.sections))
             if sum(len(part["cell"]) for part in waiting) >= PART_ROWS:
                 yield _joined(waiting)
                 waiting = []

@@ -34,7 +34,7 @@ from sevhisto.io.study import Study
 from sevhisto.pipeline.accepting import Accepted, settled
 from sevhisto.pipeline.cells import Cells, add_columns
 from sevhisto.pipeline.excluding import covering, signature, whole_animals
-from sevhisto.pipeline.stages import Progress, quiet
+from sevhisto.pipeline.stages import Progress, Tick, quiet
 from sevhisto.pipeline.tables import Names, Results, Traced, motor_rows
 from sevhisto.pipeline.tasks import PieceOutcome
 from sevhisto.registry import join_flags
@@ -55,8 +55,6 @@ QUIET_FLAGS = {
 """Flags that say what a section is, not that something is wrong with it: they leave its status ok."""
 Place = tuple[str, str, str]
 """Animal, section and panel under their true names."""
-Tick = Callable[[int, int], object]
-"""Told how many are done, of how many."""
 
 
 def decide(
@@ -85,7 +83,7 @@ def decide(
     return Results(
         STATUS.conform(listed[STATUS.names]),
         _both(sections, joined(decided.aside)),
-        Cells([(m.row, m.record) for m in seen.measured if not m.left_out], seen.cell_columns),
+        Cells([(m.row, m.record) for m in seen.measured if not m.left_out], seen.cell_columns, partial(progress, "cells")),
         profile_table(sections, shown, decided.border),
         animals,
         wide(animals),

@@ -170,11 +170,10 @@ def _run(study: Study, run_all: RunTasks, progress: Progress, started: float) ->
     counts = {"ok": summary.ok, "flagged": summary.flagged, "failed": summary.failed, "measured_now": summary.measured_now}
     facts = run_facts(study, names, tasks, tables, outcomes, notes, counts, tables.frozen, summary.seconds)
     with all_together(results / RUN_FACTS):
-        write_results(results, tables, stamp)
+        write_results(results, tables, stamp, partial(progress, "tables"))
         write_table(results / PROVENANCE.name, stamped(provenance, stamp), PROVENANCE)
         write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
         write_json(results / RUN_FACTS, facts | {"stamp": sorted(stamp)})
-    progress("tables", 1, 1)
     return summary
 
 

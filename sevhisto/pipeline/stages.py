@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,14 @@ class Progress(Protocol):
 
 def quiet(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
     """Show no progress."""
+
+
+Tick = Callable[[int, int], object]
+"""Told how many of a stage are done, of how many."""
+
+
+def no_tick(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class RunTasks(Protocol):

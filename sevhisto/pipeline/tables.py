@@ -18,6 +18,7 @@ from sevhisto.io.parquet import parquet_parts, write_parquet
 from sevhisto.io.store import read_table, write_frame, write_table
 from sevhisto.io.study import Study, image_stem
 from sevhisto.pipeline.cells import Cells
+from sevhisto.pipeline.stages import Tick, no_tick
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import ANIMALS, CELLS, PROFILES, RECORDS, SECTIONS, STATUS, THRESHOLDS
 from sevhisto.schema_evidence import EXCLUSIONS, ODC_SCI_EXCLUSIONS, PROVENANCE
@@ -112,18 +113,20 @@ class Results:
     notes: list[str]
 
 
-def write_results(folder: Path, results: Results, stamp: set[str]) -> None:
+def write_results(folder: Path, results: Results, stamp: set[str], tick: Tick = no_tick) -> None:
     """Write every table, with the flags of the whole study; each is complete or absent, never half-written."""
-    for table, frame in (
-        (STATUS, results.status),
-        (SECTIONS, results.sections),
-        (PROFILES, results.profiles),
-        (THRESHOLDS, results.thresholds),
-        (RECORDS, results.records),
-        (ANIMALS, results.animals),
-    ):
-        write_table(folder / table.name, stamped(frame, stamp), table)
     write_parquet(folder / CELLS.name, (stamped(part, stamp) for part in results.cells), CELLS)
+    tables = {
+        STATUS: results.status,
+        SECTIONS: results.sections,
+        PROFILES: results.profiles,
+        THRESHOLDS: results.thresholds,
+        RECORDS: results.records,
+        ANIMALS: results.animals,
+    }
+    for done, (table, frame) in enumerate(tables.items(), 1):
+        write_table(folder / table.name, stamped(frame, stamp), table)
+        tick(done, len(tables))
     write_frame(folder / "animals_wide.csv", stamped(results.wide, stamp))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class Threshold:
         """What intensities are divided by to compare batches: 1 unless bridges are applied."""
         return self.bridge.factor if self.bridge is not None and "bridge_applied" in self.flags else 1.0
 
-    @property
+    @cached_property
     def told_controls(self) -> str:
         """The controls in a few words: each of them, or, of a whole batch, how many."""
         whole = f"all {self.n_controls} of the batch" if self.source == "batch" else ""

@@ -27,9 +27,10 @@ from sevhisto.io.key import codes, write_key
 from sevhisto.io.store import read_table
 from sevhisto.io.study import load_study
 from sevhisto.pipeline import compare, export_formats
+from sevhisto.pipeline.deciding import decide
 from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.running import choices_now, last_facts, unaware
-from sevhisto.pipeline.tables import Names, decide, write_results
+from sevhisto.pipeline.tables import Names, write_results
 from sevhisto.pipeline.tasks import PieceOutcome
 from sevhisto.schema import RECORDS
 

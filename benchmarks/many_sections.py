@@ -1,7 +1,7 @@
 """How time and memory grow with the number of sections, without their pixels: check, resume and tables of a large study, simulated.
 
-Slides of a tiny synthetic study and their records are copied under other names; all bookkeeping is real: sheets, ids, checksums of every
-slide, one record and tally for every section, tables. The cost of the pixels is that of `speed.py`, and is added on paper.
+Slides of a tiny synthetic study are copied under other names, and their records linked; all bookkeeping is real: sheets, ids, checksums of
+every slide, one record and tally for every section, tables. The cost of the pixels is that of `speed.py`, and is added on paper.
 
     python benchmarks/many_sections.py                   1,000 and 3,000 sections
     python benchmarks/many_sections.py 1000 3000 10000
@@ -61,8 +61,8 @@ def grown(root: Path, n_sections: int) -> Path:
         original = records.get((of.get(file, file), piece))
         if file in of and original is not None:
             target = original.with_name(f"{key[:32]}.{original.name.split('.')[1]}.npz")
-            shutil.copyfile(original, target)
-            shutil.copyfile(tally_path(original), tally_path(target))
+            os.link(original, target)  # nothing writes into a record
+            os.link(tally_path(original), tally_path(target))
     shutil.rmtree(root / "results" / "key")
     return root
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from sevhisto.types import Problem, SevhistoError
+from sevhisto.types import AnyArray, Problem, SevhistoError
 
 TEXT, NUMBER, WHOLE = "text", "number", "whole"
 
@@ -90,6 +91,11 @@ class Table:
                         )
                     )
         return found
+
+
+def as_frame(columns: Mapping[str, AnyArray]) -> pd.DataFrame:
+    """Return arrays as a table. Text stays the objects that it is: a word that stands in many rows is in memory once."""
+    return pd.DataFrame({name: pd.Series(values, dtype=values.dtype, copy=False) for name, values in columns.items()}, copy=False)
 
 
 def text(name: str, doc: str, required: bool = True) -> Column:

@@ -41,7 +41,7 @@ HOMES: dict[str, set[str]] = {
     "roifile": {"io", "export"},
     "xlsxwriter": {"export"},
     "anndata": {"export"},
-    "pyarrow": {"export"},
+    "pyarrow": {"io", "export"},
     "statsmodels": {"compare"},
     "scipy.stats": {"compare"},
     "matplotlib": {"report"},

@@ -6,11 +6,13 @@ Zone volumes and spared tissue belong to no marker; they stand under marker ``ti
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 import pandas as pd
 
+from sevhisto.columns import as_frame
 from sevhisto.config import StudyConfig
 from sevhisto.decide.cavalieri import coefficient_of_error
 from sevhisto.decide.metrics import FEW, TOO_FEW, Measured, marker_metrics, metric_names, volume
@@ -22,7 +24,7 @@ from sevhisto.decide.zones import ALL, CORE, HALVES, animal_zones, section_zones
 from sevhisto.metrics import TISSUE, unit_of
 from sevhisto.registry import join_flags
 from sevhisto.schema import ANIMALS, SECTIONS, STATUS
-from sevhisto.types import DoubleArray, Problem, SevhistoError
+from sevhisto.types import AnyArray, DoubleArray, Problem, SevhistoError
 
 UNREMARKABLE = {"contour_unreviewed", "contour_accepted", "contour_carried", "contour_drawn", "no_lesion", "axis_uncertain"}
 """Section flags that do not make `sections_flagged`: the first is carried by itself, the others are no defect."""
@@ -38,10 +40,13 @@ CARRIED = {
     "circular",
 }
 _COLUMNS = ("animal", "panel", "zone", "marker", "metric", "value", "unit", "n_sections", "n_expected", "flags")
+_KINDS: dict[str, type] = {"value": np.float64, "n_sections": np.int64, "n_expected": np.int64}
 _Row = tuple[str, str, str, str, str, float, str, int, int, str]
 
 
-def animal_table(sections: pd.DataFrame, status: pd.DataFrame, config: StudyConfig) -> pd.DataFrame:
+def animal_table(
+    sections: pd.DataFrame, status: pd.DataFrame, config: StudyConfig, tick: Callable[[int, int], object] = lambda done, total: None
+) -> pd.DataFrame:
     """Return the animal table (`schema.ANIMALS`) of all sample and uninjured sections.
 
     Parameters
@@ -49,6 +54,7 @@ def animal_table(sections: pd.DataFrame, status: pd.DataFrame, config: StudyConf
     sections : the section table, `schema.SECTIONS`
     status : `schema.STATUS` with two more columns, `position_um` and `role`: every listed section, measured or not
     config : zones, panels and the section spacing
+    tick : called with the animals (in one panel) that are done, and their number
 
     Notes
     -----
@@ -67,15 +73,21 @@ def animal_table(sections: pd.DataFrame, status: pd.DataFrame, config: StudyConf
     listed = _listed(status)
     known_zones = [z.name for z in section_zones(config)]
     arrays, rows_of = SectionArrays.of(sections), sections.groupby(["animal", "panel"], sort=False).indices
-    rows: list[_Row] = []
-    for (animal, panel), mine in listed.groupby(["animal", "panel"], sort=True):
+    blocks: list[dict[str, AnyArray]] = []
+    groups = listed.groupby(["animal", "panel"], sort=True)
+    for done, ((animal, panel), mine) in enumerate(groups, 1):
         markers = list(panel_settings(config, str(panel)).rows)
         stack = make_stack(arrays.at(np.asarray(rows_of.get((animal, panel), ()), np.int64)), mine, known_zones, markers)
-        for selection in selections(stack, animal_zones(config)):
-            rows += _zone_rows(stack, selection, config)
+        rows = [row for selection in selections(stack, animal_zones(config)) for row in _zone_rows(stack, selection, config)]
+        blocks.append(_columns(rows))
+        tick(done, len(groups))
+    return ANIMALS.conform(as_frame({name: np.concatenate([b[name] for b in blocks or [_columns([])]]) for name in _COLUMNS}))
+
+
+def _columns(rows: list[_Row]) -> dict[str, AnyArray]:
+    """Return rows as arrays, which take a third of the memory."""
     columns = zip(*rows, strict=True) if rows else ((),) * len(_COLUMNS)
-    kinds = {"value": np.float64, "n_sections": np.int64, "n_expected": np.int64}
-    return ANIMALS.conform(pd.DataFrame({n: np.array(c, kinds.get(n, object)) for n, c in zip(_COLUMNS, columns, strict=True)}))
+    return {n: np.array(c, _KINDS.get(n, object)) for n, c in zip(_COLUMNS, columns, strict=True)}
 
 
 def _listed(status: pd.DataFrame) -> pd.DataFrame:

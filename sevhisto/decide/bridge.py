@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,14 +36,34 @@ class Bridge:
 
 
 @dataclass(frozen=True)
-class _Level:
+class Level:
+    """How bright a bridge section is: the log of its mean corrected intensity; `name` is ``animal/section``."""
+
     animal: str
     batch: str
     name: str
     log_level: float
 
 
-def bridge_factors(summaries: Iterable[SectionSummary]) -> dict[ThresholdKey, Bridge]:
+Levels = dict[tuple[str, str], list[Level]]
+"""Of bridge sections, by panel and marker."""
+
+
+def add_levels(levels: Levels, summary: SectionSummary) -> None:
+    """Add the levels of a section to those of its panel; only a bridge section has any."""
+    if summary.row.role != "bridge":
+        return
+    zone = [z.name for z in summary.zones].index(ALL)
+    for i, marker in enumerate(summary.markers):
+        pixels = int(summary.counts[zone, i].sum())
+        mean = float(summary.signal[zone, i]) * QUANTUM / pixels if pixels else math.nan
+        if mean > 0:
+            row = summary.row
+            level = Level(row.animal, row.batch, f"{row.animal}/{row.section}", math.log(mean))
+            levels.setdefault((row.panel, marker), []).append(level)
+
+
+def bridge_factors(levels: Levels) -> dict[ThresholdKey, Bridge]:
     """Return the factor of every panel, batch and marker whose bridges reach two batches or more.
 
     The level of a section is the mean corrected intensity of its tissue, as offset and noise leave it alone. Log levels are taken apart by
@@ -52,25 +71,13 @@ def bridge_factors(summaries: Iterable[SectionSummary]) -> dict[ThresholdKey, Br
     or one that a batch lacks, do not count as a difference between batches. The interval is that of the fit (t distribution).
     A marker without signal in a bridge section (level not above 0) says nothing there.
     """
-    levels: dict[tuple[str, str], list[_Level]] = {}
-    for summary in summaries:
-        if summary.row.role != "bridge":
-            continue
-        zone = [z.name for z in summary.zones].index(ALL)
-        for i, marker in enumerate(summary.markers):
-            pixels = int(summary.counts[zone, i].sum())
-            mean = float(summary.signal[zone, i]) * QUANTUM / pixels if pixels else math.nan
-            if mean > 0:
-                row = summary.row
-                level = _Level(row.animal, row.batch, f"{row.animal}/{row.section}", math.log(mean))
-                levels.setdefault((row.panel, marker), []).append(level)
     found: dict[ThresholdKey, Bridge] = {}
     for (panel, marker), rows in levels.items():
         found |= {(panel, batch, marker): bridge for batch, bridge in _fit(rows).items()}
     return found
 
 
-def _fit(levels: list[_Level]) -> dict[str, Bridge]:
+def _fit(levels: list[Level]) -> dict[str, Bridge]:
     """Return the factors of the batches; none where fewer than two are joined by animals, and none of those that are not."""
     levels = sorted(_joined(levels), key=lambda v: (v.batch, v.name))
     batches, animals = sorted({v.batch for v in levels}), sorted({v.animal for v in levels})
@@ -104,7 +111,7 @@ def _half_width(weights: DoubleArray, residual: DoubleArray, free: int) -> Doubl
     return np.asarray(stdtrit(free, 0.975) * np.sqrt(variance * (weights**2).sum(axis=1)), np.float64)
 
 
-def _joined(levels: list[_Level]) -> list[_Level]:
+def _joined(levels: list[Level]) -> list[Level]:
     """Return the levels of the largest set of batches that share animals, directly or through others."""
     groups: list[set[str]] = []
     for animal in sorted({v.animal for v in levels}):

@@ -16,7 +16,7 @@ ThresholdKey = tuple[str, str, str]
 """Panel, batch, marker."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pool:
     """Sections of one role.
 
@@ -30,19 +30,18 @@ class Pool:
     """
 
     counts: IntArray = field(default_factory=lambda: np.zeros(N_INTENSITY, np.int64))
-    sections: tuple[str, ...] = ()
-    saturated: tuple[str, ...] = ()
+    sections: list[str] = field(default_factory=list)
+    saturated: list[str] = field(default_factory=list)
     spots: IntArray = field(default_factory=lambda: np.zeros(N_INTENSITY, np.int64))
     searched_mm2: float = 0.0
 
-    def __add__(self, other: Pool) -> Pool:
-        return Pool(
-            self.counts + other.counts,
-            self.sections + other.sections,
-            self.saturated + other.saturated,
-            self.spots + other.spots,
-            self.searched_mm2 + other.searched_mm2,
-        )
+    def __iadd__(self, other: Pool) -> Pool:
+        self.counts += other.counts
+        self.sections += other.sections
+        self.saturated += other.saturated
+        self.spots += other.spots
+        self.searched_mm2 += other.searched_mm2
+        return self
 
 
 @dataclass
@@ -54,7 +53,10 @@ class MarkerPools:
 
     def of(self, *roles: str) -> Pool:
         """Return the sections of these roles together; empty without any."""
-        return sum((self.by_role[r] for r in roles if r in self.by_role), Pool())
+        together = Pool()
+        for role in roles:
+            together += self.by_role.get(role, Pool())
+        return together
 
     def of_rung(self, rung: str) -> Pool:
         """Return the sections that a rung of the ladder takes; ``batch`` takes samples and bridge sections."""
@@ -80,17 +82,23 @@ def pool_sections(summaries: Iterable[SectionSummary], local: bool = False) -> P
     """
     pools: Pools = {}
     for summary in summaries:
-        row, zone = summary.row, [z.name for z in summary.zones].index(ALL)
-        name = f"{row.animal}/{row.section}"
-        for i, marker in enumerate(summary.markers):
-            if local and marker not in summary.local:
-                continue
-            counts = summary.local[marker][zone] if local else summary.counts[zone, i]
-            n = int(counts.sum())
-            part = Pool(counts, (name,) * (n > 0), (name,) * (n > 0 and "saturated" in summary.flags))
-            if marker in summary.puncta:
-                part = Pool(part.counts, part.sections, part.saturated, summary.puncta[marker][zone], n * summary.px_um2 * 1e-6)
-            of_key = pools.setdefault((row.panel, row.batch, marker), MarkerPools())
-            of_key.by_role[row.role] = of_key.by_role[row.role] + part if row.role in of_key.by_role else part
-            of_key.dye |= marker in summary.dyes
+        pool_section(pools, summary, local)
     return pools
+
+
+def pool_section(pools: Pools, summary: SectionSummary, local: bool = False) -> None:
+    """Add a section to the tissue of its panel and batch; see `pool_sections`."""
+    row, zone = summary.row, [z.name for z in summary.zones].index(ALL)
+    for i, marker in enumerate(summary.markers):
+        if local and marker not in summary.local:
+            continue
+        counts = summary.local[marker][zone] if local else summary.counts[zone, i]
+        n = int(counts.sum())
+        name = [f"{row.animal}/{row.section}"] * (n > 0)
+        part = Pool(counts, name, name if "saturated" in summary.flags else [])
+        if marker in summary.puncta:
+            part.spots, part.searched_mm2 = summary.puncta[marker][zone], n * summary.px_um2 * 1e-6
+        of_key = pools.setdefault((row.panel, row.batch, marker), MarkerPools())
+        mine = of_key.by_role.setdefault(row.role, Pool())
+        mine += part
+        of_key.dye |= marker in summary.dyes

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from sevhisto.columns import as_frame
 from sevhisto.decide.epicentre import find_epicentres
 from sevhisto.decide.histograms import threshold_bin
 from sevhisto.decide.pools import ThresholdKey
@@ -23,6 +24,7 @@ from sevhisto.types import (
     JOINT_DISTANCE_STEP_UM,
     NO_DISTANCE,
     QUANTUM,
+    AnyArray,
     DoubleArray,
     IntArray,
 )
@@ -44,8 +46,8 @@ class _Border:
 class BorderPool:
     """Tallies by distance from the border, added up over the sections of each animal, panel and batch.
 
-    Feed it every measured section while its record is at hand; a changed threshold needs no record again. Where each section makes its own
-    threshold they stay apart (`per_section`).
+    Feed it sections while their records are at hand; a changed threshold needs no record again. An animal takes half a megabyte and more:
+    of a large study there is best one pool an animal. Where each section makes its own threshold they stay apart (`per_section`).
     """
 
     def __init__(self, per_section: bool = False) -> None:
@@ -68,29 +70,30 @@ class BorderPool:
         else:
             self._pool[key] = _Border(record.markers, area, signal)
 
-    def rows(self, thresholds: Mapping[ThresholdKey, Threshold]) -> pd.DataFrame:
-        """Return the rows with axis ``border``: 50 um bins from the innermost to the outermost that holds tissue."""
+    def rows(self, thresholds: Mapping[ThresholdKey, Threshold]) -> list[pd.DataFrame]:
+        """Return rows with axis ``border``, still to be summed: 50 um bins from the innermost to the outermost that holds tissue."""
         frames = []
         for (animal, panel, batch, _), border in sorted(self._pool.items()):
             occupied = np.flatnonzero(border.area[0].sum(axis=1) > 0)
             bins = slice(occupied[0], occupied[-1] + 1) if len(occupied) else slice(0, 0)
-            for i, marker in enumerate(border.markers):
-                found = thresholds[panel, batch, marker].of_tissue(border.area[i].sum(axis=0))
-                threshold, flags = found.value, join_flags(set(found.flags) & {"threshold_per_image"})
-                measures = {
-                    "position_um": BORDER_UM[bins].astype(float),
-                    "zone_um2": border.area[i, bins].sum(axis=1),
-                    "positive_um2": border.area[i, bins, threshold_bin(threshold) :].sum(axis=1),
-                    "signal_sum": border.signal[i, bins] / found.gain,
-                }
-                words = {"animal": animal, "panel": panel, "marker": marker, "axis": "border", "flags": flags}
-                frames.append(pd.DataFrame({**words, **measures}))
-        return _summed(frames)
+            found = [thresholds[panel, batch, m].of_tissue(border.area[i].sum(axis=0)) for i, m in enumerate(border.markers)]
+            above = [area[bins, threshold_bin(t.value) :].sum(axis=1) for area, t in zip(border.area, found, strict=True)]
+            positions = BORDER_UM[bins].astype(float)
+            words = {"animal": animal, "panel": panel, "axis": "border"}
+            each = {"marker": border.markers, "flags": [join_flags(set(t.flags) & {"threshold_per_image"}) for t in found]}
+            columns: dict[str, AnyArray] = {name: np.full(len(positions) * len(found), word, object) for name, word in words.items()}
+            columns |= {name: np.repeat(np.array(told, object), len(positions)) for name, told in each.items()}
+            columns |= {
+                "position_um": np.tile(positions, len(found)),
+                "zone_um2": np.concatenate([area[bins].sum(axis=1) for area in border.area]),
+                "positive_um2": np.concatenate(above),
+                "signal_sum": np.concatenate([signal[bins] / t.gain for signal, t in zip(border.signal, found, strict=True)]),
+            }
+            frames.append(as_frame(columns))
+        return frames
 
 
-def profile_table(
-    sections: pd.DataFrame, status: pd.DataFrame, border: BorderPool, thresholds: Mapping[ThresholdKey, Threshold]
-) -> pd.DataFrame:
+def profile_table(sections: pd.DataFrame, status: pd.DataFrame, border: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Return the profiles (`schema.PROFILES`) of all sample and uninjured sections.
 
     Axis ``border`` is `BorderPool.rows`. Axis ``cord`` is zone ``all`` of every section by its place relative to the epicentre of its
@@ -101,12 +104,13 @@ def profile_table(
     ----------
     sections : `schema.SECTIONS`
     status : `schema.STATUS` with `role`
+    border : `BorderPool.rows`, of one pool or more
     """
     studied = status.loc[status["role"].isin(STUDIED_ROLES), ["animal", "section", "panel"]]
     mine = sections.merge(studied, on=["animal", "section", "panel"])
     epicentres = find_epicentres(mine)
     whole = mine[(mine["zone"] == ALL) & mine["position_um"].notna() & (mine["threshold_source"] != "rule")]
-    frames = [border.rows(thresholds)]
+    frames = [*border]
     for (animal, panel), group in whole.groupby(["animal", "panel"], sort=True):
         epicentre = epicentres[str(animal), str(panel)]
         place = group["position_um"]

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from sevhisto.config import TYPICAL_NUCLEUS_UM, StudyConfig
 from sevhisto.decide.pools import ThresholdKey
-from sevhisto.decide.rows import SectionSummary
+from sevhisto.decide.rows import STUDIED_ROLES, SectionSummary
 from sevhisto.decide.thresholds import Threshold
+from sevhisto.decide.zones import ALL, CORE
 from sevhisto.registry import FAULT_FLAGS
-from sevhisto.types import INTENSITY_EDGES
+from sevhisto.tallies import smallest
+from sevhisto.types import INTENSITY_EDGES, AnyArray, IntArray
 
 MIN_SECTIONS = 4
 """Of which one may be wrong, and the median still lies among the right ones."""
@@ -72,35 +76,84 @@ def section_key(summary: SectionSummary) -> SectionKey:
     return summary.row.animal, summary.row.section, summary.row.panel
 
 
+@dataclass(frozen=True)
+class Signs:
+    """What a section's verdict rests on, at a hundredth of its summary: what is held until its whole batch was seen.
+
+    Attributes
+    ----------
+    like : panel and batch, within which sections are compared; None of a control, which is compared to none
+    flags, faults : as in the summary
+    stain : by marker, pixels by intensity in the core; in the whole section where it has none
+    """
+
+    key: SectionKey
+    like: tuple[str, str] | None
+    flags: frozenset[str]
+    faults: dict[str, Any]
+    stain: dict[str, Histogram]
+
+    @classmethod
+    def of(cls, summary: SectionSummary) -> Signs:
+        """Return the signs of a section."""
+        row, stain = summary.row, {}
+        compared = row.role in STUDIED_ROLES
+        if compared:
+            zones = [z.name for z in summary.zones]
+            zone = zones.index(CORE if _injured(summary.flags) and CORE in zones else ALL)
+            stain = {m: Histogram.of(counts) for m, counts in zip(summary.markers, summary.counts[zone], strict=True)}
+        like = (row.panel, row.batch) if compared else None
+        return cls(section_key(summary), like, frozenset(summary.flags), summary.faults, stain)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Pixels by intensity, without the empty bins: `place` (n,) uint16 bin, `pixels` (n,) of the smallest type."""
+
+    place: AnyArray
+    pixels: AnyArray
+
+    @classmethod
+    def of(cls, counts: IntArray) -> Histogram:
+        """Return (N_INTENSITY,) int64 without its zeros."""
+        place = np.flatnonzero(counts)
+        return cls(place.astype(np.uint16), smallest(counts[place]))
+
+    def share_from(self, first: int) -> float:
+        """Return the share of pixels in bin `first` and above; NaN of fewer than `FEW_PX`."""
+        n = int(self.pixels.sum(dtype=np.int64))
+        return float(self.pixels[self.place >= first].sum(dtype=np.int64)) / n if n > FEW_PX else math.nan
+
+
 def verdicts(
-    summaries: Iterable[SectionSummary], thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig
+    sections: Iterable[SectionSummary | Signs], thresholds: Mapping[ThresholdKey, Threshold], config: StudyConfig
 ) -> dict[SectionKey, Verdict]:
     """Return the verdict of every section; sections are compared within their panel and batch, controls not at all."""
-    groups: dict[tuple[str, str], list[SectionSummary]] = {}
+    groups: dict[tuple[str, str], list[Signs]] = {}
     found: dict[SectionKey, Verdict] = {}
-    for summary in summaries:
-        found[section_key(summary)] = _own(summary, config.imaging.mask_faults)
-        if summary.row.role in ("sample", "uninjured"):
-            groups.setdefault((summary.row.panel, summary.row.batch), []).append(summary)
+    for section in sections:
+        signs = section if isinstance(section, Signs) else Signs.of(section)
+        found[signs.key] = _own(signs, config.imaging.mask_faults)
+        if signs.like is not None:
+            groups.setdefault(signs.like, []).append(signs)
     for members in groups.values():
-        for marker in members[0].markers:
+        for marker in members[0].stain:
             _exposure(members, marker, found)
             for injured in (False, True):
-                like = [m for m in members if _injured(m) == injured]
-                _unstained(like, marker, thresholds, config, found)
+                _unstained([m for m in members if _injured(m.flags) == injured], marker, thresholds, found)
         _focus(members, config, found)
     return found
 
 
-def _injured(summary: SectionSummary) -> bool:
-    return not summary.flags & {"no_lesion", "no_landmark"}
+def _injured(flags: AbstractSet[str]) -> bool:
+    return not flags & {"no_lesion", "no_landmark"}
 
 
-def _own(summary: SectionSummary, masked: bool) -> Verdict:
+def _own(signs: Signs, masked: bool) -> Verdict:
     """Return what a section says of itself; `masked` : whether faults of a part are left out."""
     verdict = Verdict()
-    share: dict[str, float] = summary.faults.get("share", {})
-    for name in [f for f in FAULT_FLAGS if f in summary.flags]:
+    share: dict[str, float] = signs.faults.get("share", {})
+    for name in [f for f in FAULT_FLAGS if f in signs.flags]:
         if name not in share:
             verdict.add(WORDS[name])
             continue
@@ -108,7 +161,7 @@ def _own(summary: SectionSummary, masked: bool) -> Verdict:
         small = left_out and sum(share.values()) < SMALL_SHARE
         what = f"{WORDS[name]}: {100 * share[name]:.2g} % of the section, {'left out' if left_out else 'measured all the same'}"
         verdict.add(what, verdict="keep" if small else "review")
-    if "no_tissue" in summary.flags:
+    if "no_tissue" in signs.flags:
         verdict.add("no tissue was found on the slide", verdict="exclude")
     if sum(share.values()) > MOSTLY:
         verdict.add(f"faults cover {100 * sum(share.values()):.0f} % of the section: little is left to measure", verdict="exclude")
@@ -123,46 +176,35 @@ def _apart(values: Sequence[float], factor: float) -> list[float]:
     return [float(math.exp(o)) if abs(o) >= max(math.log(factor), SPREADS * spread) else 1.0 for o in off]
 
 
-def _exposure(members: Sequence[SectionSummary], marker: str, found: dict[SectionKey, Verdict]) -> None:
+def _exposure(members: Sequence[Signs], marker: str, found: dict[SectionKey, Verdict]) -> None:
     light = [(m, float(m.faults.get("light", {}).get(marker) or 0)) for m in members]
     light = [(m, v) for m, v in light if v > 0]
     if len(light) < MIN_SECTIONS:
         return
     for (member, _), ratio in zip(light, _apart([v for _, v in light], EXPOSURE_FACTOR), strict=True):
         if ratio != 1:
-            found[section_key(member)].add(
+            found[member.key].add(
                 f"{marker}: {ratio:.2g} times as bright as in the batch; look at its exposure", "exposure_differs", marker
             )
 
 
-def _unstained(
-    like: Sequence[SectionSummary],
-    marker: str,
-    thresholds: Mapping[ThresholdKey, Threshold],
-    config: StudyConfig,
-    found: dict[SectionKey, Verdict],
-) -> None:
-    if len(like) < MIN_SECTIONS:
+def _unstained(like: Sequence[Signs], marker: str, thresholds: Mapping[ThresholdKey, Threshold], found: dict[SectionKey, Verdict]) -> None:
+    if len(like) < MIN_SECTIONS or like[0].like is None:
         return
-    threshold = thresholds.get((like[0].row.panel, like[0].row.batch, marker))
+    threshold = thresholds.get((*like[0].like, marker))
     if threshold is None or math.isnan(threshold.value):
         return
-    shares = []
-    for member in like:
-        zones = [z.name for z in member.zones]
-        i = zones.index("core" if _injured(member) and "core" in zones else "all")
-        counts = member.counts[i, member.markers.index(marker)]
-        n = int(counts.sum())
-        shares.append(float(counts[int(np.searchsorted(INTENSITY_EDGES, threshold.value)) + 1 :].sum()) / n if n > FEW_PX else math.nan)
+    first = int(np.searchsorted(INTENSITY_EDGES, threshold.value)) + 1
+    shares = [member.stain[marker].share_from(first) for member in like]
     known = [s for s in shares if not math.isnan(s)]
     usual = float(np.median(known)) if len(known) >= MIN_SECTIONS else 0.0
     for member, share in zip(like, shares, strict=True):
         if usual >= CLEAR_SHARE and share < UNSTAINED_SHARE * usual:
             said = f"{marker} hardly stained: {100 * share:.2g} % positive, in like sections of the batch {100 * usual:.2g} %"
-            found[section_key(member)].add(said, "unstained", marker)
+            found[member.key].add(said, "unstained", marker)
 
 
-def _focus(members: Sequence[SectionSummary], config: StudyConfig, found: dict[SectionKey, Verdict]) -> None:
+def _focus(members: Sequence[Signs], config: StudyConfig, found: dict[SectionKey, Verdict]) -> None:
     blur = [(m, float(m.faults.get("blur_um") or 0)) for m in members]
     blur = [(m, v) for m, v in blur if v > 0]
     merging = math.sqrt(3) / 4 * (config.imaging.nucleus_diameter_um or TYPICAL_NUCLEUS_UM)  # see imaging/defocus.py: merging_blur
@@ -170,4 +212,4 @@ def _focus(members: Sequence[SectionSummary], config: StudyConfig, found: dict[S
         return
     for (member, value), ratio in zip(blur, _apart([v for _, v in blur], BLUR_FACTOR), strict=True):
         if ratio > 1 and value > merging:
-            found[section_key(member)].add(f"the whole section is out of focus (blur {value:.1f} um)", "out_of_focus", verdict="exclude")
+            found[member.key].add(f"the whole section is out of focus (blur {value:.1f} um)", "out_of_focus", verdict="exclude")

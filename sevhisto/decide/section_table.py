@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sevhisto.columns import as_frame
 from sevhisto.config import PanelSettings, StudyConfig
 from sevhisto.decide.colocalisation import colocalised, share_of
 from sevhisto.decide.fibres import level_set, rotated
@@ -72,7 +73,13 @@ def joined(blocks: Sequence[Columns]) -> pd.DataFrame:
     """Return the section table of these rows, in the order given."""
     if not blocks:
         return SECTIONS.conform(pd.DataFrame(columns=SECTIONS.names))
-    return SECTIONS.conform(pd.DataFrame({name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}))
+    (columns,) = stacked(blocks)
+    return SECTIONS.conform(as_frame(columns))
+
+
+def stacked(blocks: Sequence[Columns]) -> list[Columns]:
+    """Return the same rows as one block; no block of none."""
+    return [{name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}] if blocks else []
 
 
 def _without_record(section: SectionRow | SectionSummary) -> bool:

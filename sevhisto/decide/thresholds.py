@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from sevhisto.config import ChannelSettings, StudyConfig
-from sevhisto.decide.bridge import Bridge, bridge_factors
+from sevhisto.decide.bridge import Bridge, Levels, add_levels, bridge_factors
 from sevhisto.decide.controls import control_doubts
 from sevhisto.decide.histograms import histogram_median_mad, histogram_otsu, histogram_quantile
-from sevhisto.decide.pools import MarkerPools, ThresholdKey, pool_sections, summaries_of
+from sevhisto.decide.pools import MarkerPools, Pools, ThresholdKey, pool_section, summaries_of
 from sevhisto.decide.rows import STUDIED_ROLES, SectionRow, SectionSummary, panel_settings
 from sevhisto.decide.zones import ALL
 from sevhisto.types import (
@@ -84,7 +85,7 @@ class Threshold:
         """What intensities are divided by to compare batches: 1 unless bridges are applied."""
         return self.bridge.factor if self.bridge is not None and "bridge_applied" in self.flags else 1.0
 
-    @property
+    @cached_property
     def told_controls(self) -> str:
         """The controls in a few words: each of them, or, of a whole batch, how many."""
         whole = f"all {self.n_controls} of the batch" if self.source == "batch" else ""
@@ -116,7 +117,7 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
 
     Parameters
     ----------
-    sections : every measured section, controls included, in any order
+    sections : every measured section, controls included, in any order; each is added up when its turn comes, and not held
     config : what a person set for the batch comes first, then the marker's own `threshold`, then `thresholds.ladder`
 
     Raises
@@ -124,8 +125,12 @@ def find_thresholds(sections: Iterable[SectionRow | SectionSummary], config: Stu
     SevhistoError
         Names every panel, batch and marker of an animal's tissue for which no rung has a section with tissue.
     """
-    summaries = list(summaries_of(sections, config))
-    pools, local, bridges = pool_sections(summaries), pool_sections(summaries, local=True), bridge_factors(summaries)
+    pools, local, levels = Pools(), Pools(), Levels()
+    for summary in summaries_of(sections, config):
+        pool_section(pools, summary)
+        pool_section(local, summary, local=True)
+        add_levels(levels, summary)
+    bridges = bridge_factors(levels)
     found: dict[ThresholdKey, Threshold] = {}
     problems: list[Problem] = []
     for key, mine in sorted(pools.items()):
@@ -233,7 +238,7 @@ def _climb(pools: MarkerPools, channel: ChannelSettings, config: StudyConfig) ->
         if pool.counts.sum() and not (rung == "no_primary" and channel.role == "nuclei"):
             raw = _rung_value(rung, pool.counts, config)
             fallback = frozenset({"threshold_fallback"} if rung == "batch" else ())
-            return Threshold(_apply(raw, pool.counts), rung, raw, len(pool.sections), fallback, controls=pool.sections)
+            return Threshold(_apply(raw, pool.counts), rung, raw, len(pool.sections), fallback, controls=tuple(pool.sections))
     if not pools.of(*STUDIED_ROLES).counts.sum():
         return Threshold(np.nan, "none", np.nan, 0, frozenset({"no_threshold"}))  # no tissue of an animal waits for it
     return None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sevhisto.types import OutputError, Problem
 
@@ -45,16 +45,23 @@ def all_together(seal: Path) -> Iterator[None]:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, never a part; OutputError where that is not possible."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write into; a reader sees the old bytes or the new ones, never a part. OutputError where that is not possible."""
     staged = _together.get()
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _written_beside(path, data)
-        if staged is not None:
-            staged.append((temporary, path))
-            return
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=TEMPORARY, dir=path.parent)
+        temporary = Path(name)
         try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)  # mkstemp gives 0600; results are shared in a lab
+            if staged is not None:
+                staged.append((temporary, path))
+                return
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -62,19 +69,10 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
         _sync_folder(path.parent)
 
 
-def _written_beside(path: Path, data: bytes) -> Path:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=TEMPORARY, dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp gives 0600; results are shared in a lab
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+def write_bytes_atomic(path: Path, data: bytes) -> None:
+    """Write a file at once; see `whole_file`."""
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def remove_unfinished(*folders: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def read_tallies(record: Path) -> Tallies | None:
     def take(what: list[Any]) -> AnyArray:
         nonlocal at
         dtype, shape = np.dtype(what[0]), tuple(what[1])
-        n = int(np.prod(shape))
+        n = math.prod(shape)
         found = np.frombuffer(data, dtype, n, at).reshape(shape)
         at += n * dtype.itemsize
         return found

@@ -80,7 +80,7 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
         need_applied(study, read_table(results / "status.csv", STATUS), key.shown)
         unblind(results, frozen)
     if is_open(study):
-        write_under_names(unaware(study), results, key, facts, stamp_of(study, frozen))
+        write_under_names(unaware(study), results, key, facts, stamp_of(study, frozen), progress)
         restamp(results, stamp_of(study, frozen))
     names = Names.of(key, is_open(study))
     groups, config, people = study_groups(study, key, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from sevhisto.io.key import Key
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study
 from sevhisto.pipeline.accepting import accepted_now
+from sevhisto.pipeline.deciding import decide
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.provenance import decided_sha256, shown_settings
-from sevhisto.pipeline.tables import Names, decide, stamped, write_results
+from sevhisto.pipeline.stages import Progress, quiet
+from sevhisto.pipeline.tables import Names, stamped, write_results
 from sevhisto.pipeline.tasks import PieceOutcome
 from sevhisto.schema import RECORDS, STATUS
 from sevhisto.schema_evidence import PROVENANCE
@@ -32,7 +35,7 @@ def need_unchanged(study: Study, facts: dict[str, Any]) -> None:
         raise SevhistoError(Problem("study.toml or thresholds.jsonl", "changed since the last run", remedy))
 
 
-def write_under_names(study: Study, results: Path, key: Key, facts: dict[str, Any], stamp: set[str]) -> None:
+def write_under_names(study: Study, results: Path, key: Key, facts: dict[str, Any], stamp: set[str], progress: Progress = quiet) -> None:
     """Make the tables again from the records, as `run` would for an open study; nothing if they carry names already.
 
     Parameters
@@ -56,10 +59,10 @@ def write_under_names(study: Study, results: Path, key: Key, facts: dict[str, An
         record = results / "records" / line["record"] if line["record"] else None
         outcomes.append(PieceOutcome(rows[line["animal"], line["section"], line["panel"]], record, reason))
     exclusions, names = left_out(study, key), Names.of(key, True)
-    tables = decide(study, outcomes, names, exclusions, accepted_now(study, key))
+    tables = decide(study, outcomes, names, exclusions, accepted_now(study, key), progress)
     provenance = read_table(results / PROVENANCE.name, PROVENANCE)
     with all_together(results / "run.json"):  # codes in one table and names in the next would be of no use
-        write_results(results, tables, stamp)
+        write_results(results, tables, stamp, partial(progress, "tables"))
         write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
         write_table(results / PROVENANCE.name, stamped(_named(provenance, study, rows), stamp), PROVENANCE)
         write_json(results / "run.json", _named_facts(facts, study, key))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +25,41 @@ from sevhisto.io.store import read_table
 from sevhisto.registry import split_flags
 from sevhisto.schema import ANIMALS, AS_ANALYSED, RECORDS, SECTIONS, STATUS, THRESHOLDS
 
-THRESHOLD_FACTORS = (0.7, 0.85, 1.15, 1.3)
-SHIFTS = {
+Variant = tuple[str, str]
+THRESHOLDS_TIMES: dict[Variant, float] = {("threshold", f"x {factor:g}"): factor for factor in (0.7, 0.85, 1.15, 1.3)}
+SHIFTS: dict[Variant, ZoneShift] = {
     ("lesion border", "50 um further in"): ZoneShift(border_um=-50.0),
     ("lesion border", "50 um further out"): ZoneShift(border_um=50.0),
     ("zone edges", "x 0.8"): ZoneShift(ring_scale=0.8),
     ("zone edges", "x 1.2"): ZoneShift(ring_scale=1.2),
 }
 LOCAL = ("background", "local")
+AT_ONCE = 10
+"""Animals that are decided together, at most: a table takes some milliseconds, however small."""
 _OVER_GLOBAL = ("signal_", "cd68_joint", "n_cells_cd68", "fibre_", "positive_free", "autofluorescent", "cd206_")
 """Starts of columns that rest on intensity over the background of the batch, and have no form over the local one."""
-Variant = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class _Task:
-    record: Path
-    row: SectionRow
+    """Some animals: their sections with their records, and their rows of status.csv with `position_um` and `role`."""
+
+    sections: list[tuple[Path, SectionRow]]
+    shown: pd.DataFrame
     config: StudyConfig
     thresholds: dict[ThresholdKey, Threshold]
 
 
-def _rows_of(task: _Task) -> dict[Variant, Columns]:
-    """Return the section's rows under every variant that changes them."""
-    task.row.record = load_tallies(task.record)
-    plain, *shifted = summarise_shifted(task.row, task.config, (AS_SET, *SHIFTS.values()))
-    found = {}
-    for factor in THRESHOLD_FACTORS:
-        found["threshold", f"x {factor:g}"] = section_columns(plain, scale_thresholds(task.thresholds, factor), task.config)
-    for variant, summary in zip(SHIFTS, shifted, strict=True):
-        found[variant] = section_columns(summary, task.thresholds, task.config)
-    return found
+def _some_animals(task: _Task) -> dict[Variant, pd.DataFrame]:
+    """Return their rows of the animal table under every variant that changes sections, whose own rows would take ten times as much."""
+    parts: dict[Variant, list[Columns]] = {variant: [] for variant in (*THRESHOLDS_TIMES, *SHIFTS)}
+    for record, row in task.sections:
+        plain, *shifted = summarise_shifted(replace(row, record=load_tallies(record)), task.config, (AS_SET, *SHIFTS.values()))
+        for variant, factor in THRESHOLDS_TIMES.items():
+            parts[variant].append(section_columns(plain, scale_thresholds(task.thresholds, factor), task.config))
+        for variant, summary in zip(SHIFTS, shifted, strict=True):
+            parts[variant].append(section_columns(summary, task.thresholds, task.config))
+    return {variant: animal_table(joined(blocks), task.shown, task.config) for variant, blocks in parts.items()}
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def specifications(
     tick : called with the sections done and their number
     excluded_motor : motor endpoints of excluded animals, as rows of the animal table; None where the study excludes nothing
     """
-    records, listed, status, sections, animals = last.records, last.listed, last.status, last.sections, last.animals
+    listed, status, sections, animals = last.listed, last.status, last.sections, last.animals
     yield Specification(AS_ANALYSED, "", animals)
     shown = status[STATUS.names].assign(position_um=listed["position_um"].to_numpy(), role=listed["role"].to_numpy())
     panels = set(config.panels)
@@ -102,24 +106,9 @@ def specifications(
     def decided(rows: pd.DataFrame, with_status: pd.DataFrame) -> pd.DataFrame:
         return pd.concat([animal_table(rows, with_status, config), motor], ignore_index=True)
 
-    applied = _thresholds(last.thresholds)
-    tasks = [
-        _Task(records / line["record"], _section_row(line), config, applied)
-        for line, state in zip(listed.to_dict("records"), shown["status"], strict=True)
-        if line["record"] and line["role"] in STUDIED_ROLES and state != "excluded"
-    ]
-    parts: dict[Variant, list[Columns]] = {}
-    done: dict[int, dict[Variant, Columns]] = {}
-    for i, found in run_tasks(_rows_of, tasks, jobs):
-        if isinstance(found, BaseException):
-            raise found
-        done[i] = found
-        tick(len(done), len(tasks))
-    for i in sorted(done):
-        for made, rows in done[i].items():
-            parts.setdefault(made, []).append(rows)
-    for (choice, variant), blocks in parts.items():
-        yield Specification(choice, variant, decided(joined(blocks), shown))
+    made = _decided_again(last, shown, config, jobs, tick)
+    for choice, variant in list(made):
+        yield Specification(choice, variant, pd.concat([*made.pop((choice, variant)), motor], ignore_index=True))
     yield Specification(*LOCAL, decided(over_local_background(sections, config), shown))
     key = ["animal", "section", "panel"]
     for choice, variant, gone in _left_out(shown, listed):
@@ -132,6 +121,31 @@ def specifications(
         yield Specification("with excluded", "", table, with_excluded=True)
     for animal in sorted(set(listed.loc[(listed["role"].isin(STUDIED_ROLES) & (shown["status"] != "excluded")).to_numpy(), "animal"])):
         yield Specification("without animal", animal, animals, frozenset({animal}))
+
+
+def _decided_again(
+    last: LastRun, shown: pd.DataFrame, config: StudyConfig, jobs: int, tick: Callable[[int, int], None]
+) -> dict[Variant, list[pd.DataFrame]]:
+    """Return the animal table of every variant that changes sections, in parts of some animals."""
+    applied, listed = _thresholds(last.thresholds), last.listed
+    there = (listed["record"] != "") & listed["role"].isin(STUDIED_ROLES) & (shown["status"] != "excluded").to_numpy()
+    sections: dict[str, list[tuple[Path, SectionRow]]] = {}
+    for line in listed[there].to_dict("records"):
+        sections.setdefault(line["animal"], []).append((last.records / line["record"], _section_row(line)))
+    studied = shown[shown["role"].isin(STUDIED_ROLES)]
+    animals = sorted(set(studied["animal"])) if sections else []
+    n = min(AT_ONCE, max(1, len(animals) // (4 * jobs)))
+    tasks = []
+    for some in (animals[i : i + n] for i in range(0, len(animals), n)):
+        theirs = [section for animal in some for section in sections.get(animal, [])]
+        tasks.append(_Task(theirs, studied[studied["animal"].isin(some)], config, applied))
+    found: dict[int, dict[Variant, pd.DataFrame]] = {}
+    for i, tables in run_tasks(_some_animals, tasks, jobs):
+        if isinstance(tables, BaseException):
+            raise tables
+        found[i] = tables
+        tick(sum(len(tasks[k].sections) for k in found), int(there.sum()))
+    return {variant: [found[i][variant] for i in sorted(found)] for variant in (*THRESHOLDS_TIMES, *SHIFTS)} if found else {}
 
 
 def over_local_background(sections: pd.DataFrame, config: StudyConfig) -> pd.DataFrame:

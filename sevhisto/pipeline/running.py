@@ -26,13 +26,15 @@ from sevhisto.io.store import write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.accepting import accepted_now
 from sevhisto.pipeline.contours import contour_notes
+from sevhisto.pipeline.deciding import decide
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.own_segmenter import segmenter_problems
 from sevhisto.pipeline.provenance import provenance_table, run_facts
 from sevhisto.pipeline.sources import compared_sources, with_sources
 from sevhisto.pipeline.stages import Progress, RunTasks, batch_corrections, measure
-from sevhisto.pipeline.tables import Names, Results, decide, stamped, write_results
+from sevhisto.pipeline.stages import quiet as quiet
+from sevhisto.pipeline.tables import Names, Results, stamped, write_results
 from sevhisto.pipeline.tasks import PieceOutcome, PieceTask, SlideTask
 from sevhisto.registry import did_you_mean
 from sevhisto.schema_evidence import PROVENANCE
@@ -55,10 +57,6 @@ class RunSummary:
     failures: tuple[str, ...]
     excluded: int = 0
     notes: tuple[str, ...] = ()
-
-
-def quiet(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
-    """Show no progress."""
 
 
 def check(root: Path, sums: bool = False, accept: Sequence[str] = (), progress: Progress = quiet) -> tuple[list[Problem], list[str]]:
@@ -164,10 +162,9 @@ def _run(study: Study, machines: AbstractContextManager[RunTasks], progress: Pro
         corrections, notes = batch_corrections(tasks, run_all, progress)
         tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
         outcomes = measure(study, tasks, run_all, progress)
-    progress("tables", 0, 1)
     exclusions, accepted, names, frozen = left_out(study), accepted_now(study), Names.of(key, is_open(study)), choices_now(study)
     study = unaware(study)
-    tables = decide(study, outcomes, names, exclusions, accepted)
+    tables = decide(study, outcomes, names, exclusions, accepted, progress)
     tables.frozen.update(frozen)
     stamp = stamp_of(study, tables.frozen)
     provenance = provenance_table(study, names, tasks, tables, outcomes, exclusions)
@@ -175,11 +172,10 @@ def _run(study: Study, machines: AbstractContextManager[RunTasks], progress: Pro
     counts = {"ok": summary.ok, "flagged": summary.flagged, "failed": summary.failed, "measured_now": summary.measured_now}
     facts = run_facts(study, names, tasks, tables, outcomes, notes, counts, tables.frozen, summary.seconds)
     with all_together(results / RUN_FACTS):
-        write_results(results, tables, stamp)
+        write_results(results, tables, stamp, partial(progress, "tables"))
         write_table(results / PROVENANCE.name, stamped(provenance, stamp), PROVENANCE)
         write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
         write_json(results / RUN_FACTS, facts | {"stamp": sorted(stamp)})
-    progress("tables", 1, 1)
     return summary
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,18 @@ class Progress(Protocol):
 
     def __call__(self, what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
         """Hear what is being done, how much is done and how much there is; and of the done, how much failed or was there before."""
+
+
+def quiet(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
+    """Show no progress."""
+
+
+Tick = Callable[[int, int], object]
+"""Told how many of a stage are done, of how many."""
+
+
+def no_tick(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class RunTasks(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sevhisto.decide.bridge import bridge_factors
+from sevhisto.decide.bridge import Levels, add_levels, bridge_factors
 from sevhisto.decide.pools import summaries_of
 from sevhisto.decide.section_table import section_rows
 from sevhisto.decide.thresholds import find_thresholds, scale_thresholds
@@ -35,7 +35,10 @@ def bridged(record_of, row_of):
 
 
 def factors(rows, config):
-    return {batch: b for (_, batch, _), b in bridge_factors(summaries_of(rows, config)).items()}
+    levels = Levels()
+    for summary in summaries_of(rows, config):
+        add_levels(levels, summary)
+    return {batch: b for (_, batch, _), b in bridge_factors(levels).items()}
 
 
 def test_the_gain_of_each_batch_is_found_and_its_interval_holds_it(bridged, config_of):

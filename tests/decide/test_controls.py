@@ -116,7 +116,7 @@ def test_thresholds_of_each_image_only_when_asked_for_and_said_in_every_table(re
     border = BorderPool(per_section=True)
     for row in rows:
         border.add(row)
-    profile = profile_table(table, status, border, thresholds)
+    profile = profile_table(table, status, border.rows(thresholds))
     assert profile["flags"].str.contains("threshold_per_image").all()
     positive = profile[profile["axis"] == "border"]["positive_um2"].sum()
     assert positive == table.loc[(table["zone"] == "all") & (table["section"] != "c"), "positive_um2"].sum()

@@ -25,7 +25,7 @@ def run(rows, config):
     for row in rows:
         border.add(row)
     sections = section_table(rows, T, config)
-    return profile_table(sections, status_of(rows), border, T)
+    return profile_table(sections, status_of(rows), border.rows(T))
 
 
 def test_border_profile_equals_counting_pixels(config_of, record_of, row_of):

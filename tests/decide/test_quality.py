@@ -5,11 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 from sevhisto.config import StudyConfig, parse_config
-from sevhisto.decide.quality import WORDS, verdicts
+from sevhisto.decide.quality import FEW_PX, WORDS, Histogram, verdicts
 from sevhisto.registry import FAULT_FLAGS
+from sevhisto.types import N_INTENSITY, IntArray
 
 
 def summary(flags: set[str], share: dict[str, float]) -> Any:
@@ -47,6 +52,14 @@ def test_a_fault_over_most_of_a_section_is_told_as_measured_and_the_section_to_b
 def test_small_faults_need_a_look_where_nothing_is_masked() -> None:
     (found,) = verdicts([summary({"bubble"}, {"bubble": 0.002})], {}, config(masked=False)).values()
     assert found.verdict == "review" and found.reasons[0].endswith("measured all the same")
+
+
+@given(npst.arrays(np.int64, N_INTENSITY, elements=st.sampled_from([0, 1, 300, 2**33])), st.integers(0, N_INTENSITY))
+@example(np.ones(N_INTENSITY, np.int64) * 10, 3)
+def test_a_histogram_without_its_zeros_tells_the_same_share(counts: IntArray, first: int) -> None:
+    n = int(counts.sum())
+    share = Histogram.of(counts).share_from(first)
+    assert share == float(counts[first:].sum()) / n if n > FEW_PX else np.isnan(share)
 
 
 def test_every_fault_has_words() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sevhisto.io.files import all_together, remove_unfinished, write_bytes_atomic
+from sevhisto.io.files import all_together, remove_unfinished, whole_file, write_bytes_atomic
 from sevhisto.types import OutputError
 
 NAMES = ("a.csv", "b.csv", "seal.json")
@@ -65,6 +65,24 @@ def test_whichever_write_fails_no_mix_is_sealed(tmp_path: Path, monkeypatch: pyt
         if count < nth:
             break
     assert outcomes >= {"old", "new", "unsealed"}
+
+
+def test_a_file_written_bit_by_bit_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    with whole_file(path) as file:
+        file.write(b"one, ")
+        assert not path.exists()
+        file.write(b"two")
+    assert path.read_bytes() == b"one, two"
+
+    def broken() -> None:
+        with whole_file(path) as file:
+            file.write(b"thr")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        broken()
+    assert there(tmp_path) == {"a.csv": b"one, two"}
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from sevhisto.io import files, records, store
-from sevhisto.schema import ANIMALS, CELLS, STATUS
+from sevhisto.schema import ANIMALS, STATUS
 from sevhisto.types import N_DISTANCE, N_INTENSITY, SectionRecord, SevhistoError
 
 KEY = "ab" * 32
@@ -176,19 +176,6 @@ def test_tables(tmp_path: Path) -> None:
 def test_empty_table(tmp_path: Path) -> None:
     store.write_table(tmp_path / "s.csv", pd.DataFrame(columns=STATUS.names), STATUS)
     assert list(store.read_table(tmp_path / "s.csv", STATUS).columns) == STATUS.names
-
-
-def test_parquet(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"animal": ["01"], "section": ["1"], "panel": ["A"], "cell": [1], "y_um": [1.5], "x_um": [2.5],
-                          "distance_um": [np.nan], "area_um2": [50.0], "CD68_ring": [7.0]})  # fmt: skip
-    store.write_parquet(tmp_path / "cells.parquet", frame, CELLS)
-    pd.testing.assert_frame_equal(store.read_parquet(tmp_path / "cells.parquet", CELLS), CELLS.conform(frame))
-    first = (tmp_path / "cells.parquet").read_bytes()
-    store.write_parquet(tmp_path / "cells.parquet", frame, CELLS)
-    assert (tmp_path / "cells.parquet").read_bytes() == first
-    (tmp_path / "cells.parquet").write_bytes(b"no")
-    with pytest.raises(SevhistoError, match="cannot be read"):
-        store.read_parquet(tmp_path / "cells.parquet", CELLS)
 
 
 def test_json_refuses_nan(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ WORDS = {
     "study": [b",", b";", b"\t", b'"', b"\n", b"\r", b"=", b"[", b"]", b"{", b"}", b"nan", b"inf", b"-1", b"1e999", b"true", b"?", b"../",
               b"\xff\xfe", b"\xef\xbb\xbf", b"\0", b"R01", b"sample", b"no_primary", b"'''", b"*", b"\xd0\x90", b"0" * 400],
     "image": [b"II*\0", b"MM\0*", b"II+\0", b"\0" * 4, b"\xff" * 4, struct.pack("<I", 2**31), b"\1\0",
-              b"<OME", b"<!DOCTYPE", b"ImageJ=", b"\xff\xd9"],
+              b"<OME", b"<!DOCTYPE", b"ImageJ=", b"\xff\xd9",
+              b"\xfe\xff\0\xe0", b"\xfe\xff\x0d\xe0", b"SQ\0\0", b"\xda\xce\xbe\x0a", b"\x70\0\0\0", b"*"],
     "geojson": [b"[", b"]", b"{", b"}", b"null", b"NaN", b"1e308", b"-1e9", b'"Polygon"', b'"MultiPolygon"', b'"Point"', b'"LineString"',
                 b"9" * 500,                 b'"GeometryCollection"', b'"FeatureCollection"', b'"features"', b'"exclude: tissue_damaged"',
         b",", b":", b"[]", b"{}"],
@@ -137,7 +138,7 @@ def _targets(folder: Path) -> dict[str, tuple[str, str, list[bytes], Target]]:
     ]
     return {
         "study": ("study.toml and sheets", "study", good, study),
-        "preflight": ("TIFF, OME-TIFF, SVS, CZI, PNG, JPEG", "image", [p.read_bytes() for p in images], image),
+        "preflight": ("TIFF, OME-TIFF, SVS, CZI, ND2, LIF, DICOM, PNG, JPEG", "image", [p.read_bytes() for p in images], image),
         "geojson": ("QuPath outlines", "geojson", shapes, outlines(folder / "a.geojson")),
         "roi": ("ImageJ outlines and their zip files", "roi", _rois(), outlines(folder / "a.roi")),
     }
@@ -151,7 +152,15 @@ def _images(folder: Path) -> list[Path]:
         faults_bytes._ome(folder / "c.ome.tif", np.stack([plane, plane])),
         faults_bytes._svs(folder / "d.svs", np.stack([plane // 8] * 3, -1).astype(np.uint8)),
     ]
-    for name in ("none_u16.czi", "picture.png", "picture.jpg"):
+    for name in (
+        "none_u16.czi",
+        "picture.png",
+        "picture.jpg",
+        "none_two_u16.nd2",
+        "none_two_u16.lif",
+        "none_two_u16.dcm",
+        "jpegls_two_u16.dcm",
+    ):
         made.append(Path(shutil.copy(FOLDER / name, folder / name)))
     return made
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from sevhisto.io.dicom_check import RECOPY, check_dicom
 from sevhisto.io.dicom_index import missing_files, series_files
+from sevhisto.io.jpeg_check import lost_bytes
 from sevhisto.io.pixelsize import Calibration, calibration
 from sevhisto.io.scene import RGB, Acquisition, SceneInfo, broken, checked_dtype, named, top_of_range, why
 from sevhisto.types import AnyArray, SlideError
@@ -123,6 +124,12 @@ class Instance:
             raise broken(self.path, f"lacks the tile in row {key[2] + 1}, column {key[3] + 1} of optical path {key[0]}")
         self._stream.seek(self._pixels.offsets[number])
         data = self._stream.read(self._pixels.lengths[number])
+        if _CODECS.get(self.syntax) is imagecodecs.jpeg8_decode:
+            from sevhisto.io.jpeg_scan import damage_in  # compiled code: loaded only where there is JPEG
+
+            wrong = "some of its JPEG data are zeros" if lost_bytes(data) else damage_in(data)
+            if wrong:
+                raise broken(self.path, f"tile {number + 1} is damaged: {wrong}")
         try:
             tile = self._decode(data)
         except Exception as error:

@@ -111,14 +111,23 @@ class TiffPlane:
         data = handle.read(count)
         if len(data) != count:
             raise broken(self.path, f"is cut short: tile {index + 1} is not there")
-        if page.compression == _JPEG and not data.rstrip(b"\0\xff").endswith(_JPEG_ENDS if page.jpegheader else _JPEG_ENDS[:1]):
-            raise broken(self.path, f"tile {index + 1} is damaged: its JPEG data do not end")
-        if page.compression == _JPEG and lost_bytes(data, page.jpegheader or page.jpegtables):
-            raise broken(self.path, f"tile {index + 1} is damaged: some of its JPEG data are zeros")
+        wrong = self._jpeg_damage(data) if page.compression == _JPEG else ""
+        if wrong:
+            raise broken(self.path, f"tile {index + 1} is damaged: {wrong}")
         tile = self._decoded(data, index)
         if keep:
             self.cache.put((self._key, index), tile)
         return tile
+
+    def _jpeg_damage(self, data: bytes) -> str:
+        from sevhisto.io.jpeg_scan import damage_in  # compiled code: loaded only where there is JPEG
+
+        page = self.page
+        if not data.rstrip(b"\0\xff").endswith(_JPEG_ENDS if page.jpegheader else _JPEG_ENDS[:1]):
+            return "its JPEG data do not end"
+        if lost_bytes(data, page.jpegheader or page.jpegtables):
+            return "some of its JPEG data are zeros"
+        return damage_in(data, page.jpegtables)
 
     def _decoded(self, data: bytes, index: int) -> AnyArray:
         page = self.page

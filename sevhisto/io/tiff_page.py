@@ -13,7 +13,7 @@ from sevhisto.io.scene import broken, why
 from sevhisto.io.tiff_decode import tile_decoder
 from sevhisto.types import AnyArray
 
-_JPEG = 7
+_LZW, _JPEG = 5, 7
 _JPEG_ENDS = (b"\xff\xd9", *(bytes((0xFF, 0xD0 + i)) for i in range(8)))  # of the picture, or of a part of an NDPI picture
 
 
@@ -111,7 +111,7 @@ class TiffPlane:
         data = handle.read(count)
         if len(data) != count:
             raise broken(self.path, f"is cut short: tile {index + 1} is not there")
-        wrong = self._jpeg_damage(data) if page.compression == _JPEG else ""
+        wrong = self._damage(data)
         if wrong:
             raise broken(self.path, f"tile {index + 1} is damaged: {wrong}")
         tile = self._decoded(data, index)
@@ -119,15 +119,22 @@ class TiffPlane:
             self.cache.put((self._key, index), tile)
         return tile
 
-    def _jpeg_damage(self, data: bytes) -> str:
-        from sevhisto.io.jpeg_scan import damage_in  # compiled code: loaded only where there is JPEG
-
+    def _damage(self, data: bytes) -> str:
+        """What is wrong with packed data that a decoder would not tell. The modules are compiled code, loaded only where needed."""
         page = self.page
+        if page.compression == _LZW and int(page.fillorder) == 1:
+            from sevhisto.io import lzw_scan
+
+            return lzw_scan.damage_in(data)
+        if page.compression != _JPEG:
+            return ""
+        from sevhisto.io import jpeg_scan
+
         if not data.rstrip(b"\0\xff").endswith(_JPEG_ENDS if page.jpegheader else _JPEG_ENDS[:1]):
             return "its JPEG data do not end"
         if lost_bytes(data, page.jpegheader or page.jpegtables):
             return "some of its JPEG data are zeros"
-        return damage_in(data, page.jpegtables)
+        return jpeg_scan.damage_in(data, page.jpegtables)
 
     def _decoded(self, data: bytes, index: int) -> AnyArray:
         page = self.page

@@ -194,7 +194,9 @@ def formats_page() -> str:
         f"{NOTE}\n\n"
         "One reader per row. `pip install 'sevhisto[EXTRA]'` installs what a reader needs, `formats` everything; a missing one is named\n"
         "in the error. Pixels are measured at full resolution; the smaller copies that a file holds serve overviews only, and only where\n"
-        "they agree with the image. A new format is one registered function (`sevhisto.io.slides.readers`)."
+        "they agree with the image. What is checked before a library opens a file, and which\n"
+        "damage is told: [reliability.md](reliability.md).\n"
+        "A new format is one registered function (`sevhisto.io.slides.readers`)."
     )
     return intro + "\n\n" + markdown_table(["format", "suffix", "library", "extra", "checked with", "remarks"], rows) + "\n"
 

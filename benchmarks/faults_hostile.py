@@ -38,7 +38,7 @@ _case("h02 DICOM, sequences 100,000 deep", _slide(".dcm", _RAW[:_AT] + (_SEQUENC
 _case(
     "h03 DICOM, five million pieces",
     _slide(".dcm", _PACKED[: _PACKED.index(_ITEM, _PACKED.index(b"\xe0\x7f\x10\0OB"))] + _EMPTY * 5_000_000 + _END),
-    "more pieces are there",
+    "in more pieces than that",
 )
 _case("h04 DICOM, 65,535 rows", _slide(".dcm", _with(_RAW, _ROWS + 8, b"\xff\xff")), "tiles need")
 _case("h05 DICOM, 99 tiles of 4", _slide(".dcm", _with(_RAW, _FRAMES + 8, b"99")), "tiles need")

@@ -221,7 +221,8 @@ class Walk:
                 raise self.short()
             pieces.append((at + 8, n))
             if len(pieces) > most + 1:
-                raise self.damaged(f"{most} tiles are declared, and more pieces are there")
+                what = f"has its {most} tiles in more pieces than that, which is not read here"
+                raise broken(self.path, what, "export it again from the scanner with one piece for each tile, or as OME-TIFF")
             at += 8 + n
 
 

@@ -42,6 +42,28 @@ def test_sound_files_pass_and_say_where_their_frames_stand(name: str) -> None:
     assert series_of(FOLDER / name) == (facts.SeriesInstanceUID, "VOLUME")
 
 
+REAL = {
+    # files of scanners and other programs that pydicom brings along; with a table of tiles or without, nested and private sequences, icons
+    "CT_small.dcm": 1, "MR_small_implicit.dcm": 1, "JPEG2000.dcm": 1, "JPGExtended.dcm": 1, "MR_small_RLE.dcm": 1, "693_J2KI.dcm": 1,
+    "JPEG2000-embedded-sequence-delimiter.dcm": 1, "SC_rgb_rle_2frame.dcm": 2, "rtdose_rle.dcm": 15, "examples_ybr_color.dcm": 30,
+    "liver_1frame.dcm": 1, "dicomdirtests/98892001/CT5N/2062": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_files_of_other_programs_pass(name: str) -> None:
+    path = Path(pydicom.__file__).parent / "data" / "test_files" / name
+    if not path.is_file():
+        pytest.skip(f"this pydicom does not bring {name}")
+    pixels, data = check_dicom(path), path.read_bytes()
+    assert len(pixels.offsets) == REAL[name]
+    facts = pydicom.dcmread(path)
+    if facts.file_meta.TransferSyntaxUID.is_encapsulated:
+        frames = pydicom.encaps.generate_frames(facts.PixelData, number_of_frames=REAL[name])
+        own = [data[at : at + n] for at, n in zip(pixels.offsets, pixels.lengths, strict=True)]
+        assert own == list(frames)
+
+
 @pytest.mark.parametrize("name", ["none_two_u16.dcm", "jpegls_two_u16.dcm"])
 def test_a_file_cut_anywhere_is_refused(name: str, tmp_path: Path) -> None:
     data = GOOD[name]

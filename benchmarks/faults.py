@@ -48,6 +48,7 @@ def main() -> int:
     ask.add_argument("parts", nargs="*", help=f"of {', '.join(known)}; all if none is given")
     ask.add_argument("--share", type=float, default=1.0, help="of the number of faults that are injected")
     ask.add_argument("--minutes", type=float, default=10.0, help="of fuzzing, for each target")
+    ask.add_argument("--targets", nargs="+", default=(), help="of fuzzing: study, preflight, geojson, roi; all if none is given")
     ask.add_argument("--seed", type=int, default=1)
     ask.add_argument("--data", type=Path, default=SHARED / "data", help="folder of real slides")
     ask.add_argument("--bad-inputs", type=Path, default=SHARED / "bad_inputs", help="folder of gen_bad_tiffs.py")
@@ -56,7 +57,7 @@ def main() -> int:
     if unknown:
         ask.error(f"unknown part {sorted(unknown)[0]!r}; known: {', '.join(known)}")
     scratch = Path(tempfile.mkdtemp(prefix="sevhisto-faults-"))
-    options = Options(scratch, given.share, given.minutes, given.seed, given.data, given.bad_inputs)
+    options = Options(scratch, given.share, given.minutes, tuple(given.targets), given.seed, given.data, given.bad_inputs)
     rows: list[Row] = []
     try:
         print("| " + " | ".join(HEAD) + " |\n" + "|---" * len(HEAD) + "|", flush=True)

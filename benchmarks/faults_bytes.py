@@ -14,11 +14,12 @@ import numpy as np
 import tifffile
 from faults_row import Options, Row
 
+from sevhisto.io.canary import FOLDER
 from sevhisto.io.slides import open_slide
 from sevhisto.io.sources import FirstSight, look_at
 from sevhisto.types import SevhistoError
 
-PER_KIND = 500  # of 10 kinds
+PER_KIND = 500  # of each kind
 LIMIT_S = 20
 KINDS = ("flip", "header", "zeros", "truncate", "insert")
 UM = 0.5
@@ -73,7 +74,10 @@ def _makers(options: Options) -> dict[str, Callable[[Path], Path]]:
         found[f"TIFF {codec}"] = lambda folder, pixels=pixels, more=more: _tiff(folder / "a.tif", pixels, **more)
     found["OME-TIFF"] = lambda folder: _ome(folder / "a.ome.tif", np.stack([plane, plane[::-1]]))
     found["SVS"] = lambda folder: _svs(folder / "a.svs", np.stack([plane // 16] * 3, -1).astype(np.uint8))
-    found["CZI"] = lambda folder: Path(shutil.copy(Path(__file__).parents[1] / "sevhisto/io/canary_files/none_u16.czi", folder / "a.czi"))
+    kept = {"CZI": "none_u16.czi", "CZI JPEG XR": "jpegxr_u16.czi", "ND2 zlib": "zlib_two_u16.nd2", "LIF": "none_two_u16.lif"}
+    kept |= {"DICOM": "none_two_u16.dcm", "DICOM JPEG": "jpeg_rgb.dcm", "DICOM JPEG-LS": "jpegls_two_u16.dcm"}
+    for kind, name in kept.items():
+        found[kind] = lambda folder, name=name: Path(shutil.copy(FOLDER / name, folder / f"a{Path(name).suffix}"))
     nd2 = None if options.data is None else options.data / "vendor" / "cluster.nd2"
     if nd2 is not None and nd2.is_file():
         found["ND2"] = lambda folder: Path(shutil.copy(nd2.with_name("example-multichannel.nd2"), folder / "a.nd2"))

@@ -276,6 +276,11 @@ _case(
 _case("d05 30 MB", _bytes("corrections/a.ome.tif.geojson", lambda: b" " * 30_000_000), "is larger than 20 MB")
 _case("d06 NaN", _bytes("corrections/a.ome.tif.geojson", json.dumps(GEOJSON).replace("9", "NaN").encode()), "not a finite number")
 _case("d07 1e300", _bytes("corrections/a.ome.tif.geojson", json.dumps(GEOJSON).replace("9", "1e300").encode()), "outside any image")
+_case(
+    "d07b a number of 500 digits",
+    _bytes("corrections/a.ome.tif.geojson", json.dumps(GEOJSON).replace("9", "9" * 500).encode()),
+    "is not valid GeoJSON",
+)
 _case("d08 of no slide", _bytes("corrections/z.ome.tif.geojson", json.dumps(GEOJSON).encode()), "belongs to no slide")
 _case(
     "d09 two for one slide",

@@ -1,13 +1,14 @@
 """Fuzzing of what people and microscopes write: study files, images before they are opened, GeoJSON and ImageJ outlines.
 
 Each target gets sound files that hypothesis changes: bytes replaced, cut, doubled, and words of the format put in. A target may answer or
-raise SevhistoError; anything else is a crash, and more than HANG_S seconds for one input a hang.
+raise SevhistoError; anything else is a crash, and more than HANG_S seconds for one input a hang (it is stopped after three times as long).
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import signal
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +35,8 @@ WORDS = {
     "study": [b",", b";", b"\t", b'"', b"\n", b"\r", b"=", b"[", b"]", b"{", b"}", b"nan", b"inf", b"-1", b"1e999", b"true", b"?", b"../",
               b"\xff\xfe", b"\xef\xbb\xbf", b"\0", b"R01", b"sample", b"no_primary", b"'''", b"*", b"\xd0\x90", b"0" * 400],
     "image": [b"II*\0", b"MM\0*", b"II+\0", b"\0" * 4, b"\xff" * 4, struct.pack("<I", 2**31), b"\1\0",
-              b"<OME", b"<!DOCTYPE", b"ImageJ=", b"\xff\xd9"],
+              b"<OME", b"<!DOCTYPE", b"ImageJ=", b"\xff\xd9",
+              b"\xfe\xff\0\xe0", b"\xfe\xff\x0d\xe0", b"SQ\0\0", b"\xda\xce\xbe\x0a", b"\x70\0\0\0", b"*"],
     "geojson": [b"[", b"]", b"{", b"}", b"null", b"NaN", b"1e308", b"-1e9", b'"Polygon"', b'"MultiPolygon"', b'"Point"', b'"LineString"',
                 b"9" * 500,                 b'"GeometryCollection"', b'"FeatureCollection"', b'"features"', b'"exclude: tissue_damaged"',
         b",", b":", b"[]", b"{}"],
@@ -43,10 +45,20 @@ WORDS = {
 Target = Callable[[bytes, int], None]
 
 
+class _HangError(BaseException):
+    """Ends an input that would never end by itself; no target catches it."""
+
+
+def _hang(*_: object) -> None:
+    raise _HangError
+
+
 def fuzz(options: Options) -> Iterator[Row]:
-    """Fuzz every target for `options.minutes` each."""
+    """Fuzz every target, or those of `options.targets`, for `options.minutes` each."""
     options.scratch.mkdir(parents=True)
     for name, (what, words, seeds, target) in _targets(options.scratch).items():
+        if options.targets and name not in options.targets:
+            continue
         tried, crashes, hangs, notes = _fuzz(target, seeds, WORDS[words], options.minutes * 60, options.seed)
         said = f"{options.minutes:g} min, {hangs} hangs" + "".join(f"; {n}" for n in notes)
         yield Row("fuzz", f"{name}: {what}", tried, tried - crashes - hangs, crashed=crashes + hangs, note=said)
@@ -55,6 +67,7 @@ def fuzz(options: Options) -> Iterator[Row]:
 def _fuzz(target: Target, seeds: list[bytes], words: list[bytes], seconds: float, seed: int) -> tuple[int, int, int, list[str]]:
     tried, crashes, hangs, notes = 0, 0, 0, list[str]()
     end, batch = time.monotonic() + seconds, 0
+    signal.signal(signal.SIGALRM, _hang)
     edits = st.lists(
         st.tuples(st.integers(0, 4), st.integers(0, 2**20), st.integers(0, 64), st.sampled_from(words) | st.binary(max_size=9)), max_size=6
     )
@@ -65,14 +78,16 @@ def _fuzz(target: Target, seeds: list[bytes], words: list[bytes], seconds: float
             return
         data = _edited(seeds[which], changes)
         tried, started = tried + 1, time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 3 * HANG_S)
         try:
             target(data, which)
-        except SevhistoError:
+        except (SevhistoError, _HangError):
             pass
         except Exception as error:
             crashes += 1
             if len(notes) < 5:
                 notes.append(f"{type(error).__name__}: {str(error)[:80]} ({which}, {changes})")
+        signal.setitimer(signal.ITIMER_REAL, 0)
         if time.monotonic() - started > HANG_S:
             hangs += 1
             notes.append(f"{time.monotonic() - started:.0f} s ({which}, {changes})")
@@ -137,7 +152,7 @@ def _targets(folder: Path) -> dict[str, tuple[str, str, list[bytes], Target]]:
     ]
     return {
         "study": ("study.toml and sheets", "study", good, study),
-        "preflight": ("TIFF, OME-TIFF, SVS, CZI, PNG, JPEG", "image", [p.read_bytes() for p in images], image),
+        "preflight": ("TIFF, OME-TIFF, SVS, CZI, ND2, LIF, DICOM, PNG, JPEG", "image", [p.read_bytes() for p in images], image),
         "geojson": ("QuPath outlines", "geojson", shapes, outlines(folder / "a.geojson")),
         "roi": ("ImageJ outlines and their zip files", "roi", _rois(), outlines(folder / "a.roi")),
     }
@@ -151,7 +166,15 @@ def _images(folder: Path) -> list[Path]:
         faults_bytes._ome(folder / "c.ome.tif", np.stack([plane, plane])),
         faults_bytes._svs(folder / "d.svs", np.stack([plane // 8] * 3, -1).astype(np.uint8)),
     ]
-    for name in ("none_u16.czi", "picture.png", "picture.jpg"):
+    for name in (
+        "none_u16.czi",
+        "picture.png",
+        "picture.jpg",
+        "none_two_u16.nd2",
+        "none_two_u16.lif",
+        "none_two_u16.dcm",
+        "jpegls_two_u16.dcm",
+    ):
         made.append(Path(shutil.copy(FOLDER / name, folder / name)))
     return made
 

@@ -17,10 +17,13 @@ from typing import Any
 import faults_bytes
 import faults_cases
 import faults_fuzz
+import faults_hostile as faults_hostile
 import pandas as pd
+import pydicom as pydicom  # so that a case does not pay for its import
 import roifile as roifile  # so that a case does not pay for its import
 from faults_row import Options, Part, Row
 
+import sevhisto.io.dicom
 import sevhisto.io.openslide_reader
 import sevhisto.io.slideio_reader  # noqa: F401
 from sevhisto.io.check import check_files
@@ -132,7 +135,7 @@ def cases(options: Options) -> Iterator[Row]:
     """A hundred wrong or odd studies, each as expected, and how long and how much memory a refusal takes."""
     good = faults_cases.good_study(options.scratch / "good")
     assert not check_files(load_study(good))
-    kinds = {"s": "sheets", "p": "paths and files", "c": "settings", "d": "outlines", "z": "archives"}
+    kinds = {"s": "sheets", "p": "paths and files", "c": "settings", "d": "outlines", "z": "archives", "h": "hostile DICOM and VSI"}
     for letter, what in kinds.items():
         chosen = {name: case for name, case in faults_cases.CASES.items() if name.startswith(letter)}
         right, silent, crashed, slow, worst, notes = 0, 0, 0, 0, [0.0, 0.0], []

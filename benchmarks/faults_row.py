@@ -32,11 +32,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Options:
-    """`scratch` is an empty folder; `share` scales the number of faults; `minutes` is the time of each fuzz target."""
+    """`scratch` is an empty folder; `share` scales the number of faults; `minutes` is the time of each fuzz target.
+
+    `targets` names those of the fuzz targets that are wanted; all where it is empty.
+    """
 
     scratch: Path
     share: float = 1.0
     minutes: float = 1.0
+    targets: tuple[str, ...] = ()
     seed: int = 1
     data: Path | None = None
     bad_inputs: Path | None = None

@@ -3,16 +3,20 @@
     python benchmarks/make_canary.py
 
 Only to be run when a codec is added: the files are kept so that a decoder is held against bytes that another version wrote.
+LIF, DICOM and OME-Zarr are written as the tests of these formats write them.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import imagecodecs
 import numpy as np
 import tifffile
+from canary_formats import pack_czi, write_nd2
 
 from sevhisto.io.canary import FILES, truth
 
@@ -57,8 +61,46 @@ def main() -> int:
     flat = folder / "flat_openslide.tif"
     if not flat.exists():
         tifffile.imwrite(flat, np.full((1000, 1000, 3), 200, "u1"), compression="zlib", tile=(256, 256), photometric="rgb", metadata=None)
+    for name in FILES:
+        if not (folder / name).exists():
+            _other(folder, name)
     print({p.name: p.stat().st_size for p in sorted(folder.iterdir())}, set(FILES) - {p.name for p in folder.iterdir()})
     return 0
+
+
+def _of_tests(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "tests" / "io" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _other(folder: Path, name: str) -> None:
+    path, pixels = folder / name, truth(name)
+    codec = name.split("_")[0]
+    if name.endswith(".nd2"):
+        write_nd2(path, pixels, lossless=codec == "zlib")
+    elif name.endswith(".czi"):
+        pack_czi(folder / "none_u16.czi", path, codec, pixels[0])
+    elif name.endswith(".lif"):
+        lif = _of_tests("test_lif_reader")
+        lif.write(path, {"two": lif.image("two", pixels.astype("<u2"), "CYX", ["A", "B"])})
+    elif name.endswith(".dcm"):
+        dicom = _of_tests("test_dicom")
+        syntax = {"jpeg": dicom.JPEG, "jpeg2000": dicom.J2K, "jpegls": dicom.JLS, "rle": dicom.RLE}.get(codec, dicom.ExplicitVRLittleEndian)
+        dicom.JPEG_OPTIONS |= {"level": 98, "subsampling": "444"}
+        more = {} if pixels.dtype == np.uint8 else {"BitsStored": 16, "HighBit": 15}
+        dicom.write(path, pixels, ("rgb",) if "rgb" in name else ("1", "2"), syntax=syntax, series=dicom.generate_uid(), **more)
+    elif name.endswith(".zarr"):
+        from zarr.codecs import BloscCodec, ZstdCodec
+
+        more = {
+            "v2": {"version": 2},
+            "zstd": {"shards": (1, 32, 64), "compressors": ZstdCodec()},
+            "blosc": {"compressors": BloscCodec()},
+        }[codec]
+        _of_tests("test_zarr_reader").write(path, [pixels], "cyx", [1, 0.5, 0.5], **more)
 
 
 if __name__ == "__main__":

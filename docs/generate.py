@@ -166,7 +166,7 @@ FORMATS = (
     ("Hamamatsu NDPI", (".ndpi",), "tifffile", "synthetic files only", "brightfield; parts too large to read by region are refused"),
     ("Nikon ND2", (".nd2",), "nd2", "real files", "Z stacks as their maximum; time series are refused"),
     ("Leica LIF", (".lif",), "liffile", "synthetic files only", "images are scenes; tiles that were not merged are refused"),
-    ("Zeiss CZI", (".czi",), "slideio", "a real file with two scenes and Z", "full resolution only; colour is refused"),
+    ("Zeiss CZI", (".czi",), "slideio", "a real file with two scenes and Z", "full resolution only, raw or JPEG XR; colour is refused"),
     ("Olympus VSI", (".vsi",), "slideio", "**untested**: no file was at hand", "full resolution only; colour is refused"),
     ("OME-Zarr 0.4 and 0.5", (".zarr",), "zarr", "real files of both versions", "a folder; a missing chunk is an error"),
     ("MIRAX, Ventana", (".mrxs", ".bif"), "OpenSlide", "the reader with a real SVS; no such file was at hand", "brightfield"),
@@ -194,7 +194,9 @@ def formats_page() -> str:
         f"{NOTE}\n\n"
         "One reader per row. `pip install 'sevhisto[EXTRA]'` installs what a reader needs, `formats` everything; a missing one is named\n"
         "in the error. Pixels are measured at full resolution; the smaller copies that a file holds serve overviews only, and only where\n"
-        "they agree with the image. A new format is one registered function (`sevhisto.io.slides.readers`)."
+        "they agree with the image. What is checked before a library opens a file, and which\n"
+        "damage is told: [reliability.md](reliability.md).\n"
+        "A new format is one registered function (`sevhisto.io.slides.readers`)."
     )
     return intro + "\n\n" + markdown_table(["format", "suffix", "library", "extra", "checked with", "remarks"], rows) + "\n"
 

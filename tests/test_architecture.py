@@ -28,7 +28,7 @@ HOMES: dict[str, set[str]] = {
     # library: the parts that may use it
     "cv2": {"imaging", "phantom", "io"},  # io: rasterising drawn outlines, averaging an overview
     "skimage": {"imaging", "phantom", "io", "export"},  # export: outlines of masks
-    "numba": {"imaging"},
+    "numba": {"imaging", "io"},  # io: walking the codes of JPEG and LZW
     "scipy.ndimage": {"imaging", "phantom"},
     "tifffile": {"io", "phantom", "export"},
     "nd2": {"io"},

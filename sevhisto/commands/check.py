@@ -16,7 +16,12 @@ EXAMPLES = ("sevhisto check my_study", "sevhisto check my_study --sums", "sevhis
 
 def check(
     study: StudyFolder,
-    sums: Annotated[bool, typer.Option("--sums", help="Read every image whole: note its checksum, and name those that changed.")] = False,
+    sums: Annotated[
+        bool,
+        typer.Option(
+            "--sums", help="Read every image whole: note its checksum, and name those that changed, or differ from lists beside them."
+        ),
+    ] = False,
     accept: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option("--accept", metavar="FILE", help="An image that was replaced on purpose, as slides.csv names it."),

@@ -179,7 +179,7 @@ def _geojson(path: Path, data: bytes) -> list[Outline]:
     try:
         root = json.loads(data.decode("utf-8-sig"))
         return list(outlines_in(root))
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+    except (ValueError, OverflowError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         raise _error(path, f"is not valid GeoJSON: {error}", "export it from QuPath again: File, Export objects as GeoJSON") from error
 
 

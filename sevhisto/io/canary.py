@@ -30,9 +30,22 @@ FILES: dict[str, tuple[str, str]] = {
     "picture.png": ("picture", "imagecodecs"),
     "picture.jpg": ("picture", "imagecodecs"),
     "none_u16.czi": ("slideio", "slideio"),
+    "jpegxr_u16.czi": ("slideio", "slideio"),
     "flat_openslide.tif": ("openslide", "openslide-bin"),
+    "none_two_u16.nd2": ("nd2", "nd2"),
+    "zlib_two_u16.nd2": ("nd2", "nd2"),
+    "none_two_u16.lif": ("lif", "liffile"),
+    "none_two_u16.dcm": ("dicom", "pydicom"),
+    "rle_rgb.dcm": ("dicom", "imagecodecs"),
+    "jpeg_rgb.dcm": ("dicom", "imagecodecs"),
+    "jpeg2000_two_u16.dcm": ("dicom", "imagecodecs"),
+    "jpegls_two_u16.dcm": ("dicom", "imagecodecs"),
+    "v2_two_u16.zarr": ("zarr", "zarr"),
+    "zstd_two_u16.zarr": ("zarr", "zarr"),
+    "blosc_two_u16.zarr": ("zarr", "zarr"),
 }
 _READ_BY = {".czi": "slideio", ".vsi": "slideio", ".mrxs": "openslide", ".bif": "openslide"}
+_READ_BY |= {".nd2": "nd2", ".lif": "lif", ".dcm": "dicom", ".zarr": "zarr"}
 _READ_BY |= dict.fromkeys((".png", ".jpg", ".jpeg"), "picture")
 
 
@@ -40,12 +53,14 @@ def truth(name: str) -> AnyArray:
     """Return the pixels (c, h, w) of a canary: sides that are no multiple of a tile, values that no two neighbours share."""
     if name == "flat_openslide.tif":
         return np.full((3, 1000, 1000), 200, np.uint8)
-    if name == "none_u16.czi":
+    if name.endswith(".czi"):
         y, x = np.mgrid[:48, :64]
         return np.asarray((1000 + 64 * y + x)[None], np.uint16)
     y, x = np.mgrid[:41, :53]
     lossy = "jpeg_" in name or name.endswith("jpg")
     plane = 40 + 2 * y + 2 * x + (y * x) // 29 if lossy else y * 131 + x * 17 + y * x * 7
+    if "_two_" in name:
+        return np.asarray(np.stack([plane[:23, :37], plane[22::-1, :37]]) * 29 % 60013, np.uint16)
     if "u16" in name:
         return np.asarray((plane * 29 % 60013)[None], np.uint16)
     if "f32" in name:
@@ -96,7 +111,7 @@ def try_one(name: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=8)
 def problems_of(reader: str) -> tuple[Problem, ...]:
-    """Return what one reader (``tiff``, ``picture``, ``slideio``, ``openslide``) gets wrong; tried once in a process."""
+    """Return what one reader, as `FILES` names it, gets wrong; tried once in a process."""
     remedy = "a library on this machine hands out wrong pixels: install the versions of constraints.txt, then `sevhisto selftest`"
     tried = ((name, *try_one(name)) for name, (kind, _) in FILES.items() if kind == reader)
     return tuple(Problem(f"codec canary {name}", said, remedy) for name, state, said in tried if state == "wrong")

@@ -11,6 +11,7 @@ from xml.sax.saxutils import unescape
 
 import numpy as np
 
+from sevhisto.io.dicom_index import series_files
 from sevhisto.io.markers import guess_marker
 from sevhisto.io.scene import SceneInfo, SlideFile, broken
 from sevhisto.io.tiff_check import first_description
@@ -47,14 +48,12 @@ def _with_companions(path: Path) -> list[Path]:
         return [path, *sorted(p for p in (path.parent / folder).rglob("*") if p.is_file())]
     try:
         if name.endswith(".dcm"):
-            from sevhisto.io.dicom import series_files
-
             return series_files(path)
         if name.endswith((".tif", ".tiff", ".btf")):
             text = first_description(path)
             named = re.findall(r"""FileName\s*=\s*["']([^"'/\\\\]+)["']""", text) if "<OME" in text[:4096] else []
             return sorted({path, *(p for p in (path.parent / unescape(n, _QUOTES) for n in named) if p.is_file())})
-    except (ImportError, OSError, ValueError, SlideError):
+    except (OSError, ValueError, SlideError):
         pass  # what is wrong with the file is told where it is opened
     return [path]
 

@@ -14,7 +14,8 @@ from sevhisto.io.scene import broken
 MAX_SEGMENTS, MAX_METADATA_BYTES, MAX_TILE_BYTES = 2_000_000, 2**28, 2**31
 _HEAD, _FIXED, _PER_DIMENSION = 32, 32, 20
 _PIXEL_BYTES = {0: 1, 1: 2, 2: 4, 3: 3, 4: 6, 8: 12, 9: 4, 10: 8, 12: 4, 13: 8}
-_COMPRESSIONS = {0, 1, 2, 4, 5, 6}  # none, JPEG, LZW, JPEG XR, zstd, zstd with header
+_COMPRESSIONS = {0, 4}  # none, JPEG XR: what the library reads
+_OTHER_COMPRESSIONS = {1: "JPEG", 2: "LZW", 5: "zstd", 6: "zstd"}
 _MOSAIC = ("X", "Y", "M")
 
 
@@ -121,8 +122,13 @@ def _entries(czi: _Czi, at: int) -> Iterator[_Entry]:
 def _check_block(czi: _Czi, entry: _Entry) -> None:
     if entry.part:
         raise broken(czi.path, "keeps image blocks in other files", "save it as one CZI in ZEN")
-    if entry.compression not in _COMPRESSIONS or entry.pixel_type not in _PIXEL_BYTES:
-        raise broken(czi.path, f"its compression ({entry.compression}) or pixel type ({entry.pixel_type}) is not read here")
+    if entry.compression not in _COMPRESSIONS:
+        name = _OTHER_COMPRESSIONS.get(entry.compression, f"code {entry.compression}")
+        raise broken(
+            czi.path, f"its compression ({name}) is not read here", "save it in ZEN uncompressed or as JPEG XR, or export it as OME-TIFF"
+        )
+    if entry.pixel_type not in _PIXEL_BYTES:
+        raise broken(czi.path, f"its pixel type ({entry.pixel_type}) is not read here")
     if any(size < 1 or stored < 1 for _, size, stored in entry.sizes.values()) or entry.stored_bytes > MAX_TILE_BYTES:
         raise broken(czi.path, f"an image block declares {entry.stored_bytes} bytes of pixels")
     _, _, used = czi.segment(entry.at, b"ZISRAWSUBBLOCK")

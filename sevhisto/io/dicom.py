@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,12 +10,14 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
+from sevhisto.io.dicom_check import RECOPY, check_dicom
+from sevhisto.io.dicom_index import missing_files, series_files
+from sevhisto.io.jpeg_check import lost_bytes
 from sevhisto.io.pixelsize import Calibration, calibration
 from sevhisto.io.scene import RGB, Acquisition, SceneInfo, broken, checked_dtype, named, top_of_range, why
 from sevhisto.types import AnyArray, SlideError
 
 _EXPORT = "export it again from the scanner, or as OME-TIFF"
-_PIXELS = b"\xe0\x7f\x10\x00"
 _JPEG = "1.2.840.10008.1.2.4."
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 _RLE = "1.2.840.10008.1.2.5"
@@ -46,9 +47,9 @@ class Instance:
         try:
             import pydicom
 
+            self._pixels = check_dicom(path)
             self.facts = pydicom.dcmread(self._stream, stop_before_pixels=True)
             self._understand()
-            self._find_pixels()
         except BaseException as error:
             self.close()
             if isinstance(error, (SlideError, ImportError)) or not isinstance(error, Exception):
@@ -116,42 +117,19 @@ class Instance:
             raise broken(self.path, "has two tiles at one place")
         return frames
 
-    def _find_pixels(self) -> None:
-        from pydicom.encaps import parse_basic_offsets, parse_fragments
-
-        f, size = self._stream, self.path.stat().st_size
-        explicit = self.syntax != _NATIVE[0]
-        head = f.read(12 if explicit else 8)
-        if head[:4] != _PIXELS:
-            raise broken(self.path, "holds no pixels")
-        tile_bytes = self.tile[0] * self.tile[1] * self.dtype.itemsize * (3 if self.is_rgb else 1)
-        start = f.tell()
-        if self.syntax in _NATIVE:
-            (length,) = struct.unpack("<I", head[-4:])
-            if length < self.n_frames * tile_bytes or start + self.n_frames * tile_bytes > size:
-                raise broken(self.path, f"is cut short: {self.n_frames} tiles are declared, {(size - start) // tile_bytes} are there")
-            self._offsets = [start + i * tile_bytes for i in range(self.n_frames)]
-            self._lengths = [tile_bytes] * self.n_frames
-            return
-        table = parse_basic_offsets(f)
-        count, places = parse_fragments(f)
-        lengths = []
-        for place in places:
-            f.seek(place + 4)
-            lengths.append(struct.unpack("<I", f.read(4))[0])
-        if any(p + 8 + n > size for p, n in zip(places, lengths, strict=True)) or count < self.n_frames:
-            raise broken(self.path, f"is cut short: {self.n_frames} tiles are declared, {count} pieces are there")
-        if count != self.n_frames:
-            raise broken(self.path, f"has {self.n_frames} tiles in {count} pieces{' with' if table else ' without'} a table", _EXPORT)
-        self._offsets, self._lengths = [p + 8 for p in places], lengths
-
     def read_tile(self, key: Key) -> AnyArray:
         """Tile (c, h, w); SlideError where it is missing or damaged: never zeros."""
         number = self.frames.get(key)
         if number is None:
             raise broken(self.path, f"lacks the tile in row {key[2] + 1}, column {key[3] + 1} of optical path {key[0]}")
-        self._stream.seek(self._offsets[number])
-        data = self._stream.read(self._lengths[number])
+        self._stream.seek(self._pixels.offsets[number])
+        data = self._stream.read(self._pixels.lengths[number])
+        if _CODECS.get(self.syntax) is imagecodecs.jpeg8_decode:
+            from sevhisto.io.jpeg_scan import damage_in  # compiled code: loaded only where there is JPEG
+
+            wrong = "some of its JPEG data are zeros" if lost_bytes(data) else damage_in(data)
+            if wrong:
+                raise broken(self.path, f"tile {number + 1} is damaged: {wrong}")
         try:
             tile = self._decode(data)
         except Exception as error:
@@ -190,6 +168,10 @@ class DicomSlideFile:
         self._instances: list[Instance] = []
         try:
             first = self._add(path)
+            missing = missing_files(path, str(first.facts.get("SeriesInstanceUID", "")))
+            if missing:
+                more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+                raise broken(path, f"lacks {missing[0]}{more}, which its DICOMDIR lists", RECOPY)
             for other in series_files(path):
                 if other != path:
                     self._add(other)
@@ -277,33 +259,6 @@ def kind_of(facts: Any) -> str:
     """Return what a file shows: "VOLUME" for the slide itself, "LABEL", "OVERVIEW", "THUMBNAIL", or "" for no slide."""
     values = [str(v) for v in facts.get("ImageType", [])]
     return values[2] if len(values) > 2 else ""
-
-
-def series_files(path: Path) -> list[Path]:
-    """Return the files of a slide: those in its folder that show the slide and are of its series, by name; it is among them.
-
-    Files that cannot be read are passed over here; the slide's own is told of where it is opened.
-    """
-    import pydicom
-
-    tags = ["SeriesInstanceUID", "ImageType"]
-
-    def facts(file: Path) -> tuple[str, str]:
-        found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
-        return str(found.get("SeriesInstanceUID", "")), kind_of(found)
-
-    try:
-        own = facts(path)
-    except (OSError, ValueError, AttributeError, pydicom.errors.InvalidDicomError):
-        return [path]
-    found = {path}
-    for other in path.parent.glob("*.[dD][cC][mM]"):
-        try:
-            if own[0] and facts(other) == (own[0], "VOLUME"):
-                found.add(other)
-        except (OSError, ValueError, AttributeError, pydicom.errors.InvalidDicomError):
-            continue
-    return sorted(found)
 
 
 def _calibration(instance: Instance) -> Calibration:

@@ -63,6 +63,12 @@ class PictureSlideFile:
         import imagecodecs
 
         info = self.scenes[0]
+        if not self._data.startswith(_PNG):
+            from sevhisto.io.jpeg_scan import damage_in  # compiled code: loaded only where there is JPEG
+
+            wrong = damage_in(self._data)
+            if wrong:
+                raise broken(self.path, f"the JPEG picture is damaged: {wrong}")
         try:
             decode = imagecodecs.png_decode if self._data.startswith(_PNG) else imagecodecs.jpeg8_decode
             pixels = np.asarray(decode(self._data))

@@ -14,6 +14,7 @@ from sevhisto.io.czi_check import check_czi
 from sevhisto.io.ome import inside, parse_xml
 from sevhisto.io.pixelsize import calibration
 from sevhisto.io.scene import Acquisition, SceneInfo, broken, checked_dtype, named, top_of_range, why
+from sevhisto.io.vsi_check import check_vsi
 from sevhisto.types import AnyArray, SlideError
 
 
@@ -25,7 +26,7 @@ class SlideioFile:
 
         self.path, self._driver = path, driver
         if driver == "VSI":
-            _check_vsi(path)
+            check_vsi(path)
         else:
             check_czi(path)
         try:
@@ -84,16 +85,6 @@ class SlideioFile:
         """Let go of the file."""
         self._scenes = []
         self._file = None
-
-
-def _check_vsi(path: Path) -> None:
-    """SlideError where the folder beside a VSI file, or the pixels in it, are missing."""
-    folder = path.parent / f"_{path.stem}_"
-    if not folder.is_dir():
-        raise broken(path, f"needs the folder {folder.name}, which is not beside it", "copy it from the microscope, too")
-    parts = sorted(folder.rglob("*.ets"))
-    if not parts or any(p.stat().st_size < 4 or p.open("rb").read(4) != b"SIS\0" for p in parts):
-        raise broken(path, f"the folder {folder.name} holds no image (.ets), or a damaged one", "copy it from the microscope again")
 
 
 def czi_acquisition(text: str, path: Path, n: int) -> tuple[Acquisition, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sevhisto.io.channel_set import slide_files
+from sevhisto.io.checksums import Told
 from sevhisto.io.files import write_json
 from sevhisto.io.patience import patiently
 from sevhisto.io.slides import folder_files
@@ -28,24 +30,68 @@ class Source:
     n_bytes: int
 
 
+@dataclass(frozen=True)
+class Look:
+    """An image to be read whole, and what lists of checksums beside it say of its files."""
+
+    path: Path
+    told: tuple[Told, ...] = ()
+
+
+def image_files(path: Path) -> list[Path]:
+    """Return the files of an image: what its checksum is made over."""
+    return folder_files(path) if path.is_dir() else slide_files(path)
+
+
 def look_at(path: Path) -> Source:
     """Return what an image is now, read whole; OSError where it cannot be read, not even after a while."""
-    return patiently(partial(_look, path))
+    return compared(Look(path))[0]
 
 
-def _look(path: Path) -> Source:
-    files = folder_files(path) if path.is_dir() else slide_files(path)
+def compared(look: Look) -> tuple[Source, tuple[Problem, ...]]:
+    """Return what an image is now, read once for all checksums, and a Problem for each that is not as told; OSError as `look_at`."""
+    return patiently(partial(_compared, look))
+
+
+def _compared(look: Look) -> tuple[Source, tuple[Problem, ...]]:
+    path, files = look.path, image_files(look.path)
     n_bytes = sum(p.stat().st_size for p in files)
-    if files == [path]:
-        return Source(digest(path), n_bytes)
-    parts = [(p.relative_to(path if path.is_dir() else path.parent).as_posix(), digest(p)) for p in files]
-    return Source(hashlib.sha256(repr(parts).encode()).hexdigest(), n_bytes)
+    told: dict[str, list[Told]] = {}
+    for t in look.told:
+        told.setdefault(t.path, []).append(t)
+    parts, wrong = list[tuple[str, str]](), list[Problem]()
+    for p in files:
+        own = told.pop(os.path.realpath(p), []) if told else []
+        sums = digests(p, {t.algorithm for t in own})
+        parts.append((p.relative_to(path if path.is_dir() else path.parent).as_posix(), sums["sha256"]))
+        wrong += [_differs(path, t, f"{sums[t.algorithm][:_SHOWN]} now") for t in own if sums[t.algorithm] != t.digits]
+    wrong += [_differs(path, t, "no such file now") for entries in told.values() for t in entries]
+    whole = parts[0][1] if files == [path] else hashlib.sha256(repr(parts).encode()).hexdigest()
+    return Source(whole, n_bytes), tuple(wrong)
+
+
+def _differs(path: Path, told: Told, now: str) -> Problem:
+    what = f"is not what {told.where} says: {told.algorithm} {told.digits[:_SHOWN]} there, {now}"
+    return Problem(
+        path.name, what, "copy it again from where that list was made; if the image was changed on purpose, correct or remove the list"
+    )
+
+
+def digests(path: Path, algorithms: Collection[str] = ()) -> dict[str, str]:
+    """Return the sha256 (hex) of one file, and what other algorithms give, from one reading."""
+    made = {name: hashlib.new(name, usedforsecurity=False) for name in {"sha256", *algorithms}}
+    with path.open("rb") as stream:
+        if len(made) == 1:
+            return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+        while piece := stream.read(2**20):
+            for one in made.values():
+                one.update(piece)
+    return {name: one.hexdigest() for name, one in made.items()}
 
 
 def digest(path: Path) -> str:
     """Return the sha256 (hex) of one file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests(path)["sha256"]
 
 
 class Guard:
@@ -67,8 +113,7 @@ class Guard:
 
     def _states(self) -> list[tuple[int, ...]]:
         try:
-            files = folder_files(self._path) if self._path.is_dir() else slide_files(self._path)
-            found = [p.stat() for p in files]
+            found = [p.stat() for p in image_files(self._path)]
         except OSError:
             return []
         return [(s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in found]

@@ -13,7 +13,7 @@ from sevhisto.io.scene import broken, why
 from sevhisto.io.tiff_decode import tile_decoder
 from sevhisto.types import AnyArray
 
-_JPEG = 7
+_LZW, _JPEG = 5, 7
 _JPEG_ENDS = (b"\xff\xd9", *(bytes((0xFF, 0xD0 + i)) for i in range(8)))  # of the picture, or of a part of an NDPI picture
 
 
@@ -111,14 +111,30 @@ class TiffPlane:
         data = handle.read(count)
         if len(data) != count:
             raise broken(self.path, f"is cut short: tile {index + 1} is not there")
-        if page.compression == _JPEG and not data.rstrip(b"\0\xff").endswith(_JPEG_ENDS if page.jpegheader else _JPEG_ENDS[:1]):
-            raise broken(self.path, f"tile {index + 1} is damaged: its JPEG data do not end")
-        if page.compression == _JPEG and lost_bytes(data, page.jpegheader or page.jpegtables):
-            raise broken(self.path, f"tile {index + 1} is damaged: some of its JPEG data are zeros")
+        wrong = self._damage(data)
+        if wrong:
+            raise broken(self.path, f"tile {index + 1} is damaged: {wrong}")
         tile = self._decoded(data, index)
         if keep:
             self.cache.put((self._key, index), tile)
         return tile
+
+    def _damage(self, data: bytes) -> str:
+        """What is wrong with packed data that a decoder would not tell. The modules are compiled code, loaded only where needed."""
+        page = self.page
+        if page.compression == _LZW and int(page.fillorder) == 1:
+            from sevhisto.io import lzw_scan
+
+            return lzw_scan.damage_in(data)
+        if page.compression != _JPEG:
+            return ""
+        from sevhisto.io import jpeg_scan
+
+        if not data.rstrip(b"\0\xff").endswith(_JPEG_ENDS if page.jpegheader else _JPEG_ENDS[:1]):
+            return "its JPEG data do not end"
+        if lost_bytes(data, page.jpegheader or page.jpegtables):
+            return "some of its JPEG data are zeros"
+        return jpeg_scan.damage_in(data, page.jpegtables)
 
     def _decoded(self, data: bytes, index: int) -> AnyArray:
         page = self.page

@@ -31,7 +31,7 @@ from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.own_segmenter import segmenter_problems
 from sevhisto.pipeline.provenance import provenance_table, run_facts
-from sevhisto.pipeline.sources import compared_sources, with_sources
+from sevhisto.pipeline.sources import checksum_notes, compared_sources, with_sources
 from sevhisto.pipeline.stages import Progress, RunTasks, batch_corrections, measure
 from sevhisto.pipeline.stages import quiet as quiet
 from sevhisto.pipeline.tables import Names, Results, stamped, write_results
@@ -77,6 +77,10 @@ def check(root: Path, sums: bool = False, accept: Sequence[str] = (), progress: 
     if sums or accept:
         wrong = compared_sources(study, partial(run_tasks, jobs=default_jobs()), progress, accept)[1]
         problems = [p for found in wrong.values() for p in found] + problems
+    try:
+        notes += checksum_notes(study)
+    except StudyError as error:
+        problems += error.problems
     problems = registry_problems(study) + classifier_problems(study) + problems
     return problems, [
         *notes,

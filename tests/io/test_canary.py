@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,28 @@ def test_a_codec_that_gives_other_pixels_is_named_and_stops_what_reads_with_it(m
     with pytest.raises(SlideError, match=r"codec canary lzw_u16.tif: imagecodecs .* pixels are wrong"):
         canary.need_codecs(Path("a.ome.tif"))
     canary.need_codecs(Path("a.png"))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "package"),
+    [(".nd2", "nd2"), (".lif", "liffile"), (".dcm", "pydicom"), (".zarr", "zarr"), (".czi", "slideio"), (".vsi", "slideio")],
+)
+def test_a_reader_is_tried_with_its_own_pictures_only_and_told_with_its_version(
+    suffix: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(package)
+    whole, tried = canary.read, set[str]()
+
+    def wrong(name: str) -> np.ndarray:
+        tried.add(name)
+        return whole(name)[..., ::-1]
+
+    monkeypatch.setattr(canary, "read", wrong)
+    with pytest.raises(SlideError, match=rf"{package} {version(package)}: \d+ of \d+ pixels are wrong") as told:
+        canary.need_codecs(Path(f"a{suffix}"))
+    assert "constraints.txt" in str(told.value)
+    own = ".czi" if suffix == ".vsi" else suffix
+    assert {Path(name).suffix for name in tried} == {own} and tried == {n for n in canary.FILES if n.endswith(own)}
 
 
 def test_pixels_that_differ_from_read_to_read_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:

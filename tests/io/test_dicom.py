@@ -28,6 +28,7 @@ HALF = IMAGE[:, ::2, ::2]
 COLOUR = np.repeat(np.repeat(RNG.integers(0, 256, (3, 10, 9)), 8, 1), 8, 2).astype(np.uint8)
 JPEG, J2K, JLS, RLE = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.5"
 SERIES = generate_uid()
+JPEG_OPTIONS: dict[str, Any] = {"level": 95}
 
 
 def tiles_of(image: Any, tile: tuple[int, int] = TILE) -> list[tuple[int, int, Any]]:
@@ -115,7 +116,7 @@ def write(
             for p, z, r, c, _ in frames
         ]
     encode = {
-        JPEG: lambda t: imagecodecs.jpeg8_encode(t, level=95),
+        JPEG: lambda t: imagecodecs.jpeg8_encode(t, **JPEG_OPTIONS),
         J2K: lambda t: imagecodecs.jpeg2k_encode(t, reversible=True, codecformat="j2k"),
         JLS: imagecodecs.jpegls_encode,
         RLE: run_lengths,
@@ -181,7 +182,7 @@ def test_jpeg_colour(tmp_path: Path, extended: bool) -> None:
         assert slide.is_rgb and slide.channels == ("R", "G", "B")
     got = whole(path)
     for r, c, tile in tiles_of(COLOUR):
-        own = np.moveaxis(imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(np.ascontiguousarray(tile), level=95)), -1, 0)[
+        own = np.moveaxis(imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(np.ascontiguousarray(tile), **JPEG_OPTIONS)), -1, 0)[
             :, : 80 - r, : 72 - c
         ]
         assert np.array_equal(got[:, r : r + 32, c : c + 24], own)

@@ -42,6 +42,7 @@ def test_a_czi_cut_anywhere_or_with_a_block_changed_in_size_is_refused(tmp_path:
         (32 + 52, struct.pack("<q", -5), "cut short"),
         (32 + 48, struct.pack("<i", 3), "several files"),
         (32 + 68, struct.pack("<i", 1), "was not closed"),
+        (directory + 32 + 128 + 18, struct.pack("<i", 6), r"compression \(zstd\) is not read here"),
     ):
         data = bytearray(good)
         data[at : at + len(value)] = value

@@ -26,13 +26,14 @@ def write(
     labels: tuple[str, ...] = (),
     version: int = 3,
     shards: tuple[int, ...] | None = None,
+    **more: Any,
 ) -> None:
     """An OME-Zarr image of the given level arrays, with the least metadata that the specification asks for."""
     group = zarr.create_group(str(path), zarr_format=version)
     datasets = []
     for i, level in enumerate(levels):
         chunks = tuple(1 if a in "tcz" else 32 for a in axes)
-        array = group.create_array(str(i), shape=level.shape, dtype=level.dtype, chunks=chunks, shards=shards)
+        array = group.create_array(str(i), shape=level.shape, dtype=level.dtype, chunks=chunks, shards=shards, **more)
         array[...] = level
         factor = levels[0].shape[-1] / level.shape[-1]
         steps = [s * factor if a in "yx" else s for a, s in zip(axes, scale, strict=True)]

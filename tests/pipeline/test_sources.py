@@ -65,6 +65,26 @@ def test_an_image_that_changes_while_it_is_measured_leaves_no_record(study, monk
     assert run(study.root, jobs=1).measured_now == 3
 
 
+def test_an_image_that_differs_from_a_list_beside_it_fails_before_it_was_ever_seen(study, sevhisto):
+    file = study.a_sample()
+    (study.results / "key" / "sources.json").unlink()
+    listed = study.root / "slides" / "SHA256SUMS"
+    others = [p for p in sorted((study.root / "slides").glob("*.tif")) if p.name != file]
+    listed.write_text(f"{'0' * 64}  {file}\n" + "".join(f"{look_at(p).sha256}  {p.name}\n" for p in others), "utf-8")
+    checked = sevhisto("check", study.root, "--sums")
+    assert checked.status == 1 and "is not what SHA256SUMS, line 1 says: sha256 000000000000 there" in checked.err
+    assert "images have a checksum from before" in checked.out
+    said = sevhisto("run", study.root, "--jobs", 1)
+    assert said.status == 3 and "is not what SHA256SUMS, line 1 says" in said.out and file not in said.out
+    assert file not in json.loads((study.results / "key" / "sources.json").read_text("utf-8"))["files"]
+    listed.write_text("no list\n", "utf-8")
+    assert "SHA256SUMS, line 1" in sevhisto("check", study.root).err
+    assert sevhisto("run", study.root, "--jobs", 1).status == 1
+    listed.unlink()
+    done = run(study.root, jobs=1)
+    assert (done.failed, done.measured_now) == (0, 0)
+
+
 def test_a_guard_reads_again_only_what_moved_and_sees_what_did_not(tmp_path):
     path = tmp_path / "a.tif"
     path.write_bytes(b"0123456789")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.reporting import report
     from sevhisto.pipeline.running import RunSummary, check, quiet, run
     from sevhisto.pipeline.selftesting import selftest
+    from sevhisto.pipeline.slideviewing import SlidesSummary, slides
     from sevhisto.pipeline.stages import Progress
     from sevhisto.pipeline.training import TrainSummary, train
 
@@ -28,6 +29,7 @@ __all__ = [
     "PlanSummary",
     "Progress",
     "RunSummary",
+    "SlidesSummary",
     "TrainSummary",
     "accept",
     "agreement",
@@ -45,6 +47,7 @@ __all__ = [
     "run",
     "selftest",
     "set_threshold",
+    "slides",
     "train",
 ]
 
@@ -56,6 +59,7 @@ _HOMES = {
     **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
     "paper": "papering",
     "report": "reporting",
+    **dict.fromkeys(("SlidesSummary", "slides"), "slideviewing"),
     "Progress": "stages",
     "diff": "differing",
     "exclude": "excluding",

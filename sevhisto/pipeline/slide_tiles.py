@@ -15,6 +15,7 @@ from sevhisto.config import StudyConfig, settings_hash
 from sevhisto.export.given import decided_cells
 from sevhisto.export.regions import section_shapes, zone_borders
 from sevhisto.imaging.background import corrected_marker
+from sevhisto.imaging.reader import MarkerReader
 from sevhisto.io.canary import need_codecs
 from sevhisto.io.files import TEMPORARY
 from sevhisto.io.levels import block_mean
@@ -33,8 +34,8 @@ FORMAT = 1
 """Grows when equal sections would be written as other tiles."""
 SEAL = "picture.json"
 """Says that the tiles beside it are all there."""
-READ_SAMPLES = 12_000_000
-"""Pixels times channels that are read at once: 100 MB with all that is made of them."""
+READ_SAMPLES = 6_000_000
+"""Pixels times channels that are read at once: 50 MB with all that is made of them."""
 Colour = tuple[float, float, float]
 
 
@@ -84,7 +85,7 @@ def show_section(job: SectionJob) -> ShownSection:
     new = read_seal(job.folder) is None
     if new:
         try:
-            _make(job, view)
+            make_tiles(job, view)
         except OutputError:
             raise
         except Exception as error:
@@ -108,7 +109,7 @@ def read_seal(folder: Path) -> Picture | None:
 # ---------------------------------------------------------------- tiles
 
 
-def _make(job: SectionJob, view: SectionView) -> None:
+def make_tiles(job: SectionJob, view: SectionView) -> None:
     """Write all tiles of a section beside their place, and then move them there whole."""
     task = job.task
     if task.refused:
@@ -152,13 +153,23 @@ def place(slide: Slide, view: SectionView, job: SectionJob) -> Picture:
 def strips(slide: Slide, task: SlideTask, picture: Picture) -> Iterator[list[Bytes]]:
     """Yield the picture's next TILE_PX rows: brightness of each channel (h, w), or a colour picture (h, w, 3) as it is, uint8.
 
+    They are good until the next are asked for: these take their place.
+
     Fluorescence is shown as it was measured: corrected for background, autofluorescence, bleed-through and shading of its batch.
     """
+    reader = slide_reader(slide, task)
     y0, _, y1, _ = picture.box
+    colour = (3,) if reader.brightfield else ()
+    held = [np.empty((TILE_PX, picture.size[1], *colour), np.uint8) for _ in range(max(1, len(picture.channels)))]
     step = TILE_PX * picture.factor
     for top in range(y0, y1, step):
-        parts = [_rows(slide, task, picture, a, b) for a, b in _chunks(slide, picture, top, min(top + step, y1))]
-        yield [np.concatenate(planes) for planes in zip(*parts, strict=True)]
+        done = 0
+        for a, b in _chunks(slide, picture, top, min(top + step, y1)):
+            found = _rows(slide, task, reader, picture, a, b)
+            for plane, rows in zip(held, found, strict=True):
+                plane[done : done + len(rows)] = rows
+            done += len(found[0])
+        yield [plane[:done] for plane in held]
 
 
 def _chunks(slide: Slide, picture: Picture, top: int, end: int) -> Iterator[tuple[int, int]]:
@@ -169,8 +180,7 @@ def _chunks(slide: Slide, picture: Picture, top: int, end: int) -> Iterator[tupl
         yield y, min(y + step, end)
 
 
-def _rows(slide: Slide, task: SlideTask, picture: Picture, top: int, end: int) -> list[Bytes]:
-    reader = slide_reader(slide, task)
+def _rows(slide: Slide, task: SlideTask, reader: MarkerReader, picture: Picture, top: int, end: int) -> list[Bytes]:
     raw = slide.read(reader.channels, top, end, picture.box[1], picture.box[3])
     f = picture.factor
     means: AnyArray = raw if f == 1 else np.stack([block_mean(plane, f) for plane in raw])

@@ -145,23 +145,23 @@ def index_page(page: SlidesPage, cards: Sequence[SectionCard], pictures: Sequenc
     animals = sorted({c.animal for c in cards})
     filters = [("animal", "Animal", [(a, sum(c.animal == a for c in cards)) for a in animals]), *gallery.choices(cards)]
     script = part("report.js") + part("slides.js")
-    return _rendered("slides.html.j2", page, script=script, images=BESIDE, style=part("report.css"), gallery=shown, filters=filters)
+    return _rendered("slides.html.j2", page, script=script, style=part("report.css"), gallery=shown, filters=filters)
 
 
 def view_page(page: SlidesPage) -> str:
     """Return the page that shows one section, named after # in its address; what it shows comes from `study_script`."""
-    return _rendered("view.html.j2", page, script="", images=f"{BESIDE} data:")
+    return _rendered("view.html.j2", page, script="")
 
 
-def _rendered(template: str, page: SlidesPage, script: str, images: str, **shown: Any) -> str:
+def _rendered(template: str, page: SlidesPage, script: str, **shown: Any) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    policy = content_policy(script, images) if script else view_policy(images)
+    policy = content_policy(script, f"{BESIDE} data:") if script else view_policy()
     return environment.from_string(part(template)).render(policy=policy, script=script, page=page, **shown)
 
 
-def view_policy(images: str) -> str:
+def view_policy() -> str:
     """Return the policy of the viewer: nothing is loaded but what lies beside the page, and no text is run."""
-    own = f"img-src {images}; style-src {BESIDE}; script-src {BESIDE}"
+    own = f"img-src {BESIDE} data:; style-src {BESIDE}; script-src {BESIDE}"
     return f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
 
 
@@ -190,6 +190,8 @@ def _json(value: Any) -> str:
 def section_numbers(rows: pd.DataFrame, nuclei: str | None) -> dict[str, Any]:
     """Return the main numbers of a section as text: zone by zone its area, and of each marker the share that is positive and the cells.
 
+    Zones that the section does not have are left out.
+
     Parameters
     ----------
     rows : of sections.csv, of one section; halves of zones are left out
@@ -201,6 +203,8 @@ def section_numbers(rows: pd.DataFrame, nuclei: str | None) -> dict[str, Any]:
     for zone, own in rows.groupby("zone", sort=False):
         found = {str(r["marker"]): r for r in own.to_dict("records")}
         area = float(own["zone_um2"].iloc[0])
+        if math.isnan(area):
+            continue
         shares = [number(100 * float(found[m]["positive_um2"]) / area) if m in found and area else "" for m in markers]
         counts = [_count(found[m]["n_cells"]) if m in found else "" for m in markers]
         zones.append({"zone": str(zone), "area": number(area * 1e-6), "shares": shares, "counts": counts})

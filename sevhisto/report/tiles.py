@@ -44,8 +44,14 @@ def n_pixels(shape: tuple[int, int], side: int = TILE_PX) -> int:
 def halved(plane: Bytes) -> Bytes:
     """Return means over 2 x 2 pixels, (ceil(h / 2), ceil(w / 2), ...) uint8, halves rounded up; of what there is at the far edges."""
     h, w = plane.shape[:2]
-    even = np.pad(plane, [(0, h % 2), (0, w % 2), *[(0, 0)] * (plane.ndim - 2)], mode="edge").astype(np.uint16)
-    return ((even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2] + 2) // 4).astype(np.uint8)
+    if h % 2 or w % 2:
+        plane = np.pad(plane, [(0, h % 2), (0, w % 2), *[(0, 0)] * (plane.ndim - 2)], mode="edge")
+    rows = plane[::2].astype(np.uint16)
+    rows += plane[1::2]
+    sums = rows[:, ::2] + rows[:, 1::2]
+    sums += 2
+    sums //= 4
+    return sums.astype(np.uint8)
 
 
 class Pyramid:
@@ -86,8 +92,9 @@ class Pyramid:
 
 def stretched(values: FloatArray, low: float, high: float) -> Bytes:
     """Return grey levels as brightness: `low` and below is 0, `high` and above 255."""
-    level = np.clip((values - np.float32(low)) / np.float32(max(high - low, 1e-6)), 0, 1)
-    return np.asarray(np.rint(level * 255), np.uint8)
+    level = values - np.float32(low)
+    level *= np.float32(255 / max(high - low, 1e-6))
+    return np.asarray(np.rint(np.clip(level, 0, 255, out=level), out=level).astype(np.uint8))
 
 
 def added_up(planes: Sequence[Bytes], colours: Sequence[Sequence[float]]) -> Bytes:

@@ -58,6 +58,8 @@
     showNavigator: true,
     navigatorPosition: "TOP_LEFT",
     navigatorSizeRatio: 0.16,
+    navigatorOpacity: 1,
+    navigatorAutoFade: false,
     maxZoomPixelRatio: 16,
     minZoomImageRatio: 0.5,
     visibilityRatio: 0.3,
@@ -119,7 +121,11 @@
       });
     });
   };
-  viewer.addHandler("tile-load-failed", () => say("A part of the picture is missing. Copy the whole folder, or make it again: sevhisto report STUDY --slides"));
+  let missing = ""; // what of this section could not be loaded
+  viewer.addHandler("tile-load-failed", () => {
+    missing = "A part of the picture is missing. Copy the whole folder, or make it again: sevhisto report STUDY --slides";
+    say(missing);
+  });
 
   // ---------------------------------------------------------------- what is drawn on it
 
@@ -237,7 +243,7 @@
         if (shown.has(`cells ${marker}`)) many += drawCells(context, which, MARKS[i % MARKS.length], markColour(marker), place, colours.halo);
       });
     }
-    say(many ? `${many.toLocaleString("en")} cells in sight: zoom in to see them.` : "");
+    say(many ? `${many.toLocaleString("en")} cells in sight: zoom in to see them.` : missing);
   };
   const markColour = (marker) => {
     const channel = current.picture.channels.find((one) => one.marker === marker);
@@ -372,6 +378,7 @@
       say("What belongs to this section is missing. Copy the whole folder, or make it again: sevhisto report STUDY --slides");
       return;
     }
+    missing = "";
     keys.clear();
     document.body.classList.toggle("bright", ink() === bright);
     tracePaths(current.drawn);

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from sevhisto.config import StudyConfig, settings_hash
+from sevhisto.decide.shown import positive_mask
 from sevhisto.export.given import decided_cells
 from sevhisto.export.regions import section_shapes, zone_borders
 from sevhisto.imaging.background import corrected_marker
+from sevhisto.imaging.process import give_back_memory
 from sevhisto.imaging.reader import MarkerReader
 from sevhisto.io.canary import need_codecs
 from sevhisto.io.files import TEMPORARY
@@ -34,8 +36,8 @@ FORMAT = 1
 """Grows when equal sections would be written as other tiles."""
 SEAL = "picture.json"
 """Says that the tiles beside it are all there."""
-READ_SAMPLES = 6_000_000
-"""Pixels times channels that are read at once: 50 MB with all that is made of them."""
+READ_SAMPLES = 4_000_000
+"""Pixels times channels that are read at once: 30 MB with all that is made of them."""
 Colour = tuple[float, float, float]
 
 
@@ -51,6 +53,7 @@ class SectionJob:
     contrast, colours : display range and colour of each channel; none for a colour picture
     config : the study's settings, without its groups
     limits : from which intensity a cell is positive, by marker; None where the section is in no table
+    thresholds : from which intensity a pixel is positive, by marker
     """
 
     task: SlideTask
@@ -61,14 +64,15 @@ class SectionJob:
     colours: Mapping[str, Colour]
     config: StudyConfig
     limits: Mapping[str, float] | None
+    thresholds: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class ShownSection:
-    """A section with its picture, or why it has none."""
+    """A section with its picture and what is drawn on it (`Drawn.as_json`), or why it has none."""
 
     picture: Picture | None
-    drawn: Drawn
+    drawn: str = ""
     reason: str = ""
     new: bool = False
 
@@ -89,11 +93,11 @@ def show_section(job: SectionJob) -> ShownSection:
         except OutputError:
             raise
         except Exception as error:
-            return ShownSection(None, Drawn(), reason_of(error))
+            return ShownSection(None, reason=reason_of(error))
     picture = read_seal(job.folder)
     if picture is None:
         raise OutputError(Problem(str(job.folder), "does not hold what was written", "check the disk, then try again"))
-    return ShownSection(picture, drawn_on(view, picture, job.config, job.task.panel_name, job.limits), new=new)
+    return ShownSection(picture, drawn_on(view, picture, job).as_json(), new=new)
 
 
 def read_seal(folder: Path) -> Picture | None:
@@ -202,6 +206,7 @@ def _write(folder: Path, picture: Picture, rows: Iterator[list[Bytes]]) -> None:
         for number, (pyramid, plane) in enumerate(zip(pyramids, planes, strict=True)):
             for tile in pyramid.add(plane):
                 (folder / str(number) / str(tile.level) / f"{tile.x}_{tile.y}.jpg").write_bytes(jpeg(tile.pixels))
+        give_back_memory()  # arrays of many sizes leave gaps, which would grow with the section
     smallest = [p.smallest for p in pyramids]
     (folder / "small.jpg").write_bytes(jpeg(added_up(smallest, [c.colour for c in picture.channels]) if picture.channels else smallest[0]))
     sizes = [p.stat().st_size for p in folder.rglob("*.jpg")]
@@ -212,8 +217,9 @@ def _write(folder: Path, picture: Picture, rows: Iterator[list[Bytes]]) -> None:
 # ---------------------------------------------------------------- what is drawn
 
 
-def drawn_on(view: SectionView, picture: Picture, config: StudyConfig, panel: str, limits: Mapping[str, float] | None) -> Drawn:
-    """Return outlines, zone borders and cells of a section in pixels of its picture."""
+def drawn_on(view: SectionView, picture: Picture, job: SectionJob) -> Drawn:
+    """Return outlines, zone borders, positive areas and cells of a section in pixels of its picture."""
+    config = job.config
     shapes = {s.name.removeprefix("sevhisto: "): s for s in section_shapes(view, config)}
     outlines: dict[str, list[list[DoubleArray]]] = {
         name: [[picture.placed(ring) for ring in polygon] for polygon in shapes[name].polygons]
@@ -222,11 +228,14 @@ def drawn_on(view: SectionView, picture: Picture, config: StudyConfig, panel: st
     }
     edges = [edge for edge in config.zones.edges_um if edge > 0]
     zones = {edge: [picture.placed(line) for line in lines] for edge, lines in zone_borders(view, edges).items()}
-    cells = None if limits is None else decided_cells(view, config.panels[panel], limits)
+    areas = {m: positive_mask(view, m, job.thresholds[m]) for m in view.markers if m in job.thresholds}
+    (y, x), size = picture.placed(np.asarray([view.meta["corner_px"]], np.float64))[0], view.meta["overview_factor"] / picture.factor
+    at = (float(y), float(x), float(size))
+    cells = None if job.limits is None else decided_cells(view, config.panels[job.task.panel_name], job.limits)
     if cells is None:
-        return Drawn(outlines, zones)
+        return Drawn(outlines, zones, areas=areas, areas_at=at)
     um = float(view.meta["um_per_px"])
     centres = cells[["y_um", "x_um"]].to_numpy(np.float64) / um + np.asarray(view.meta["corner_px"], np.float64)
     radii = np.sqrt(cells["area_um2"].to_numpy(np.float64) / np.pi) / (um * picture.factor)
     marks = {m: cells[f"{m}_positive"].to_numpy(bool) for m in view.markers if f"{m}_positive" in cells}
-    return Drawn(outlines, zones, picture.placed(centres), radii, marks)
+    return Drawn(outlines, zones, picture.placed(centres), radii, marks, areas, at)

@@ -95,10 +95,11 @@ def _slides(study: Study, facts: Mapping[str, Any], jobs: int, finest_um: float,
     planned, label = _ready(study, planned, jobs, progress)
     shown: dict[int, ShownSection] = {}
     numbers = list(planned)
+    progress(label, 0, len(planned))
     for i, found in run_tasks(show_section, [planned[n] for n in numbers], jobs):
         if isinstance(found, OutputError):
             raise found
-        shown[numbers[i]] = _failed(found) if isinstance(found, BaseException) else found
+        shown[numbers[i]] = ShownSection(None, reason=reason_of(found)) if isinstance(found, BaseException) else found
         progress(label, len(shown), len(planned), sum(bool(s.reason) for s in shown.values()))
     shown = {i: replace(s, reason=names.clean(s.reason)) for i, s in shown.items()}
     page = _page(study, facts, names, shown)
@@ -108,12 +109,6 @@ def _slides(study: Study, facts: Mapping[str, Any], jobs: int, finest_um: float,
     n_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     new = sum(s.new for s in shown.values())
     return SlidesSummary(folder / INDEX, len(pictures), new, n_bytes, page.resolution, failures, time.monotonic() - started)
-
-
-def _failed(error: BaseException) -> ShownSection:
-    from sevhisto.report.slides import Drawn
-
-    return ShownSection(None, Drawn(), reason_of(error))
 
 
 def _line(listed: pd.DataFrame, i: int, reason: str) -> str:
@@ -129,7 +124,8 @@ def _jobs(study: Study, listed: pd.DataFrame, names: Names, finest_um: float, jo
     results = study.results_dir
     own = listed[listed["record"] != ""]
     contrasts = batch_contrasts(own, results / "records", jobs)
-    limits = limits_of(read_table(results / SECTIONS.name, SECTIONS), study.config)
+    sections = read_table(results / SECTIONS.name, SECTIONS)
+    limits, thresholds = limits_of(sections, study.config), _thresholds(sections)
     rows = {(*names.shown(r["animal"], r["section"]), r["panel"]): int(str(i)) for i, r in study.slides.iterrows()}
     tasks = {piece.row: task for task in slide_tasks(study) for piece in task.pieces}
     config, found = unaware(study).config, {}
@@ -142,7 +138,16 @@ def _jobs(study: Study, listed: pd.DataFrame, names: Names, finest_um: float, jo
         contrast, um = contrasts[line["panel"], line["batch"]], float(load_view(record).meta["um_per_px"])
         look = _colours(task), reduction(um, finest_um)
         folder = results / FOLDER / "tiles" / tile_key(line["record"], look[1], contrast, look[0])
-        found[int(i)] = SectionJob(task, record, folder, look[1], contrast, look[0], config, limits.get(place))
+        found[int(i)] = SectionJob(task, record, folder, look[1], contrast, look[0], config, limits.get(place), thresholds.get(place, {}))
+    return found
+
+
+def _thresholds(sections: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, float]]:
+    """Return the threshold of every marker of every section of the table."""
+    rows = sections.loc[sections["zone"] == "all", ["animal", "section", "panel", "marker", "threshold"]]
+    found: dict[tuple[str, str, str], dict[str, float]] = {}
+    for animal, section, panel, marker, threshold in rows.itertuples(index=False):
+        found.setdefault((animal, section, panel), {})[marker] = float(threshold)
     return found
 
 

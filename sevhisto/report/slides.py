@@ -5,6 +5,8 @@ What a page needs lies in scripts beside it, since browsers let no page from a f
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
+from PIL import Image
 
 from sevhisto.report import gallery
 from sevhisto.report.gallery import SectionCard
@@ -94,6 +97,8 @@ class Drawn:
     cells : (n, 2) y, x of their centres
     radii : (n,) of circles with their areas
     positive : marker to which cells are positive, (n,) bool
+    areas : marker to where it is positive on the overview, (h, w) bool
+    areas_at : y, x of the first corner of these, and how many pixels of the picture make one of theirs
     """
 
     outlines: Mapping[str, Sequence[Sequence[DoubleArray]]] = field(default_factory=dict)
@@ -101,17 +106,30 @@ class Drawn:
     cells: DoubleArray | None = None
     radii: DoubleArray | None = None
     positive: Mapping[str, BoolArray] = field(default_factory=dict)
+    areas: Mapping[str, BoolArray] = field(default_factory=dict)
+    areas_at: tuple[float, float, float] = (0.0, 0.0, 1.0)
 
-    def told(self) -> dict[str, Any]:
-        """Return all of it for JSON: x, y, x, y, ..., in tenths of a pixel."""
+    def as_json(self) -> str:
+        """Return all of it as JSON: x, y, x, y, ..., in tenths of a pixel."""
         cells = [] if self.cells is None else _tenths(self.cells)
-        return {
+        told = {
             "outlines": {n: [[_tenths(ring) for ring in polygon] for polygon in p] for n, p in self.outlines.items()},
             "zones": [[edge, [_tenths(line) for line in lines]] for edge, lines in self.zones.items()],
             "cells": cells,
             "radii": [] if self.radii is None else np.rint(self.radii * 10).astype(int).tolist(),
+            "areas": [[m, mask_png(mask)] for m, mask in self.areas.items() if mask.any()],
+            "areas_at": list(self.areas_at),
             "positive": [[m, np.flatnonzero(which).tolist()] for m, which in self.positive.items()],
         }
+        return _json(told)
+
+
+def mask_png(mask: BoolArray) -> str:
+    """Return a mask as a picture inside a text (data:), black where it is true and clear elsewhere."""
+    picture, out = Image.fromarray(mask.astype(np.uint8)), io.BytesIO()
+    picture.putpalette([255, 255, 255, 0, 0, 0])
+    picture.save(out, "PNG", bits=1, transparency=0, optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"
 
 
 def _tenths(points: DoubleArray) -> list[int]:
@@ -175,12 +193,12 @@ def study_script(page: SlidesPage, cards: Sequence[SectionCard], pictures: Seque
     return f"window.SEVHISTO_STUDY = {_json({'study': page.study, 'sections': sections})};\n"
 
 
-def section_script(card: SectionCard, index: int, picture: Picture, drawn: Drawn, numbers: Mapping[str, Any]) -> str:
-    """Return the script that tells the viewer all of one section."""
+def section_script(card: SectionCard, index: int, picture: Picture, drawn: str, numbers: Mapping[str, Any]) -> str:
+    """Return the script that tells the viewer all of one section; `drawn` : of `Drawn.as_json`."""
     context = gallery.card_context(card, index)
     told = {n: context[n] for n in ("id", "title", "panel", "status", "verdict", "facts", "reasons", "flags")}
     shown = {**picture.told(), "um_per_px": picture.um_per_px}
-    return f"window.SEVHISTO_SECTION({_json({**told, 'picture': shown, 'drawn': drawn.told(), 'numbers': numbers})});\n"
+    return f"window.SEVHISTO_SECTION({_json({**told, 'picture': shown, 'numbers': numbers})}, {drawn});\n"
 
 
 def _json(value: Any) -> str:

@@ -62,8 +62,8 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def told(root: Path, i: int = 0) -> dict[str, Any]:
     """What the script of a section tells the viewer."""
     text = (root / "results" / "slides" / "data" / f"s{i}.js").read_text("utf-8")
-    found: dict[str, Any] = json.loads(text.removeprefix("window.SEVHISTO_SECTION(").removesuffix(");\n"))
-    return found
+    section, drawn = json.loads(f"[{text.removeprefix('window.SEVHISTO_SECTION(').removesuffix(');' + chr(10))}]")
+    return {**section, "drawn": drawn}
 
 
 def shown(root: Path, channel: int, picture: dict[str, Any], level: int = 0) -> np.ndarray:

@@ -56,7 +56,10 @@ def write_slides(folder: Path, name: Callable[[str], str] = str) -> Path:
     ring = np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]], float)
     cells = np.array([[400.0, 600.0], [450.0, 620.0], [300.0, 300.0]])
     positive = {markers[1]: np.array([True, False, False])}
-    drawn = Drawn({"lesion": [[ring]]}, {100.0: [ring * 0.9 + 40]}, cells, np.full(3, 6.0), positive)
+    area = np.zeros((30, 30), bool)
+    area[5:, 5:] = True  # the mark, on an overview whose pixels are 8 of the picture
+    where = (y0 - 40.0, x0 - 40.0, 8.0)
+    drawn = Drawn({"lesion": [[ring]]}, {100.0: [ring * 0.9 + 40]}, cells, np.full(3, 6.0), positive, {markers[0]: area}, where)
     cards = [
         SectionCard(name("R01"), "s01", "A", "sample", name("1"), 500.0, "ok", "keep", flags="contour_drawn", core_um2=4e4),
         SectionCard(name("R02"), name("s02"), "A", "sample", "1", 700.0, "flagged", "review", name("blur"), flags="saturated"),
@@ -71,7 +74,7 @@ def write_slides(folder: Path, name: Callable[[str], str] = str) -> Path:
     texts = {"index.html": index_page(page, cards, pictures), "view.html": view_page(page), "study.js": study_script(page, cards, pictures)}
     texts |= {file: part(source) for file, source in ASSETS.items()}
     for i in (0, 1):
-        texts[f"data/s{i}.js"] = section_script(cards[i], i, picture, drawn, section_numbers(rows, markers[0]))
+        texts[f"data/s{i}.js"] = section_script(cards[i], i, picture, drawn.as_json(), section_numbers(rows, markers[0]))
     (folder / "data").mkdir()
     for file, text in texts.items():
         (folder / file).write_text(text, "utf-8")
@@ -164,6 +167,17 @@ def test_the_outline_lies_on_the_mark_at_full_zoom(visit: Callable[[str], Any], 
         for step, line in zip(steps, halves, strict=True):
             assert len(line) and abs(line.mean() - (step + 0.5)) <= scale  # within one pixel of the picture
             assert abs(line.mean() - (step + 0.5)) <= 1.5  # and of the screen, nearly
+
+
+def test_the_positive_area_lies_on_the_mark(visit: Callable[[str], Any], folder: Path) -> None:
+    page = visit(f"{folder.as_uri()}/view.html#section=s0")
+    bare = press(page, "2zlf+++")
+    page.get_by_role("checkbox", name="DAPI positive").check()
+    lined = seen(page)
+    for profile, line in ((bare[384, :, 2], lined[384]), (bare[:, 510, 2], lined[:, 510])):
+        steps = np.flatnonzero(np.abs(np.diff((profile > 128).astype(int))))
+        ring = np.flatnonzero((line[:, 0] > 120) & (line[:, 2] > 200))
+        assert len(ring) and np.abs(ring[[0, -1]] - steps).max() <= 2.5  # of the screen; outside of the area
 
 
 def test_channels_overlays_and_sections_are_switched_by_keys(visit: Callable[[str], Any], folder: Path) -> None:

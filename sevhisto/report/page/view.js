@@ -33,7 +33,7 @@
   };
 
   const loaded = new Map();
-  window.SEVHISTO_SECTION = (section) => loaded.set(section.id, section);
+  window.SEVHISTO_SECTION = (section, drawn) => loaded.set(section.id, { ...section, drawn });
   const load = (id) =>
     new Promise((done, fail) => {
       if (loaded.has(id)) return done(loaded.get(id));
@@ -211,6 +211,39 @@
     if (fill) { c.fillStyle = fill; c.fill(); }
     return 0;
   };
+  const pictures = new Map(); // marker to the picture of its positive area
+  const loadAreas = ({ areas }) => {
+    pictures.clear();
+    for (const [marker, source] of areas) {
+      const picture = new Image();
+      picture.onload = draw;
+      picture.src = source;
+      pictures.set(marker, picture);
+    }
+  };
+  const ring = document.createElement("canvas");
+  const drawArea = (c, marker, place, sharp) => {
+    // the area a pixel to each side, without the area itself: its outline, with no pixel read
+    const picture = pictures.get(marker);
+    if (!picture?.complete) return;
+    const [y, x, size] = current.drawn.areas_at;
+    const part = (n) => sharp * n * place.scale;
+    const box = [sharp * place.x + part(x), sharp * place.y + part(y), part(size * picture.width), part(size * picture.height)];
+    Object.assign(ring, { width: canvas.width, height: canvas.height });
+    const r = ring.getContext("2d");
+    r.imageSmoothingEnabled = false;
+    for (const [dx, dy] of [[-1, 0], [1, 0], [0, -1], [0, 1]]) r.drawImage(picture, box[0] + dx * 1.4 * sharp, box[1] + dy * 1.4 * sharp, box[2], box[3]);
+    r.globalCompositeOperation = "destination-out";
+    r.drawImage(picture, ...box);
+    r.globalCompositeOperation = "source-in";
+    r.fillStyle = paleColour(marker);
+    r.fillRect(0, 0, ring.width, ring.height);
+    c.drawImage(ring, 0, 0);
+  };
+  const paleColour = (marker) => {
+    const channel = current.picture.channels.find((one) => one.marker === marker);
+    return channel ? css(channel.colour.map((part) => 0.45 + 0.55 * part)) : ink().lesion;
+  };
   const placeOf = () => {
     const item = viewer.world.getItemAt(0);
     if (!item) return null;
@@ -231,6 +264,7 @@
     let many = 0;
     if (!hidden) {
       const colours = ink();
+      for (const [marker] of current.drawn.areas) if (shown.has(`area ${marker}`)) drawArea(context, marker, place, sharp);
       context.setTransform(sharp * place.scale, 0, 0, sharp * place.scale, sharp * place.x, sharp * place.y);
       for (const [name, look] of Object.entries(LINES)) {
         if (!shown.has(name) || !paths[name]) continue;
@@ -316,6 +350,9 @@
       const edges = name === "zones" ? drawn.zones.map(([edge]) => edge).join(", ") : "";
       return overlayRow(name, edges ? `${look.label} at ${edges} µm` : look.label, look.key, paths[name] ? null : 0, (c) => stroke(c, line, look, ink()[name], "transparent", 1));
     });
+    for (const [marker] of drawn.areas) {
+      rows.push(overlayRow(`area ${marker}`, `${marker} positive`, "", null, (c) => { c.strokeStyle = paleColour(marker); c.lineWidth = 1.4; c.strokeRect(11, 3, 12, 8); }));
+    }
     if (drawn.radii.length) rows.push(overlayRow("cells", "Cells", "C", drawn.radii.length, (c) => { c.strokeStyle = ink().cells; c.beginPath(); circle(c, 17, 7, 4); c.stroke(); }));
     drawn.positive.forEach(([marker, which], i) => {
       rows.push(overlayRow(`cells ${marker}`, `${marker}+ cells`, "", which.length, (c) => { c.fillStyle = markColour(marker); c.beginPath(); MARKS[i % MARKS.length](c, 17, 7, 4); c.fill(); }));
@@ -356,7 +393,7 @@
     at("flags").replaceChildren(...section.flags.map(([, meaning]) => make("li", meaning)));
     const { um_per_px: um, slide_um_per_px: full, factor } = section.picture;
     const size = `${Number(um.toPrecision(4))} µm`;
-    at("about").textContent = (factor > 1 ? `A pixel of the picture is ${size}, the mean of ${factor} × ${factor} of the slide (${Number(full.toPrecision(4))} µm).` : `Full resolution: a pixel is ${size}.`) + " Outlines were made on the overview. The picture is a JPEG to look at, not to measure in.";
+    at("about").textContent = (factor > 1 ? `A pixel of the picture is ${size}, the mean of ${factor} × ${factor} of the slide (${Number(full.toPrecision(4))} µm).` : `Full resolution: a pixel is ${size}.`) + " Outlines and positive areas are those of the overview; the numbers count every pixel of the slide. The picture is a JPEG to look at, not to measure in.";
     at("report").hash = section.id;
     const filter = asked();
     filter.delete("section");
@@ -382,6 +419,7 @@
     keys.clear();
     document.body.classList.toggle("bright", ink() === bright);
     tracePaths(current.drawn);
+    loadAreas(current.drawn);
     openPicture(current);
     showSide(current);
     showChannels(current);

@@ -1,6 +1,8 @@
 """Pictures of every dock on a screen of 1366 x 768, as docs/napari.md shows them: a study is run, reviewed, taught and compared.
+And of the slide viewer in Chromium, as docs/guides/slides.md shows it, which needs no screen.
 
 xvfb-run -a -s "-screen 0 1366x768x24" python docs/screenshots.py [--out DIR]
+python docs/screenshots.py --only slides [--out DIR]
 """
 
 from __future__ import annotations
@@ -22,8 +24,17 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 SAMPLE = HERE.parent / "sample_images" / "study"
 SCREEN = 1366, 768
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 COLOURS = 224
 SETTLE_S = 0.4
+
+
+def save(png: bytes, path: Path) -> None:
+    """Write a picture with few colours: it is small."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    if picture.width > SCREEN[0]:
+        picture = picture.resize(SCREEN)
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 class Photographer:
@@ -52,7 +63,7 @@ class Photographer:
             settled = settled + 0.02 if until() else 0.0
 
     def take(self, name: str) -> None:
-        """Write a picture of the window, with few colours: it is small."""
+        """Write a picture of the window."""
         self.wait()
         from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 
@@ -60,10 +71,7 @@ class Photographer:
         buffer = QBuffer(held)
         buffer.open(QIODevice.OpenModeFlag.WriteOnly)
         self.window.grab().save(buffer, "PNG")
-        picture = Image.open(io.BytesIO(bytes(held.data()))).convert("RGB")
-        if picture.width > SCREEN[0]:
-            picture = picture.resize(SCREEN)
-        picture.quantize(COLOURS, dither=Image.Dither.NONE).save(self.out / f"{name}.png", optimize=True)
+        save(bytes(held.data()), self.out / f"{name}.png")
 
     @contextmanager
     def dock(self, widget: Any, title: str) -> Iterator[Any]:
@@ -153,15 +161,37 @@ def take_all(root: Path, out: Path) -> list[Path]:
     return sorted(out.glob("*.png"))
 
 
+def slide_viewer(root: Path, out: Path) -> None:
+    """Take a picture of the slide viewer with a section of a study, which is run where it was not."""
+    from playwright.sync_api import sync_playwright
+
+    from sevhisto.pipeline import run, slides
+
+    if not (root / "results" / "run.json").is_file():
+        run(root, jobs=1)
+    slides(root, 1)
+    out.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": SCREEN[0], "height": SCREEN[1]}, reduced_motion="reduce")
+        page.goto((root / "results" / "slides" / "view.html").absolute().as_uri())
+        page.get_by_role("checkbox", name="CD68+ cells").check()
+        page.wait_for_timeout(3000)
+        save(page.screenshot(), out / "slides.png")
+        browser.close()
+
+
 def main() -> int:
     """Take the pictures of the sample study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=HERE / "images")
     parser.add_argument("--study", type=Path, default=SAMPLE, help="is copied before it is used")
+    parser.add_argument("--only", choices=["slides"], help="only the slide viewer")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(shutil.copytree(args.study, Path(folder) / "study"))
-        for path in take_all(root, args.out):
+        slide_viewer(root, args.out)
+        for path in [args.out / "slides.png"] if args.only else take_all(root, args.out):
             sys.stdout.write(f"{path.name}: {path.stat().st_size / 1024:.0f} KB\n")
     return 0
 

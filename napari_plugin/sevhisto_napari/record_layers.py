@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from sevhisto.decide.shown import positive_mask
 from sevhisto.imaging.quality import FAULT_NAMES
-from sevhisto.types import AnyArray, BoolArray, Shown, decode_thumbnail
+from sevhisto.types import AnyArray, Shown, decode_thumbnail
 from sevhisto_napari.layers import LayerData, colormap_of
 
 NO_CORE = 32767
@@ -84,21 +85,6 @@ def fault_layer(record: Shown) -> LayerData:
 def positive_layer(record: Shown, marker: str, threshold: float) -> LayerData:
     """Return where a marker is positive at overview resolution: to look at, the tables count full-resolution pixels."""
     return positive_mask(record, marker, threshold).astype(np.uint8), _positive_kwargs(record, marker), "labels"
-
-
-def positive_mask(record: Shown, marker: str, threshold: float) -> BoolArray:
-    """Return examined overview pixels whose corrected intensity is at or above the threshold, (h, w) bool; none for NaN."""
-    return examined(record) & (record.masks["thumbnail"][..., record.marker_index(marker)] >= positive_code(threshold))
-
-
-def examined(record: Shown) -> BoolArray:
-    """Return the overview pixels that count, (h, w) bool: tissue that is neither cavity nor masked."""
-    return np.asarray((record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0), bool)
-
-
-def positive_code(threshold: float) -> int:
-    """Return the lowest code of a thumbnail whose intensity is at or above a threshold (grey levels); 256 where none is, or for NaN."""
-    return int(np.count_nonzero(~(threshold <= _GREY)))
 
 
 def _positive_kwargs(record: Shown, marker: str) -> dict[str, Any]:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sevhisto.decide.shown import examined, positive_code
 from sevhisto.pipeline.reviewing import Review, compartments
 from sevhisto.types import Shown
 from sevhisto_napari.layers import LayerData
 from sevhisto_napari.record_layers import (
     cell_layer,
     channel_layers,
-    examined,
     fault_layer,
     outline_layers,
-    positive_code,
     positive_layer,
 )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sevhisto.columns import Table
-from sevhisto.config import ContrastSettings, StudyConfig
+from sevhisto.config import ContrastSettings, PanelSettings, StudyConfig
 from sevhisto.registry import Registry, split_flags
 from sevhisto.rings import Shape
 from sevhisto.types import AnyArray, Problem, SectionView, SevhistoError
@@ -126,12 +126,16 @@ Limits = Mapping[tuple[str, str, str], Mapping[str, float]]
 
 def cell_limits(given: Given) -> Limits:
     """Return the `cell_threshold` of every marker of every section, without nuclear markers, which decide nothing."""
-    rows = given.table("sections.csv")
-    rows = rows[rows["zone"] == "all"]
+    return limits_of(given.table("sections.csv"), given.config)
+
+
+def limits_of(sections: pd.DataFrame, config: StudyConfig) -> Limits:
+    """Return the same from sections.csv and the study's settings."""
+    rows = sections[sections["zone"] == "all"]
     found: dict[tuple[str, str, str], dict[str, float]] = {}
     for animal, section, panel, marker, limit in rows[["animal", "section", "panel", "marker", "cell_threshold"]].itertuples(index=False):
         limits = found.setdefault((animal, section, panel), {})
-        if marker != given.config.panels[panel].marker_of_role("nuclei"):
+        if marker != config.panels[panel].marker_of_role("nuclei"):
             limits[marker] = float(limit)
     return found
 
@@ -139,18 +143,25 @@ def cell_limits(given: Given) -> Limits:
 def section_cells(given: Given, section: PlacedSection, view: SectionView, limits: Limits) -> pd.DataFrame | None:
     """Return the cells of a section as in cells.parquet, with one bool column ``<marker>_positive`` per decided marker.
 
-    A cell is positive where the larger of the compartments that count for its marker reaches the section's limit, as in the tables.
     None where the section is left out, or has no cells.
     """
     mine = limits.get((section.animal, section.section, section.panel))
-    if mine is None or not view.cells or not len(view.cells["y_um"]):
+    return None if mine is None else decided_cells(view, given.config.panels[section.panel], mine)
+
+
+def decided_cells(view: SectionView, panel: PanelSettings, limits: Mapping[str, float]) -> pd.DataFrame | None:
+    """Return the cells of a section, and which are positive; None where it has none.
+
+    A cell is positive where the larger of the compartments that count for its marker reaches the section's limit, as in the tables.
+    """
+    if not view.cells or not len(view.cells["y_um"]):
         return None
     columns: dict[str, AnyArray] = {"cell": np.arange(1, len(view.cells["y_um"]) + 1), **view.cells}
-    for channel in given.config.panels[section.panel].channels:
+    for channel in panel.channels:
         parts = ("ring", "nucleus") if channel.cell_compartment == "either" else (channel.cell_compartment,)
         names = [f"{channel.marker}_{part}" for part in parts]
-        if channel.marker in mine and set(names) <= set(view.cells):
-            columns[f"{channel.marker}_positive"] = np.maximum.reduce([view.cells[n] for n in names]) >= mine[channel.marker]
+        if channel.marker in limits and set(names) <= set(view.cells):
+            columns[f"{channel.marker}_positive"] = np.maximum.reduce([view.cells[n] for n in names]) >= limits[channel.marker]
     return pd.DataFrame(columns)
 
 

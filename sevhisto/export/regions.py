@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from skimage.measure import find_contours
 
 from sevhisto.config import StudyConfig
 from sevhisto.export.outlines import mask_polygons
 from sevhisto.rings import MADE_HERE, Shape
-from sevhisto.types import BoolArray, SectionView
+from sevhisto.types import BoolArray, DoubleArray, SectionView
 
 NO_CORE = 32767
 """Distance of sections without a lesion core."""
@@ -52,6 +53,20 @@ def section_shapes(record: SectionView, config: StudyConfig) -> list[Shape]:
     factor, corner = float(meta["overview_factor"]), (float(meta["corner_px"][0]), float(meta["corner_px"][1]))
     shapes = [Shape(name, mask_polygons(np.asarray(mask), factor, corner)) for name, mask in named_masks(record, config)]
     return [s for s in shapes if s.polygons]
+
+
+def zone_borders(record: SectionView, edges_um: Sequence[float]) -> dict[float, list[DoubleArray]]:
+    """Return the lines at some distances from the core, where they cross tissue: (n, 2) y, x in full-resolution pixels of the slide.
+
+    A line that closes ends where it began. Distances that no tissue has are left out; all are where the section has no core.
+    """
+    distance = record.masks["distance"]
+    if not record.meta["has_core"]:
+        return {}
+    here = np.where((record.masks["tissue"] > 0) & (distance != NO_CORE), distance, np.nan).astype(np.float64)
+    factor, corner = float(record.meta["overview_factor"]), np.asarray(record.meta["corner_px"], np.float64)
+    lines = {float(edge): [(line + 0.5) * factor + corner for line in find_contours(here, edge)] for edge in edges_um}
+    return {edge: found for edge, found in lines.items() if found}
 
 
 def zone_of(name: str) -> str:

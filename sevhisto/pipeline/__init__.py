@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sevhisto.pipeline.reporting import report
     from sevhisto.pipeline.running import RunSummary, check, quiet, run
     from sevhisto.pipeline.selftesting import selftest
+    from sevhisto.pipeline.slideviewing import SlidesSummary, slides
     from sevhisto.pipeline.stages import Progress
     from sevhisto.pipeline.training import TrainSummary, train
 
@@ -29,6 +30,7 @@ __all__ = [
     "PlanSummary",
     "Progress",
     "RunSummary",
+    "SlidesSummary",
     "TrainSummary",
     "accept",
     "agreement",
@@ -46,6 +48,7 @@ __all__ = [
     "run",
     "selftest",
     "set_threshold",
+    "slides",
     "train",
 ]
 
@@ -59,6 +62,7 @@ __getattr__ = attributes(  # a process that measures slides needs no statistics,
         **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
         "paper": "papering",
         "report": "reporting",
+        **dict.fromkeys(("SlidesSummary", "slides"), "slideviewing"),
         "Progress": "stages",
         "diff": "differing",
         "exclude": "excluding",

@@ -45,7 +45,7 @@ def _look(record: Path) -> dict[str, Any]:
 def section_cards(study: Study, stamp: Sequence[str], pictures: bool, jobs: int, progress: Progress) -> list[SectionCard]:
     """Return a card for every listed section, in the order of records.csv by panel and batch; `pictures` : with what was measured drawn."""
     results = study.results_dir
-    listed = read_table(results / "records.csv", RECORDS).sort_values(["panel", "batch"], kind="stable", ignore_index=True)
+    listed = listed_sections(results)
     told = {(s["animal"], s["section"], s["panel"]): s for s in read_table(results / "status.csv", STATUS).to_dict("records")}
     cores = _cores(read_table(results / "sections.csv", SECTIONS))
     drawn = _pictures(study, listed, tuple(stamp), jobs, progress) if pictures else {}
@@ -58,6 +58,11 @@ def section_cards(study: Study, stamp: Sequence[str], pictures: bool, jobs: int,
         core = cores.get(key, float("nan"))
         cards.append(SectionCard(**facts, **known, position_um=float(row["position_um"]), core_um2=core, picture=drawn.get(i, b"")))
     return cards
+
+
+def listed_sections(results: Path) -> pd.DataFrame:
+    """Return records.csv in the order in which pages list sections: by panel and batch."""
+    return read_table(results / RECORDS.name, RECORDS).sort_values(["panel", "batch"], kind="stable", ignore_index=True)
 
 
 def _cores(sections: pd.DataFrame) -> dict[tuple[str, str, str], float]:

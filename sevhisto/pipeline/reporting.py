@@ -16,8 +16,9 @@ from sevhisto.io.key import codes, unblinded
 from sevhisto.io.store import read_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.grouping import design_limits, study_groups
-from sevhisto.pipeline.picturing import section_cards
+from sevhisto.pipeline.picturing import listed_sections, section_cards
 from sevhisto.pipeline.running import frozen_now, is_open, last_facts, quiet, stamp_of
+from sevhisto.pipeline.slideviewing import slide_links
 from sevhisto.pipeline.stages import Progress
 from sevhisto.pipeline.tables import Names
 from sevhisto.report.html import render_report
@@ -51,7 +52,9 @@ def report(root: Path, jobs: int | None = None, pictures: bool = True, progress:
     """
     study = load_study(root)
     inputs = report_inputs(study)
-    inputs.cards = section_cards(study, inputs.banner_flags, pictures, jobs or default_jobs(), progress)
+    links = slide_links(study.results_dir, listed_sections(study.results_dir))
+    cards = section_cards(study, inputs.banner_flags, pictures, jobs or default_jobs(), progress)
+    inputs.cards = [card._replace(slide=links.get(i, "")) for i, card in enumerate(cards)]
     path = study.results_dir / "report.html"
     write_bytes_atomic(path, render_report(inputs).encode("utf-8"))
     return path

@@ -24,7 +24,10 @@ _OUTLINES = {
 
 
 class SectionCard(NamedTuple):
-    """One listed section; `picture` holds PNG or JPEG bytes, none where nothing was measured or pictures are left out."""
+    """One listed section; `picture` holds PNG or JPEG bytes, none where nothing was measured or pictures are left out.
+
+    `slide` is the address of its page in the slide viewer, where there is one.
+    """
 
     animal: str
     section: str
@@ -39,6 +42,7 @@ class SectionCard(NamedTuple):
     flags: str = ""
     core_um2: float = float("nan")
     picture: bytes = b""
+    slide: str = ""
 
 
 def card_context(card: SectionCard, index: int) -> dict[str, Any]:
@@ -63,6 +67,7 @@ def card_context(card: SectionCard, index: int) -> dict[str, Any]:
         "flag_names": " ".join(sorted(split_flags(card.flags))),
         "words": " ".join(words).lower(),
         "src": _src(card.picture),
+        "slide": card.slide,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -36,14 +36,14 @@ def render_report(inputs: ReportInputs) -> str:
 
 
 def part(name: str) -> str:
-    """Return a text that the page is made of: ``report.html.j2``, ``report.css`` or ``report.js``."""
+    """Return a text that pages are made of, as ``report.html.j2``, ``report.css`` or ``report.js``."""
     return (resources.files("sevhisto.report") / "page" / name).read_text(encoding="utf-8")
 
 
-def content_policy(script: str) -> str:
-    """Return the policy that lets nothing be loaded and nothing run but `script`."""
+def content_policy(script: str, images: str = "data:") -> str:
+    """Return the policy that lets nothing be loaded but `images` and nothing run but `script`."""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    allowed = f"img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    allowed = f"img-src {images}; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 
@@ -65,7 +65,7 @@ def _results(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "study": inputs.study_name,
         "facts": _facts(inputs),
-        "banners": _banners(inputs),
+        "banners": banners(inputs.blinded, inputs.banner_flags),
         "compared": inputs.comparisons is not None,
         "asked": asked(comparisons, drawn, shown),
         "questions": [_question(inputs, wide, comparisons, name, i) for i, name in enumerate(shown)],
@@ -148,12 +148,12 @@ def _facts(inputs: ReportInputs) -> list[str]:
     return said
 
 
-def _banners(inputs: ReportInputs) -> list[tuple[str, str]]:
+def banners(blinded: bool, flags: Iterable[str]) -> list[tuple[str, str]]:
+    """Return what must stand at the head of every page of a study: a bold word and a sentence each."""
     said = []
-    if inputs.blinded:
+    if blinded:
         said.append(("Blinded.", "Animals and groups are shown by code. The key opens with sevhisto compare STUDY --unblind."))
-    said += [("", tables.flag_meaning(f)) for f in inputs.banner_flags if not (inputs.blinded and f == "not_unblinded")]
-    return said
+    return said + [("", tables.flag_meaning(f)) for f in flags if not (blinded and f == "not_unblinded")]
 
 
 def _question(inputs: ReportInputs, wide: pd.DataFrame, comparisons: pd.DataFrame | None, endpoint: str, index: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sevhisto.decide.shown import positive_mask
 from sevhisto.types import N_DISTANCE, N_INTENSITY, SectionRecord, encode_thumbnail
 from sevhisto_napari.record_layers import (
     NO_CORE,
@@ -16,7 +17,6 @@ from sevhisto_napari.record_layers import (
     outline_layers,
     overview_place,
     positive_layer,
-    positive_mask,
 )
 from sevhisto_napari.stage import put_layers
 

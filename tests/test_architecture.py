@@ -27,7 +27,7 @@ VOCABULARY_LIBRARIES = {"numpy", "pandas", "pydantic", *sys.stdlib_module_names}
 HOMES: dict[str, set[str]] = {
     # library: the parts that may use it
     "cv2": {"imaging", "phantom", "io"},  # io: rasterising drawn outlines, averaging an overview
-    "skimage": {"imaging", "phantom", "io", "export"},  # export: outlines of masks
+    "skimage": {"imaging", "phantom", "io"},
     "numba": {"imaging"},
     "scipy.ndimage": {"imaging", "phantom"},
     "tifffile": {"io", "phantom", "export"},

@@ -13,10 +13,10 @@ import numpy as np
 import tifffile
 
 from sevhisto.config import StudyConfig
-from sevhisto.export.given import Given, PlacedSection, formats
+from sevhisto.export.given import GivenSlide, PlacedSection, slide_formats
 from sevhisto.export.needed import needed
 from sevhisto.export.regions import colours, zone_masks
-from sevhisto.export.text import file_names, printable
+from sevhisto.export.text import printable
 from sevhisto.rings import MADE_HERE
 from sevhisto.types import AnyArray, SectionView, decode_thumbnail
 
@@ -75,22 +75,18 @@ def _place(record: SectionView) -> tuple[float, tuple[float, float]]:
     return um * factor, (y, x)
 
 
-def _sections(given: Given) -> Iterator[tuple[PlacedSection, str]]:
-    found = [section for slide in given.slides for section in slide.sections]
-    names = file_names([f"{s.panel}/{s.animal}/{s.section}" for s in found])
-    for section in found:
-        yield section, names[f"{section.panel}/{section.animal}/{section.section}"]
+def _sections(given: GivenSlide) -> Iterator[tuple[PlacedSection, SectionView, str]]:
+    yield from zip(given.slide.sections, given.views, given.names, strict=True)
 
 
 # ---------------------------------------------------------------- OME-Zarr
 
 
-@formats.register("ome-zarr")
-def ome_zarr(given: Given, folder: Path) -> list[str]:
+@slide_formats.register("ome-zarr")
+def ome_zarr(given: GivenSlide, folder: Path) -> list[str]:
     """Write a .zarr (NGFF 0.4) per section: the overview (corrected intensity, grey levels) with its labels, both in um of the slide."""
     zarr = needed("zarr", "ome-zarr")
-    for section, name in _sections(given):
-        record = section.load()
+    for section, record, name in _sections(given):
         size, corner = _place(record)
         image = np.rint(decode_thumbnail(np.moveaxis(record.masks["thumbnail"], -1, 0))).astype(np.uint16)
         n = levels_of(image.shape)
@@ -102,7 +98,7 @@ def ome_zarr(given: Given, folder: Path) -> list[str]:
         title = printable(f"{section.animal} {section.section}, panel {section.panel}")
         axes = [{"name": "c", "type": "channel"}, *_YX]
         shown = {"name": title, "version": "0.4", "channels": channels, "rdefs": {"model": "color"}}
-        root.attrs.put({"multiscales": [_multiscale(title, axes, n, size, corner)], "omero": shown, "sevhisto": given.notes()})
+        root.attrs.put({"multiscales": [_multiscale(title, axes, n, size, corner)], "omero": shown, "sevhisto": given.notes})
         every = section_labels(record, given.config)
         labels = root.create_group("labels")
         labels.attrs.put({"labels": [one.name for one in every]})
@@ -151,18 +147,17 @@ def _region(labels: Labels, value: int) -> str:
 # ---------------------------------------------------------------- OME-TIFF
 
 
-@formats.register("ome-tiff")
-def ome_tiff(given: Given, folder: Path) -> list[str]:
+@slide_formats.register("ome-tiff")
+def ome_tiff(given: GivenSlide, folder: Path) -> list[str]:
     """Write a .ome.tif per section with two channels of labels, zones and regions, as a pyramid; its description names the values."""
-    for section, name in _sections(given):
-        record = section.load()
+    for section, record, name in _sections(given):
         every = section_labels(record, given.config)
         size, corner = _place(record)
         n = levels_of(every[0].image.shape)
         levels = [np.stack(level) for level in zip(*(label_pyramid(one.image, n) for one in every), strict=True)]
         title = printable(f"{section.animal} {section.section}, panel {section.panel}")
         named = {one.name: {str(v): text for v, text in one.names.items()} for one in every}
-        about = json.dumps({"labels": named, "notes": given.notes()}, ensure_ascii=False)
+        about = json.dumps({"labels": named, "notes": given.notes}, ensure_ascii=False)
         with tifffile.TiffWriter(folder / f"{name}.ome.tif", ome=True) as tif:
             resolution = (1e4 / size, 1e4 / size)
             common = {"photometric": "minisblack", "compression": "zlib", "tile": (256, 256), "resolutionunit": "CENTIMETER"}

@@ -13,6 +13,7 @@ import pandas as pd
 
 from sevhisto.columns import Table
 from sevhisto.config import ContrastSettings, StudyConfig
+from sevhisto.export.label_tiles import Labels, Places, section_labels
 from sevhisto.export.regions import section_shapes
 from sevhisto.registry import Registry, split_flags
 from sevhisto.rings import Shape
@@ -71,6 +72,7 @@ class GivenSlide:
     zones : what the section table says of each zone of each section, by (animal, section, panel, zone)
     config : the settings
     notes : what a reader of any export must know
+    places : tells where the pixels of a section count, from its record
     """
 
     slide: PlacedSlide
@@ -78,6 +80,7 @@ class GivenSlide:
     zones: ZoneFacts
     config: StudyConfig
     notes: Sequence[str]
+    places: Callable[[SectionView], Places]
 
     @cached_property
     def views(self) -> Sequence[SectionView]:
@@ -88,6 +91,11 @@ class GivenSlide:
     def outlines(self) -> Sequence[Sequence[Shape]]:
         """The outlines of each section in full-resolution pixels of the slide."""
         return [section_shapes(view, self.config) for view in self.views]
+
+    @cached_property
+    def labels(self) -> Sequence[Sequence[Labels]]:
+        """Zones and regions of each section as labels; compressed."""
+        return [section_labels(self.places(view), self.config) for view in self.views]
 
 
 @dataclass(frozen=True)

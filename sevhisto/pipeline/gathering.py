@@ -23,6 +23,7 @@ from sevhisto.export.given import (
     zone_facts,
 )
 from sevhisto.export.text import file_names
+from sevhisto.imaging.places import SectionPlaces
 from sevhisto.io.annotations import Outline, kind_of, read_outlines
 from sevhisto.io.key import codes
 from sevhisto.io.records import load_view
@@ -146,7 +147,9 @@ def given_slides(study: Study) -> list[Callable[[], GivenSlide]]:
     for slide in slides:
         own = {(s.animal, s.section, s.panel) for s in slide.sections}
         zones = {key: told for key, told in facts.items() if key[:3] in own}
-        found.append(partial(GivenSlide, slide, [names[_label_name(s)] for s in slide.sections], zones, study.config, said))
+        found.append(
+            partial(GivenSlide, slide, [names[_label_name(s)] for s in slide.sections], zones, study.config, said, SectionPlaces.of)
+        )
     return found
 
 

@@ -35,6 +35,8 @@ def six_digits(values: AnyArray) -> pa.Array:
     up, down = (_POWERS[np.clip(n, 0, 22)] for n in (shift, -shift))
     # a whole number over an exact power of ten is the double next to the decimal, whose shortest text is the decimal
     short = np.rint(plain * up / down) * down / up
+    far = np.abs(shift) >= len(_POWERS)  # next to nothing, and seldom
+    short[far] = [float(f"{v:.6g}") for v in plain[far]]
     return pc.if_else(pa.array(known), pa.array(short).cast(pa.string()), pa.scalar(None, pa.string()))
 
 

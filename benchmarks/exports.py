@@ -51,10 +51,13 @@ def many(small: Path, root: Path) -> None:
     shutil.rmtree(root, ignore_errors=True)
     study = load_study(small)
     (root / "results").mkdir(parents=True)
+    (root / "slides").mkdir()
     shutil.copytree(small / "results" / "records", root / "results" / "records", copy_function=os.link)
     shutil.copy(small / "study.toml", root)
     for name in ("slides.csv", "animals.csv", "motor.csv"):
         _copied(pd.read_csv(small / name, dtype=str, keep_default_na=False)).to_csv(root / name, index=False)
+    for file in pd.read_csv(root / "slides.csv", dtype=str, keep_default_na=False)["file"].unique():
+        (root / "slides" / file).touch()  # an export opens no slide
     more = load_study(root)
     key, old = codes(more), codes(study)
     listed = read_table(small / "results" / "records.csv", RECORDS).set_index(["animal", "section", "panel"])["record"]
@@ -65,7 +68,7 @@ def many(small: Path, root: Path) -> None:
         outcomes.append(PieceOutcome(int(str(i)), path, ""))
     write_key(root / "results", key)
     names = Names.of(key, False)
-    tables = decide(unaware(more), outcomes, names, [])
+    tables = decide(unaware(more), outcomes, names, [], {})
     write_results(root / "results", tables, set())
     write_exclusions(root / "results", more, names, [], tables.outlines, set())
     write_json(root / "results" / "run.json", last_facts(small / "results") | {"frozen": {**tables.frozen, **choices_now(more)}})

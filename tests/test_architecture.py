@@ -33,11 +33,11 @@ HOMES: dict[str, set[str]] = {
     "tifffile": {"io", "phantom", "export"},
     "nd2": {"io"},
     "slideio": {"io"},
-    "zarr": {"io", "export"},
+    "zarr": {"io"},
     "openslide": {"io"},
     "liffile": {"io"},
     "pydicom": {"io"},
-    "imagecodecs": {"io"},
+    "imagecodecs": {"io", "export"},  # export: compressed tiles
     "roifile": {"io", "export"},
     "xlsxwriter": {"export"},
     "anndata": {"export"},

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from sevhisto.commands.options import StudyFolder
+from sevhisto.commands.options import Jobs, Memory, StudyFolder, processes
 from sevhisto.commands.progress import progress_bars
 from sevhisto.commands.voice import found, next_step, note, say
 from sevhisto.export.names import FORMATS
@@ -33,12 +33,15 @@ def export(
         Optional[Path],  # noqa: UP045
         typer.Option("--out", metavar="DIR", help="Where the folders of the formats lie; results/export if not given."),
     ] = None,
+    jobs: Jobs = None,
+    memory: Memory = None,
 ) -> None:
     """Write the results for other programs, a folder per format. Animals, groups and files are codes until `compare --unblind`."""
     from sevhisto.pipeline import export as write
 
-    with progress_bars() as progress:
-        done = write(study, to, out, progress)
+    n = processes(jobs, memory)
+    with progress_bars(n) as progress:
+        done = write(study, to, out, n, progress)
     for text in done.notes:
         note(text)
     for name, folder in done.folders.items():

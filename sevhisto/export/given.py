@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from sevhisto.columns import Table
-from sevhisto.config import ContrastSettings, PanelSettings, StudyConfig
+from sevhisto.config import ContrastSettings, StudyConfig
+from sevhisto.export.label_tiles import Labels, Places, section_labels
+from sevhisto.export.regions import section_shapes
 from sevhisto.registry import Registry, split_flags
 from sevhisto.rings import Shape
 from sevhisto.types import AnyArray, Problem, SectionView, SevhistoError
 
+Limits = Mapping[tuple[str, str, str], Mapping[str, float]]
+"""Of each section (animal, section, panel) that the tables hold, from which intensity a cell is positive, by marker."""
+ZoneFacts = Mapping[tuple[str, str, str, str], Mapping[str, float]]
+"""Figures of each zone of each section, by (animal, section, panel, zone)."""
+
 
 @dataclass(frozen=True)
 class PlacedSection:
-    """A measured section and where it lies; `load` reads what there is to see of it."""
+    """A measured section, where it lies, and what the tables say of it.
+
+    Attributes
+    ----------
+    record : name of its record
+    load : reads what there is to see of it
+    limits : from which intensity a cell is positive, by marker; None where the section is left out
+    """
 
     animal: str
     section: str
@@ -27,6 +43,7 @@ class PlacedSection:
     position_um: float
     record: str
     load: Callable[[], SectionView]
+    limits: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,43 @@ class PlacedSlide:
     name: str
     sections: Sequence[PlacedSection]
     drawn: Sequence[Shape] = ()
+
+
+@dataclass(frozen=True)
+class GivenSlide:
+    """A slide, ready to be written for a program that shows it: what a process of its own needs.
+
+    Attributes
+    ----------
+    slide : its sections, in the order of slides.csv
+    names : of each section a file name that no other of the study has
+    zones : what the section table says of each zone of each section, by (animal, section, panel, zone)
+    config : the settings
+    notes : what a reader of any export must know
+    places : tells where the pixels of a section count, from its record
+    """
+
+    slide: PlacedSlide
+    names: Sequence[str]
+    zones: ZoneFacts
+    config: StudyConfig
+    notes: Sequence[str]
+    places: Callable[[SectionView], Places]
+
+    @cached_property
+    def views(self) -> Sequence[SectionView]:
+        """What there is to see of each section, read once for all formats."""
+        return [section.load() for section in self.slide.sections]
+
+    @cached_property
+    def outlines(self) -> Sequence[Sequence[Shape]]:
+        """The outlines of each section in full-resolution pixels of the slide."""
+        return [section_shapes(view, self.config) for view in self.views]
+
+    @cached_property
+    def labels(self) -> Sequence[Sequence[Labels]]:
+        """Zones and regions of each section as labels; compressed."""
+        return [section_labels(self.places(view), self.config) for view in self.views]
 
 
 @dataclass(frozen=True)
@@ -66,7 +120,6 @@ class Given:
     people : animals.csv by animal; while blinded without what tells the group
     exclusions : `schema_evidence.ODC_SCI_EXCLUSIONS`
     config : the settings, groups named as in `groups`
-    slides : every image with a measured section
     """
 
     study: str
@@ -85,7 +138,6 @@ class Given:
     people: pd.DataFrame
     exclusions: pd.DataFrame
     config: StudyConfig
-    slides: Sequence[PlacedSlide] = field(default_factory=list)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return a table of results/; SevhistoError that says which command writes it."""
@@ -107,11 +159,15 @@ class Given:
 
     def notes(self) -> list[str]:
         """Return what a reader of any export must know."""
-        said = [f"{self.study}: made by sevhisto {self.made['version']} from the run that finished {self.made['finished']}."]
-        if self.blinded:
-            said.append("Animals, groups and files are codes: the key is closed.")
-        flagged = set(self.stamp)
-        return said + ([f"Flags of the whole study: {', '.join(sorted(flagged))}."] if flagged else [])
+        return notes(self.study, self.made, self.blinded, self.stamp)
+
+
+def notes(study: str, made: Mapping[str, str], blinded: bool, stamp: Sequence[str]) -> list[str]:
+    """Return what a reader of any export must know; arguments as in `Given`."""
+    said = [f"{study}: made by sevhisto {made['version']} from the run that finished {made['finished']}."]
+    if blinded:
+        said.append("Animals, groups and files are codes: the key is closed.")
+    return said + ([f"Flags of the whole study: {', '.join(sorted(set(stamp)))}."] if stamp else [])
 
 
 Export = Callable[[Given, Path], list[str]]
@@ -120,17 +176,14 @@ formats: Registry[Export] = Registry("export format")
 """What `sevhisto export --to` can be given."""
 
 
-Limits = Mapping[tuple[str, str, str], Mapping[str, float]]
-"""Of each section (animal, section, panel) that the tables hold, from which intensity a cell is positive, by marker."""
+SlideExport = Callable[[GivenSlide, Path], list[str]]
+"""Writes what one format holds of a slide; returns lines as an `Export` does, the same for every slide."""
+slide_formats: Registry[SlideExport] = Registry("export format of slides")
+"""Formats that are written slide by slide, each slide by any process."""
 
 
-def cell_limits(given: Given) -> Limits:
-    """Return the `cell_threshold` of every marker of every section, without nuclear markers, which decide nothing."""
-    return limits_of(given.table("sections.csv"), given.config)
-
-
-def limits_of(sections: pd.DataFrame, config: StudyConfig) -> Limits:
-    """Return the same from sections.csv and the study's settings."""
+def cell_limits(sections: pd.DataFrame, config: StudyConfig) -> Limits:
+    """Return the `cell_threshold` of every marker of every section of sections.csv, without nuclear markers, which decide nothing."""
     rows = sections[sections["zone"] == "all"]
     found: dict[tuple[str, str, str], dict[str, float]] = {}
     for animal, section, panel, marker, limit in rows[["animal", "section", "panel", "marker", "cell_threshold"]].itertuples(index=False):
@@ -140,28 +193,44 @@ def limits_of(sections: pd.DataFrame, config: StudyConfig) -> Limits:
     return found
 
 
-def section_cells(given: Given, section: PlacedSection, view: SectionView, limits: Limits) -> pd.DataFrame | None:
+def zone_facts(sections: pd.DataFrame) -> ZoneFacts:
+    """Return what the section table says of each zone: examined area, and per marker positive area, share and cells."""
+    found: dict[tuple[str, str, str, str], dict[str, float]] = {}
+    columns = ["animal", "section", "panel", "zone", "marker", "zone_um2", "positive_um2", "n_cells"]
+    for animal, section, panel, zone, marker, area, positive, cells in sections[columns].itertuples(index=False):
+        facts = found.setdefault((animal, section, panel, zone), {"zone_um2": area})
+        told = {"positive_um2": positive, "fraction_pct": 100 * positive / area if area else math.nan, "n_cells": cells}
+        facts |= {f"{marker}: {name}": value for name, value in told.items() if value == value}
+    return {key: {n: v for n, v in facts.items() if v == v} for key, facts in found.items()}
+
+
+def compartments(config: StudyConfig, panel: str, marker: str) -> list[str]:
+    """Return the columns of cells whose larger value decides whether a cell is positive for a marker."""
+    where = next(c.cell_compartment for c in config.panels[panel].channels if c.marker == marker)
+    return [f"{marker}_{part}" for part in (("ring", "nucleus") if where == "either" else (where,))]
+
+
+def section_cells(section: PlacedSection, view: SectionView, config: StudyConfig) -> pd.DataFrame | None:
     """Return the cells of a section as in cells.parquet, with one bool column ``<marker>_positive`` per decided marker.
 
     None where the section is left out, or has no cells.
     """
-    mine = limits.get((section.animal, section.section, section.panel))
-    return None if mine is None else decided_cells(view, given.config.panels[section.panel], mine)
+    return None if section.limits is None else decided_cells(view, config, section.panel, section.limits)
 
 
-def decided_cells(view: SectionView, panel: PanelSettings, limits: Mapping[str, float]) -> pd.DataFrame | None:
+def decided_cells(view: SectionView, config: StudyConfig, panel: str, limits: Mapping[str, float]) -> pd.DataFrame | None:
     """Return the cells of a section, and which are positive; None where it has none.
 
     A cell is positive where the larger of the compartments that count for its marker reaches the section's limit, as in the tables.
     """
-    if not view.cells or not len(view.cells["y_um"]):
+    cells = view.cells
+    if not cells or not len(cells["y_um"]):
         return None
-    columns: dict[str, AnyArray] = {"cell": np.arange(1, len(view.cells["y_um"]) + 1), **view.cells}
-    for channel in panel.channels:
-        parts = ("ring", "nucleus") if channel.cell_compartment == "either" else (channel.cell_compartment,)
-        names = [f"{channel.marker}_{part}" for part in parts]
-        if channel.marker in limits and set(names) <= set(view.cells):
-            columns[f"{channel.marker}_positive"] = np.maximum.reduce([view.cells[n] for n in names]) >= limits[channel.marker]
+    columns: dict[str, AnyArray] = {"cell": np.arange(1, len(cells["y_um"]) + 1), **cells}
+    for marker in config.panels[panel].markers:
+        names = compartments(config, panel, marker)
+        if marker in limits and set(names) <= set(cells):
+            columns[f"{marker}_positive"] = np.maximum.reduce([cells[n] for n in names]) >= limits[marker]
     return pd.DataFrame(columns)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import roifile
 
-from sevhisto.export.given import Given, PlacedSlide, formats
-from sevhisto.export.regions import section_shapes
+from sevhisto.export.given import GivenSlide, slide_formats
 from sevhisto.export.text import slide_path
 from sevhisto.rings import Shape
 
@@ -17,19 +16,17 @@ _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-@formats.register("imagej")
-def imagej(given: Given, folder: Path) -> list[str]:
-    """Write ``<slide>.zip`` for each slide: lesion, zones and drawn areas in full-resolution pixels."""
-    for slide in given.slides:
-        path = slide_path(folder, slide.name, ".zip")
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in _members(slide, given):
-                archive.writestr(zipfile.ZipInfo(f"{name}.roi", _EPOCH), data)
+@slide_formats.register("imagej")
+def imagej(given: GivenSlide, folder: Path) -> list[str]:
+    """Write ``<slide>.zip``: lesion, zones and drawn areas in full-resolution pixels."""
+    with zipfile.ZipFile(slide_path(folder, given.slide.name, ".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in _members(given):
+            archive.writestr(zipfile.ZipInfo(f"{name}.roi", _EPOCH), data)
     return ["a .zip that is edited in ImageJ goes into corrections/ as it is; ImageJ adds -1, -2 to equal names, and they still count"]
 
 
-def _members(slide: PlacedSlide, given: Given) -> list[tuple[str, bytes]]:
-    shapes = [*slide.drawn, *(s for section in slide.sections for s in section_shapes(section.load(), given.config))]
+def _members(given: GivenSlide) -> list[tuple[str, bytes]]:
+    shapes = [*given.slide.drawn, *(shape for shapes in given.outlines for shape in shapes)]
     counts: dict[str, int] = {}
     found = []
     for shape in shapes:

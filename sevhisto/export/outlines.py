@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from skimage.measure import find_contours
+from typing import Any
 
-from sevhisto.rings import contains, signed_area
+import numpy as np
+from contourpy import FillType, contour_generator
+
 from sevhisto.types import BoolArray, DoubleArray
 
 
@@ -28,16 +29,10 @@ def mask_polygons(mask: BoolArray, factor: float = 1.0, corner: tuple[float, flo
         return []
     y0, x0 = int(rows[0]), int(columns[0])
     padded = np.pad(mask[y0 : rows[-1] + 1, x0 : columns[-1] + 1], 1).astype(np.float64)
-    rings = [_corners(ring[:-1]) for ring in find_contours(padded, 0.5)]
-    areas = [signed_area(ring) for ring in rings]
-    outer = [i for i, area in enumerate(areas) if area > 0]  # find_contours runs round what is lower against the clock
-    polygons = {i: [rings[i]] for i in outer}
-    for i, area in enumerate(areas):
-        if area <= 0:
-            around = [o for o in outer if contains(rings[o], rings[i][0])]
-            polygons[min(around, key=lambda o: areas[o])].append(rings[i])
+    filled: Any = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, 1.5)
     place = np.array([y0 - 0.5, x0 - 0.5])  # the pad is one pixel, centres lie half a pixel from corners
-    return [[(ring + place) * factor + np.asarray(corner) for ring in polygon] for polygon in polygons.values()]
+    polygons = [np.split(p[:, ::-1], s[1:-1].astype(int)) for p, s in zip(*filled, strict=True)]  # each ring ends where it starts
+    return [[(_corners(ring[:-1]) + place) * factor + np.asarray(corner) for ring in polygon] for polygon in polygons]
 
 
 def _corners(ring: DoubleArray) -> DoubleArray:

@@ -4,60 +4,66 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from sevhisto.export.given import Given, PlacedSection, cell_limits, formats, section_cells
-from sevhisto.export.regions import colours, section_shapes, zone_of
+from sevhisto.export.given import GivenSlide, PlacedSection, ZoneFacts, section_cells, slide_formats
+from sevhisto.export.number_texts import joined, six_digits, text_bytes, two_decimals
+from sevhisto.export.regions import colours, zone_of
 from sevhisto.export.text import printable, slide_path
 from sevhisto.rings import Shape
 from sevhisto.types import DoubleArray
 
 DECIMALS = 3
 CORNERS = 8
+ROWS = 100_000
+"""Cells that are made into text at once: 60 MB."""
 _TURN = 2 * np.pi * (np.arange(CORNERS) + 0.5) / CORNERS
 _UNIT_CIRCLE = np.column_stack([np.cos(_TURN), np.sin(_TURN)]) / math.sqrt(CORNERS / 2 * math.sin(2 * np.pi / CORNERS))
 """Corners (x, y) of a regular polygon of area 1."""
 _CELL_FACTS = ("area_um2", "distance_um")
 
 
-@formats.register("qupath")
-def qupath(given: Given, folder: Path) -> list[str]:
-    """Write ``<slide>.geojson`` (annotations) and ``<slide>_cells.geojson`` (detections) for each slide, in full-resolution pixels.
+@slide_formats.register("qupath")
+def qupath(given: GivenSlide, folder: Path) -> list[str]:
+    """Write ``<slide>.geojson`` (annotations) and ``<slide>_cells.geojson`` (detections), in full-resolution pixels.
 
     Cells are polygons of eight corners around the nucleus's centre, with its area: the outline of nuclei is not kept.
     """
-    limits = cell_limits(given)
-    zones = _zone_facts(given)
-    for slide in given.slides:
-        annotations: list[dict[str, Any]] = [_feature(s, {"name": "drawn"}) for s in slide.drawn]
-        cells: list[str] = []
-        for section in slide.sections:
-            view = section.load()
-            annotations += [_annotation(s, section, zones) for s in section_shapes(view, given.config)]
-            rows = section_cells(given, section, view, limits)
-            if rows is not None:
-                cells += _detections(rows, view.markers, view.meta)
-        notes = json.dumps(given.notes(), ensure_ascii=False)
-        _write(slide_path(folder, slide.name, ".geojson"), (json.dumps(_coloured(annotations, a)) for a in annotations), notes)
-        if cells:
-            _write(slide_path(folder, slide.name, "_cells.geojson"), iter(cells), notes)
+    slide = given.slide
+    features: list[dict[str, Any]] = [_feature(s, {"name": "drawn"}) for s in slide.drawn]
+    for section, shapes in zip(slide.sections, given.outlines, strict=True):
+        features += [_annotation(s, section, given.zones) for s in shapes]
+    texts = (_BETWEEN + json.dumps(_coloured(features, f)).encode() for f in features)
+    _write(slide_path(folder, slide.name, ".geojson"), texts, given.notes)
+    measured = [(view, section_cells(s, view, given.config)) for s, view in zip(slide.sections, given.views, strict=True)]
+    cells = [(view, rows) for view, rows in measured if rows is not None]
+    if cells:
+        pieces = ((view, rows.iloc[i : i + ROWS]) for view, rows in cells for i in range(0, len(rows), ROWS))
+        texts = (_detections(rows, view.markers, view.meta) for view, rows in pieces)
+        _write(slide_path(folder, slide.name, "_cells.geojson"), texts, given.notes)
     return ["a .geojson that is edited in QuPath goes into corrections/ as it is: `lesion`, `white matter` and `exclude` are read"]
 
 
-def _write(path: Path, features: Iterator[str], notes: str) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(f'{{"type":"FeatureCollection","sevhisto":{notes},"features":[\n')
-        for i, feature in enumerate(features):
-            file.write((",\n" if i else "") + feature)
-        file.write("\n]}\n")
+_BETWEEN = b",\n"
 
 
-def _annotation(shape: Shape, section: PlacedSection, zones: Mapping[tuple[str, ...], dict[str, float]]) -> dict[str, Any]:
+def _write(path: Path, features: Iterable[bytes], notes: Sequence[str]) -> None:
+    """Write a collection of features, which come in pieces; each of them begins with what stands between two."""
+    with path.open("wb") as file:
+        head = json.dumps(notes, ensure_ascii=False)
+        file.write(f'{{"type":"FeatureCollection","sevhisto":{head},"features":[\n'.encode())
+        for i, piece in enumerate(features):
+            file.write(piece if i else memoryview(piece)[len(_BETWEEN) :])
+        file.write(b"\n]}\n")
+
+
+def _annotation(shape: Shape, section: PlacedSection, zones: ZoneFacts) -> dict[str, Any]:
     facts = zones.get((section.animal, section.section, section.panel, zone_of(shape.name)), {})
     told = {"name": printable(f"{section.animal} {section.section}"), "isLocked": shape.name.partition(":")[0] == "sevhisto"}
     return _feature(shape, {**told, "measurements": facts})
@@ -87,51 +93,34 @@ def _coloured(features: list[dict[str, Any]], feature: dict[str, Any]) -> dict[s
     return feature
 
 
-def _zone_facts(given: Given) -> dict[tuple[str, ...], dict[str, float]]:
-    """Return what the section table says of each zone: examined area, and per marker positive area, share and cells."""
-    found: dict[tuple[str, ...], dict[str, float]] = {}
-    columns = ["animal", "section", "panel", "zone", "marker", "zone_um2", "positive_um2", "n_cells"]
-    for animal, section, panel, zone, marker, area, positive, cells in given.table("sections.csv")[columns].itertuples(index=False):
-        facts = found.setdefault((animal, section, panel, zone), {"zone_um2": area})
-        told = {"positive_um2": positive, "fraction_pct": 100 * positive / area if area else math.nan, "n_cells": cells}
-        facts |= {f"{marker}: {name}": value for name, value in told.items() if value == value}
-    return {key: {n: v for n, v in facts.items() if v == v} for key, facts in found.items()}
-
-
-def _detections(rows: pd.DataFrame, markers: tuple[str, ...], meta: Mapping[str, Any]) -> list[str]:
+def _detections(rows: pd.DataFrame, markers: tuple[str, ...], meta: Mapping[str, Any]) -> bytes:
     """Return one JSON feature per cell: outline, measurements, and the markers it is positive for as its class.
 
-    Cells of one class that lack the same measurements share a template, of which there are few: there are millions of cells.
+    QuPath reads the class ``CD68: CD206`` as a cell that is both.
     """
     um = float(meta["um_per_px"])
     y0, x0 = meta["corner_px"]
-    centres = np.stack([rows["x_um"].to_numpy(np.float64) / um + x0, rows["y_um"].to_numpy(np.float64) / um + y0], axis=1)
+    x, y = rows["x_um"].to_numpy(np.float64) / um + x0, rows["y_um"].to_numpy(np.float64) / um + y0
     radius = np.sqrt(rows["area_um2"].to_numpy(np.float64)) / um
-    rings = centres[:, None] + radius[:, None, None] * np.concatenate([_UNIT_CIRCLE, _UNIT_CIRCLE[:1]])
+    corners = [joined("[", two_decimals(x + radius * dx), ",", two_decimals(y + radius * dy), "]") for dx, dy in _UNIT_CIRCLE]
+    ring = joined(*corners, corners[0], between=",")
     columns = [c for c in map(str, rows) if c in _CELL_FACTS or (c.rpartition("_")[0] in markers and c.endswith(("_nucleus", "_ring")))]
-    values = rows[columns].to_numpy(np.float64)
-    shown = [m for m in markers if f"{m}_positive" in rows]
-    kinds = np.concatenate([rows[[f"{m}_positive" for m in shown]].to_numpy(bool), np.isnan(values)], axis=1)
-    found = np.empty(len(rows), object)
-    every, of_cell = np.unique(kinds, axis=0, return_inverse=True)
-    for i, kind in enumerate(every):
-        which = np.flatnonzero(of_cell.ravel() == i)
-        mark, lacking = kind[: len(shown)], kind[len(shown) :]
-        known = [c for c, nothing in zip(columns, lacking, strict=True) if not nothing]
-        template = _template([m for m, positive in zip(shown, mark, strict=True) if positive], known)
-        numbers = np.concatenate([rings[which].reshape(len(which), -1), values[which][:, ~lacking]], axis=1)
-        found[which] = [template % tuple(row) for row in numbers.tolist()]
-    return list(found)
+    facts = [joined(f"{json.dumps(c)}:", six_digits(rows[c].to_numpy(np.float64))) for c in columns]
+    features = joined(
+        '{"type":"Feature","geometry":{"type":"Polygon","coordinates":[[',
+        ring,
+        ']]},"properties":{"objectType":"detection",',
+        _classes(rows, [m for m in markers if f"{m}_positive" in rows]),
+        '"measurements":{',
+        joined(*facts, between=",", skip=True),
+        "}}}",
+    )
+    return text_bytes(joined(_BETWEEN.decode(), features))
 
 
-def _template(positive: list[str], measured: list[str]) -> str:
-    """Return a feature with a place for each number; QuPath reads the class ``CD68: CD206`` as a cell that is both."""
-    ring = ",".join(["[%.2f,%.2f]"] * (CORNERS + 1))
-    kind = f'"classification":{{"name":{_literal(": ".join(positive))}}},' if positive else ""
-    facts = ",".join(f"{_literal(name)}:%.6g" for name in measured)
-    properties = f'{{"objectType":"detection",{kind}"measurements":{{{facts}}}}}'
-    return f'{{"type":"Feature","geometry":{{"type":"Polygon","coordinates":[[{ring}]]}},"properties":{properties}}}'
-
-
-def _literal(text: str) -> str:
-    return json.dumps(text).replace("%", "%%")
+def _classes(rows: pd.DataFrame, decided: Sequence[str]) -> pa.Array:
+    """Return the class of each cell as a member of its properties, empty where it is positive for nothing; there are few of them."""
+    code = sum((rows[f"{m}_positive"].to_numpy(np.int64) << i for i, m in enumerate(decided)), np.zeros(len(rows), np.int64))
+    every, of_cell = np.unique(code, return_inverse=True)
+    names = [": ".join(m for i, m in enumerate(decided) if kind >> i & 1) for kind in every.tolist()]
+    return pa.array([f'"classification":{{"name":{json.dumps(n)}}},' if n else "" for n in names]).take(pa.array(of_cell.ravel()))

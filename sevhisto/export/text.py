@@ -26,6 +26,13 @@ def inert(text: object) -> str:
     return f"'{plain}" if plain.startswith(_FORMULA) and not _NUMBER.fullmatch(plain) else plain
 
 
+def inert_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose texts, headers too, no spreadsheet takes for formulas; numbers stay as they are."""
+    out = frame.map(lambda v: inert(v) if isinstance(v, str) else v)
+    out.columns = pd.Index([inert(name) for name in frame.columns])
+    return out
+
+
 def number_text(value: float) -> str:
     """Return the shortest text that reads back as the same number; empty for NaN."""
     return "" if value != value else repr(float(value) + 0.0).removesuffix(".0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 from sevhisto.types import OutputError, Problem
 
 TEMPORARY = ".tmp"
-"""Ending of a file that is being written."""
+"""Ending of a file or folder that is being written."""
 
 
 _together: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("together", default=None)
@@ -76,11 +77,14 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
 
 
 def remove_unfinished(*folders: Path) -> None:
-    """Remove what was being written when a process was killed. Only for who holds the folder (io.lock)."""
+    """Remove files and folders that were being written when a process was killed. Only for who holds the folder (io.lock)."""
     for folder in folders:
         for path in folder.glob(f".*{TEMPORARY}"):
             with _told(path):
-                path.unlink(missing_ok=True)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+import imagecodecs
 import numpy as np
 
 from sevhisto.types import AnyArray
@@ -25,6 +26,35 @@ def npz_bytes(arrays: dict[str, AnyArray]) -> bytes:
             info.compress_type, info.create_system, info.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
             archive.writestr(info, member.getvalue(), compresslevel=2)
     return buffer.getvalue()
+
+
+class NpzMembers(Mapping[str, AnyArray]):
+    """The arrays of an .npz by name, each unpacked when it is asked for, in half of numpy's time: checksums are not looked at.
+
+    data : the file, made by `npz_bytes`, whose bytes are known to be whole
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            self._members = {i.filename.removesuffix(".npy"): i for i in archive.infolist()}
+
+    def __getitem__(self, name: str) -> AnyArray:
+        info = self._members[name]
+        head = self._data[info.header_offset : info.header_offset + 30]  # its last two numbers are the lengths of name and extra field
+        start = info.header_offset + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+        packed = self._data[start : start + info.compress_size]
+        plain = imagecodecs.deflate_decode(packed, raw=True, out=bytearray(info.file_size))  # arrays on it can be written to
+        stream = io.BytesIO(plain[: 10 + int.from_bytes(plain[8:10], "little")])
+        np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        return np.frombuffer(plain, dtype, math.prod(shape), stream.tell()).reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
 
 
 def npz_arrays(data: bytes, wanted: Mapping[str, tuple[str, int]], most_bytes: int) -> dict[str, AnyArray]:

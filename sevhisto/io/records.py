@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sevhisto.io.files import write_bytes_atomic
-from sevhisto.io.npz import npz_bytes
+from sevhisto.io.npz import NpzMembers, npz_bytes
 from sevhisto.io.tallies import read_tallies, save_tallies
 from sevhisto.tallies import Tallies, smallest
 from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SectionView, SevhistoError
@@ -61,8 +60,8 @@ def kept_overview(folder: Path, key: str, make: Callable[[], tuple[AnyArray, int
     found = find_record(folder, key)
     data = _intact(found) if found is not None else None
     if data is not None:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return arrays["image"], int(arrays["step"][0])
+        arrays = NpzMembers(data)
+        return arrays["image"], int(arrays["step"][0])
     image, step = make()
     _save(folder, key, npz_bytes({"image": image, "step": np.array([step])}))
     return image, step
@@ -116,22 +115,27 @@ def is_record(path: Path) -> bool:
 
 def load_record(path: Path) -> SectionRecord:
     """Read a record; SevhistoError if its bytes are not those that its name promises."""
-    with np.load(_opened(path), allow_pickle=False) as arrays:
-        return _unpack({name: arrays[name] for name in arrays.files}, path)
+    return _unpack(dict(_opened(path)), path)
 
 
-def load_view(path: Path) -> SectionView:
-    """Read what there is to see of a section, without its tallies; errors as in `load_record`."""
-    with np.load(_opened(path), allow_pickle=False) as arrays:
-        head = _head(arrays, path)
-        return SectionView(head["meta"], tuple(head["markers"]), *_cells_and_masks(arrays, head))
+def load_view(path: Path, cells: bool = True, masks: Collection[str] | None = None) -> SectionView:
+    """Read what there is to see of a section, without its tallies; errors as in `load_record`.
+
+    Parameters
+    ----------
+    cells : with them; else they look as if there were none
+    masks : those that are wanted; all where None
+    """
+    arrays = _opened(path)
+    head = _head(arrays, path)
+    return SectionView(head["meta"], tuple(head["markers"]), _cells(arrays, head) if cells else {}, _masks(arrays, head, masks))
 
 
-def _opened(path: Path) -> io.BytesIO:
+def _opened(path: Path) -> NpzMembers:
     data = _intact(path)
     if data is None:
         raise SevhistoError(Problem(str(path), "the record is damaged or missing", "run the study again: this section is measured anew"))
-    return io.BytesIO(data)
+    return NpzMembers(data)
 
 
 def _head(arrays: Mapping[str, AnyArray], path: Path) -> dict[str, Any]:
@@ -141,12 +145,13 @@ def _head(arrays: Mapping[str, AnyArray], path: Path) -> dict[str, Any]:
     return head
 
 
-def _cells_and_masks(arrays: Mapping[str, AnyArray], head: dict[str, Any]) -> tuple[dict[str, AnyArray], dict[str, AnyArray]]:
-    masks = (arrays[f"masks{i}"] for i in range(len(head["masks"])))
-    return (
-        {name: arrays[f"cells{i}"] for i, name in enumerate(head["cells"])},
-        {n: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for n, m in zip(head["masks"], masks, strict=True)},
-    )
+def _cells(arrays: Mapping[str, AnyArray], head: dict[str, Any]) -> dict[str, AnyArray]:
+    return {name: arrays[f"cells{i}"] for i, name in enumerate(head["cells"])}
+
+
+def _masks(arrays: Mapping[str, AnyArray], head: dict[str, Any], wanted: Collection[str] | None = None) -> dict[str, AnyArray]:
+    found = {name: arrays[f"masks{i}"] for i, name in enumerate(head["masks"]) if wanted is None or name in wanted}
+    return {name: np.cumsum(m, axis=-1, dtype=np.int16) if m.dtype == np.int16 else m for name, m in found.items()}
 
 
 def _short(key: str) -> str:
@@ -227,7 +232,6 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
     if counts.shape[-1] == len(_MIDDLE):  # only where there are pixels: of these arrays nearly all is empty
         place = np.cumsum(arrays["counts.steps"], dtype=np.int64)
         sums.reshape(-1)[place] += arrays["counts.values"] * _MIDDLE[place % len(_MIDDLE)]
-    cells, masks = _cells_and_masks(arrays, head)
     return SectionRecord(
         meta=head["meta"],
         markers=tuple(head["markers"]),
@@ -237,8 +241,8 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
         masked_px=dense("masked_px"),
         joint={(a, b): dense(f"joint{i}") for i, (a, b) in enumerate(head["joint"])},
         fibres={name: dense(f"fibres{i}") for i, name in enumerate(head["fibres"])},
-        cells=cells,
-        masks=masks,
+        cells=_cells(arrays, head),
+        masks=_masks(arrays, head),
         puncta={name: dense(f"puncta{i}") for i, name in enumerate(head["puncta"])},
         cell_spots={name: dense(f"cell_spots{i}") for i, name in enumerate(head["cell_spots"])},
         scrambled={(a, b): dense(f"scrambled{i}") for i, (a, b) in enumerate(head["scrambled"])},

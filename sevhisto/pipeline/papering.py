@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sevhisto.engine import default_jobs
+from sevhisto.export.text import inert_frame
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.key import codes
 from sevhisto.io.records import load_view
@@ -53,7 +54,7 @@ def paper(root: Path, jobs: int | None = None, progress: Progress = quiet) -> li
         if isinstance(data, bytes):
             write_bytes_atomic(path, data)
         else:
-            write_frame(path, data)
+            write_frame(path, inert_frame(data))
         written.append(path)
         progress("files for a paper", len(written), len(written))
     return written

@@ -35,11 +35,11 @@ class _Picture:
 
 def _draw(picture: _Picture) -> bytes:
     with stamp_figures(picture.stamp):
-        return overlay_image(load_view(picture.record), picture.contrast, picture.zones_um, picture.roles)
+        return overlay_image(load_view(picture.record, cells=False), picture.contrast, picture.zones_um, picture.roles)
 
 
 def _look(record: Path) -> dict[str, Any]:
-    return tissue_histograms(load_view(record))
+    return tissue_histograms(load_view(record, cells=False, masks=("tissue", "thumbnail")))
 
 
 def section_cards(study: Study, stamp: Sequence[str], pictures: bool, jobs: int, progress: Progress) -> list[SectionCard]:

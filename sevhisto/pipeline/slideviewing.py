@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from sevhisto.engine import default_jobs, run_tasks
-from sevhisto.export.given import limits_of
+from sevhisto.export.given import cell_limits
 from sevhisto.io.files import TEMPORARY, all_together, write_bytes_atomic, write_json
 from sevhisto.io.key import codes
 from sevhisto.io.lock import held
@@ -125,7 +125,7 @@ def _jobs(study: Study, listed: pd.DataFrame, names: Names, finest_um: float, jo
     own = listed[listed["record"] != ""]
     contrasts = batch_contrasts(own, results / "records", jobs)
     sections = read_table(results / SECTIONS.name, SECTIONS)
-    limits, thresholds = limits_of(sections, study.config), _thresholds(sections)
+    limits, thresholds = cell_limits(sections, study.config), _thresholds(sections)
     rows = {(*names.shown(r["animal"], r["section"]), r["panel"]): int(str(i)) for i, r in study.slides.iterrows()}
     tasks = {piece.row: task for task in slide_tasks(study) for piece in task.pieces}
     config, found = unaware(study).config, {}

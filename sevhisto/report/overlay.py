@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
+from contourpy import FillType, LineType, contour_generator
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
-from PIL import Image
+from matplotlib.transforms import Affine2D, Transform
+from PIL import Image, ImageChops
 
 from sevhisto.report.canvas import put_stamp, quiet_style
 from sevhisto.types import AnyArray, DoubleArray, FloatArray, Shown, decode_thumbnail
@@ -51,8 +57,13 @@ def channel_colours(markers: Sequence[str], roles: Mapping[str, str] | None = No
 
 def tissue_histograms(record: Shown) -> dict[str, npt.NDArray[np.int64]]:
     """Return, per marker, how many tissue pixels of the thumbnail have each of its 256 codes."""
-    codes = record.masks["thumbnail"][record.masks["tissue"] > 0]
-    return {marker: np.bincount(codes[:, i], minlength=256).astype(np.int64) for i, marker in enumerate(record.markers)}
+    tissue = Image.fromarray(np.where(record.masks["tissue"] > 0, np.uint8(255), np.uint8(0)))
+    planes = (Image.fromarray(_plane(record, i)) for i in range(len(record.markers)))
+    return {marker: np.array(plane.histogram(tissue), np.int64) for marker, plane in zip(record.markers, planes, strict=True)}
+
+
+def _plane(record: Shown, i: int) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(record.masks["thumbnail"][..., i])
 
 
 def batch_contrast(
@@ -83,14 +94,17 @@ def composite(record: Shown, contrast: Contrast, roles: Mapping[str, str] | None
     """Return the channels of the thumbnail as one picture, (h, w, 3) uint8; a colour image is shown as it is."""
     if "thumbnail_rgb" in record.masks:
         return np.asarray(record.masks["thumbnail_rgb"], np.uint8)
-    thumbnail = record.masks["thumbnail"]
-    total = np.zeros((*thumbnail.shape[:2], 3), np.float32)
+    levels = decode_thumbnail(np.arange(256, dtype=np.uint8))  # there are 256 codes and many pixels
     colours = channel_colours(record.markers, roles)
+    shades = [Image.new("L", record.masks["thumbnail"].shape[1::-1]) for _ in "RGB"]
     for i, marker in enumerate(record.markers):
         low, high = contrast[marker]
-        level: FloatArray = np.clip((decode_thumbnail(thumbnail[..., i]) - low) / max(high - low, 1e-6), 0, 1)
-        total += level[..., None] * np.asarray(colours[marker], np.float32)
-    return np.asarray(np.rint(np.clip(total, 0, 1) * 255), np.uint8)
+        share: FloatArray = np.clip((levels - low) / max(high - low, 1e-6), 0, 1)
+        plane = Image.fromarray(_plane(record, i))
+        for c, weight in enumerate(colours[marker]):
+            table = np.rint(255 * weight * share).astype(np.uint8).tolist()
+            shades[c] = ImageChops.add(shades[c], plane.point(table))  # no brighter than 255
+    return np.asarray(Image.merge("RGB", shades))
 
 
 def overlay(
@@ -119,18 +133,24 @@ def overlay(
         picture = picture.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC)
     with quiet_style():
         figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100)
-        ax = figure.add_axes((0, 0, 1, 1))
-        figure.figimage(np.asarray(picture), origin="upper", zorder=-1)
-        _outlines(ax, record, zones_um, size)
-        _labels(ax, record, float(record.meta["overview_um"]) / scale, size, roles)
-        ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
-        ax.set_axis_off()
-        put_stamp(figure, ("black", "white") if "thumbnail_rgb" in record.masks else ("white", "black"))
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()  # type: ignore[no-untyped-call]
-        drawn = np.array(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+        renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+        drawn = np.asarray(renderer.buffer_rgba())
+        drawn[..., :3], drawn[..., 3] = np.asarray(picture), 255
+        figure.patch.set_visible(False)
+        on_picture = Affine2D().scale(1, -1).translate(0, size[1])  # rows are counted from above, a figure's pixels from below
+        for artist in (*_outlines(record, zones_um, size), *_scale_bar(record, float(record.meta["overview_um"]) / scale, size)):
+            figure.add_artist(artist).set_transform(on_picture)
+        _labels(figure, record, float(record.meta["overview_um"]) / scale, size, roles, on_picture)
+        put_stamp(figure, _inks(record))
+        figure.draw(renderer)
+        found = drawn[..., :3].copy()
         figure.clear()  # artists refer to each other: hundreds of figures would wait for the collector
-        return drawn
+        return found
+
+
+def _inks(record: Shown) -> tuple[str, str]:
+    """Return the colours of text and of its halo."""
+    return ("black", "white") if "thumbnail_rgb" in record.masks else ("white", "black")
 
 
 MAX_BYTES = 60_000
@@ -150,63 +170,86 @@ def overlay_image(
     with newer formats.
     """
     picture = Image.fromarray(overlay(record, contrast, zones_um, roles, max_px))
-    for quality in QUALITIES:
+
+    @cache
+    def coded(quality: int) -> bytes:
         out = io.BytesIO()
         picture.save(out, "JPEG", quality=quality, subsampling=2, optimize=True)
-        if out.tell() <= MAX_BYTES:
-            break
-    return out.getvalue()
+        return out.getvalue()
+
+    fits = bisect_left(QUALITIES[:-1], True, key=lambda quality: len(coded(quality)) <= MAX_BYTES)
+    return coded(QUALITIES[fits])
 
 
-def _outlines(ax: Axes, record: Shown, zones_um: Sequence[float], size: tuple[int, int]) -> None:
-    line = "black" if "thumbnail_rgb" in record.masks else "white"
+def _outlines(record: Shown, zones_um: Sequence[float], size: tuple[int, int]) -> Iterator[Artist]:
+    """Yield what is drawn of a section, in pixels of the picture, what lies on top last."""
+    line = _inks(record)[0]
     tissue = record.masks["tissue"] > 0
-    _contour(ax, tissue, 0.5, size, line, 0.9, "solid")
+    yield from _contours(tissue, [0.5], size, line, 0.9, "solid")
     distance = record.masks.get("distance")
     if distance is not None and (distance != NO_CORE).any():
-        for edge in zones_um:
-            if edge > 0:
-                _contour(ax, np.where(tissue, distance, np.nan), edge, size, line, 0.8, (0, (1, 2.2)))
-    _contour(ax, record.masks["cavity"] > 0, 0.5, size, "#56B4E9" if line == "white" else "#0072B2", 1.3, (0, (4, 2)))
+        edges = [edge for edge in zones_um if edge > 0]
+        yield from _contours(np.where(tissue, distance, np.nan), edges, size, line, 0.8, (0, (1, 2.2)))
+    yield from _contours(record.masks["cavity"] > 0, [0.5], size, "#56B4E9" if line == "white" else "#0072B2", 1.3, (0, (4, 2)))
     masked = record.masks["masked"] > 0
     if masked.any():
-        x, y, z = _grid(masked, size)
-        hatched = ax.contourf(x, y, z, levels=[0.5, 1.5], colors="none", hatches=["////"])
-        hatched.set(edgecolor=line, linewidth=0)
-        _contour(ax, masked, 0.5, size, line, 0.8, (0, (6, 2, 1, 2)))
-    _contour(ax, record.masks["core"] > 0, 0.5, size, "#FF9500" if line == "white" else "#D55E00", 2.2, "solid")
+        filled = contour_generator(*_grid(masked, size), fill_type=FillType.ChunkCombinedCode).filled(0.5, 1.5)
+        for points, codes in zip(*filled, strict=True):
+            if points is not None:
+                yield PathPatch(Path(points, codes), facecolor="none", edgecolor=line, linewidth=0, hatch="////")
+        yield from _contours(masked, [0.5], size, line, 0.8, (0, (6, 2, 1, 2)))
+    yield from _contours(record.masks["core"] > 0, [0.5], size, "#FF9500" if line == "white" else "#D55E00", 2.2, "solid")
 
 
 def _grid(values: AnyArray, size: tuple[int, int]) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
-    """Return pixel centres on the picture and the values; a rim of zeros closes outlines at the image edge."""
+    """Return pixel centres on the picture and the values, without what lies around them; a rim of zeros closes outlines at the edge."""
     h, w = values.shape
-    padded = np.pad(values.astype(np.float64), 1, constant_values=np.nan if values.dtype.kind == "f" else 0)
+    number = values.dtype.kind == "f"
+    known = np.isfinite(values) if number else values
+    rows, columns = (_span(np.asarray(known.any(axis=i))) for i in (1, 0))
+    padded = np.pad(values.astype(np.float64), 1, constant_values=np.nan if number else 0)[rows, columns]
     x, y = (np.arange(w + 2) - 0.5) * size[0] / w, (np.arange(h + 2) - 0.5) * size[1] / h
-    return np.clip(x, 0.5, size[0] - 0.5), np.clip(y, 0.5, size[1] - 0.5), padded
+    return np.clip(x, 0.5, size[0] - 0.5)[columns], np.clip(y, 0.5, size[1] - 0.5)[rows], padded
 
 
-def _contour(ax: Axes, values: AnyArray, level: float, size: tuple[int, int], colour: str, width: float, style: object) -> None:
-    x, y, z = _grid(values, size)
-    inside = z >= level if values.dtype == np.bool_ else np.isfinite(z)
-    if not np.nanmax(z, initial=-np.inf) > level > np.nanmin(z, initial=np.inf):
+def _span(there: AnyArray) -> slice:
+    """Return the places in a padded row that hold what is there in the row, and one more on each side."""
+    at = np.flatnonzero(there)
+    return slice(int(at[0]), int(at[-1]) + 3)
+
+
+def _contours(
+    values: AnyArray, levels: Sequence[float], size: tuple[int, int], colour: str, width: float, style: object
+) -> Iterator[PathPatch]:
+    """Yield the lines at these levels, of a mask or of numbers that are NaN where there are none."""
+    known = np.isfinite(values) if values.dtype.kind == "f" else values
+    if not known.any():
         return
-    rows, columns = (slice(max(int(at[0]) - 1, 0), int(at[-1]) + 2) for at in (np.flatnonzero(inside.any(axis=i)) for i in (1, 0)))
-    part = np.ma.masked_invalid(z[rows, columns])  # what lies around it costs time only
-    ax.contour(x[columns], y[rows], part, levels=[level], colors=[colour], linewidths=[width], linestyles=[style])
+    x, y, z = _grid(values, size)
+    lines = contour_generator(x, y, np.ma.masked_invalid(z, copy=False), line_type=LineType.ChunkCombinedCode)
+    for level in levels:
+        for points, codes in zip(*lines.lines(level), strict=True):
+            if points is not None:
+                yield PathPatch(Path(points, codes), fill=False, edgecolor=colour, linewidth=width, linestyle=style, joinstyle="round")
 
 
-def _labels(ax: Axes, record: Shown, um_per_px: float, size: tuple[int, int], roles: Mapping[str, str] | None) -> None:
-    bright = "thumbnail_rgb" in record.masks
-    ink, halo = ("black", "white") if bright else ("white", "black")
-    stroke = [withStroke(linewidth=2.2, foreground=halo)]
+def _scale_bar(record: Shown, um_per_px: float, size: tuple[int, int]) -> Iterator[Artist]:
+    ink, halo = _inks(record)
+    length = scale_bar_um(size[0] * um_per_px) / um_per_px
+    yield Rectangle((size[0] - 10 - length, size[1] - 14), length, 4, facecolor=ink, edgecolor=halo, linewidth=0.8)
+
+
+def _labels(
+    figure: Figure, record: Shown, um_per_px: float, size: tuple[int, int], roles: Mapping[str, str] | None, on_picture: Transform
+) -> None:
+    ink, halo = _inks(record)
+    like: dict[str, Any] = {"fontsize": 8, "path_effects": [withStroke(linewidth=2.2, foreground=halo)], "transform": on_picture}
     length = scale_bar_um(size[0] * um_per_px)
-    x1, y1 = size[0] - 10.0, size[1] - 10.0
-    ax.add_patch(Rectangle((x1 - length / um_per_px, y1 - 4), length / um_per_px, 4, facecolor=ink, edgecolor=halo, linewidth=0.8))
     text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    ax.text(x1, y1 - 8, text, color=ink, ha="right", va="bottom", fontsize=8, path_effects=stroke)
-    if not bright:
+    figure.text(size[0] - 10, size[1] - 18, text, color=ink, ha="right", va="bottom", **like)
+    if "thumbnail_rgb" not in record.masks:
         for i, (marker, colour) in enumerate(channel_colours(record.markers, roles).items()):
-            ax.text(8, 8 + 13 * i, marker, color=colour, ha="left", va="top", fontsize=8, fontweight="bold", path_effects=stroke)
+            figure.text(8, 8 + 13 * i, marker, color=colour, ha="left", va="top", fontweight="bold", **like)
 
 
 def scale_bar_um(width_um: float) -> float:

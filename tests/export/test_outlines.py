@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from sevhisto.export.outlines import mask_polygons
-from sevhisto.export.text import file_names, inert, number_text, slide_path, write_csv
+from sevhisto.export.text import file_names, inert, inert_frame, number_text, slide_path, write_csv
 from sevhisto.io.annotations import Outline, outline_mask
 from sevhisto.rings import area_of, contains
 
@@ -46,6 +46,13 @@ def test_the_area_of_a_round_outline_is_that_of_its_mask():
 )
 def test_text_is_never_a_formula(text, shown):
     assert inert(text) == shown
+
+
+def test_a_table_is_made_inert_and_its_numbers_stay():
+    frame = pd.DataFrame({"=a": ["=HYPERLINK(1)", "-1.5", None], "n": [-1.5, float("nan"), 2.0]})
+    out = inert_frame(frame)
+    assert list(out.columns) == ["'=a", "n"] and out.iloc[:2, 0].tolist() == ["'=HYPERLINK(1)", "-1.5"]
+    assert pd.isna(out.iloc[2, 0]) and out["n"].equals(frame["n"])
 
 
 def test_numbers_read_back_the_same(tmp_path):

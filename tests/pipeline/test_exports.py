@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import anndata
@@ -24,15 +25,14 @@ from ome_zarr_models.v04.image import Image
 from ome_zarr_models.v04.image_label import ImageLabel
 from ome_zarr_models.v04.labels import Labels
 
-from sevhisto.export.given import Given
-from sevhisto.export.label_images import section_labels
+from sevhisto.export.given import Given, PlacedSlide
 from sevhisto.export.names import FORMATS
 from sevhisto.export.odc_rules import findings
 from sevhisto.io.annotations import outline_mask, outlines_of, read_annotations, read_outlines
 from sevhisto.io.records import load_record
 from sevhisto.io.study import load_study
 from sevhisto.pipeline import compare, export, export_formats, run
-from sevhisto.pipeline.exporting import gather
+from sevhisto.pipeline.gathering import gather, placed_slides
 from sevhisto.types import SevhistoError
 from tests.pipeline.conftest import Study, draw
 
@@ -72,6 +72,11 @@ def exported(measured: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
 @pytest.fixture(scope="module")
 def given(exported: Study) -> Given:
     return gather(load_study(exported.root))
+
+
+@pytest.fixture(scope="module")
+def slides(exported: Study) -> list[PlacedSlide]:
+    return placed_slides(load_study(exported.root))
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +190,8 @@ def test_anndata_counts_the_cells_that_the_tables_count(folder: Path, exported: 
     assert checked > 10
 
 
-def test_outlines_of_qupath_and_imagej_are_the_masks(folder: Path, given: Given) -> None:
-    for slide in given.slides:
+def test_outlines_of_qupath_and_imagej_are_the_masks(folder: Path, slides: list[PlacedSlide]) -> None:
+    for slide in slides:
         drawn, notes = read_annotations(folder / "qupath" / f"{slide.name}.geojson")
         again, _ = read_annotations(folder / "imagej" / f"{slide.name}.zip")
         assert len(drawn) == len(again) and all("made by the program" in n for n in notes) and notes
@@ -228,8 +233,8 @@ def test_an_export_put_into_corrections_changes_no_number(exported: Study, folde
     assert flags.str.contains("contour_drawn").sum() > 0  # the person who put it there has accepted it
 
 
-def test_cells_for_qupath_have_place_area_and_class(folder: Path, given: Given) -> None:
-    slide = next(s for s in given.slides if len(s.sections) > 1)
+def test_cells_for_qupath_have_place_area_and_class(folder: Path, slides: list[PlacedSlide]) -> None:
+    slide = next(s for s in slides if len(s.sections) > 1)
     features = json.loads((folder / "qupath" / f"{slide.name}_cells.geojson").read_text("utf-8"))["features"]
     records = [s.load() for s in slide.sections]
     assert len(features) == sum(len(r.cells["y_um"]) for r in records)
@@ -242,34 +247,57 @@ def test_cells_for_qupath_have_place_area_and_class(folder: Path, given: Given) 
     assert {f["properties"]["objectType"] for f in features} == {"detection"}
 
 
-def test_labels_are_the_masks_and_have_the_levels_of_the_image(folder: Path, given: Given) -> None:
+def test_labels_are_what_the_tables_count_and_have_the_levels_of_the_image(
+    folder: Path, slides: list[PlacedSlide], given: Given, exported: Study
+) -> None:
     names = sorted(p.name for p in (folder / "ome-zarr").glob("*.zarr"))
-    sections = sorted((s for slide in given.slides for s in slide.sections), key=lambda s: (s.panel, s.animal, s.section))
+    sections = sorted((s for slide in slides for s in slide.sections), key=lambda s: (s.panel, s.animal, s.section))
     assert len(names) == len(sections) > 10
-    for section in sections[:4]:
+    rows = exported.table("sections.csv").drop_duplicates(["animal", "section", "panel", "zone"])
+    areas = rows.set_index(["animal", "section", "panel", "zone"])["zone_um2"]
+    zones = [z for z in given.config.zones.ranges if z != "all"]
+    for section in [s for s in sections if s.limits is not None][:4]:
         name = next(n for n in names if re.sub(r"[^A-Za-z0-9._-]+", "_", f"{section.panel}/{section.animal}/{section.section}") in n)
-        record = section.load()
+        meta = section.load().meta
+        px_um2, place = meta["um_per_px"] ** 2, (section.animal, section.section, section.panel)
         group = zarr.open_group(folder / "ome-zarr" / name, mode="r")
         image = Image.from_zarr(group)
         levels = len(image.attributes.multiscales[0].datasets)
         assert image.labels is not None and set(image.labels.attributes.labels) == {"zones", "regions"}
-        um = record.meta["um_per_px"]
-        for one in section_labels(record, given.config):
-            part = group[f"labels/{one.name}"]
-            sets = part.attrs["multiscales"][0]["datasets"]
-            assert len(sets) == levels == len(list(part.array_keys()))
-            assert np.array_equal(part["0"][...], one.image)
-            scale, place = (t[k] for t, k in zip(sets[0]["coordinateTransformations"], ("scale", "translation"), strict=True))
-            half = (record.meta["overview_factor"] - 1) / 2
-            np.testing.assert_allclose(np.array(place) / um - half, record.meta["corner_px"], atol=0.01)
-            assert scale == [record.meta["overview_um"]] * 2
+        _lie_on_the_slide(group, meta, levels)
+        found = [group[f"labels/{kind}/0"][...] for kind in ("zones", "regions")]
+        assert found[0].shape == tuple(meta["shape_px"])
+        assert np.count_nonzero(found[1] == 1) * px_um2 == pytest.approx(float(areas[(*place, "all")]), rel=1e-11)
+        for value, zone in enumerate(zones, 1):
+            told = float(areas.get((*place, zone), 0) or 0)
+            assert np.count_nonzero(found[0] == value) * px_um2 == pytest.approx(told, rel=0.005, abs=50 * px_um2)
         with tifffile.TiffFile(folder / "ome-tiff" / name.replace(".zarr", ".ome.tif")) as tif:
-            assert np.array_equal(tif.series[0].asarray(), np.stack([o.image for o in section_labels(record, given.config)]))
-            assert len(tif.series[0].levels) == levels and f'PhysicalSizeX="{record.meta["overview_um"]}"' in tif.ome_metadata
+            assert len(tif.series[0].levels) == levels and f'PhysicalSizeX="{meta["um_per_px"]}"' in tif.ome_metadata
+            for i, level in enumerate(tif.series[0].levels):
+                assert np.array_equal(level.asarray(), np.stack([group[f"labels/{kind}/{i}"][...] for kind in ("zones", "regions")]))
 
 
-def test_what_is_seen_of_a_section_is_what_its_record_holds(given: Given, exported: Study) -> None:
-    section = given.slides[0].sections[0]
+def _lie_on_the_slide(group: zarr.Group, meta: dict[str, Any], levels: int) -> None:
+    """Hold every level of the labels against the first: the pixel that it shows is where it says."""
+    um = meta["um_per_px"]
+    for kind in ("zones", "regions"):
+        sets = group.attrs["multiscales"][0]["datasets"], group[f"labels/{kind}"].attrs["multiscales"][0]["datasets"]
+        assert len(sets[0]) == len(sets[1]) == levels == len(list(group[f"labels/{kind}"].array_keys()))
+        whole = group[f"labels/{kind}/0"][...]
+        for i, told in enumerate(sets[1]):
+            scale, place = (t[k] for t, k in zip(told["coordinateTransformations"], ("scale", "translation"), strict=True))
+            assert scale == [um * 2**i] * 2
+            first = np.array(place) / um - meta["corner_px"]
+            np.testing.assert_allclose(first, 2**i // 2, atol=0.01)
+            y, x = (np.minimum(np.arange(-(-n // 2**i)) * 2**i + round(f), n - 1) for n, f in zip(whole.shape, first, strict=True))
+            assert np.array_equal(group[f"labels/{kind}/{i}"][...], whole[np.ix_(y, x)])
+        half = (meta["overview_factor"] - 1) / 2
+        place = sets[0][0]["coordinateTransformations"][1]["translation"][1:]
+        np.testing.assert_allclose(np.array(place) / um - half, meta["corner_px"], atol=0.01)
+
+
+def test_what_is_seen_of_a_section_is_what_its_record_holds(slides: list[PlacedSlide], exported: Study) -> None:
+    section = slides[0].sections[0]
     view, record = section.load(), load_record(exported.results / "records" / section.record)
     assert (view.meta, view.markers, list(view.cells), list(view.masks)) == (
         record.meta,
@@ -289,6 +317,17 @@ def test_a_second_export_gives_the_same_bytes_and_replaces_the_first(exported: S
     assert sorted(p.name for p in out.iterdir()) == sorted(again)
     files = [p for p in out.rglob("*") if p.is_file()]
     assert len(files) > 30 and [p.name for p in files if p.read_bytes() != (folder / p.relative_to(out)).read_bytes()] == []
+
+
+def test_more_processes_give_the_same_bytes_and_what_a_killed_export_left_is_removed(exported: Study, folder: Path, tmp_path: Path) -> None:
+    left = tmp_path / "out" / ".qupath.abc.tmp"
+    left.mkdir(parents=True)
+    (left / "half.geojson").write_text("{")
+    export(exported.root, ["r", "imagej", "qupath"], tmp_path / "out", jobs=2)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["imagej", "qupath", "r"]
+    files = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert len(files) > 20
+    assert [p for p in files if p.read_bytes() != (folder / p.relative_to(tmp_path / "out")).read_bytes()] == []
 
 
 def test_what_a_person_put_into_an_export_is_never_deleted(exported: Study, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sevhisto.commands.options import Jobs, Memory, StudyFolder, processes
-from sevhisto.commands.voice import found, next_step, say
+from sevhisto.commands.voice import found, next_step, say, typed
 
 EXAMPLES = ("sevhisto report my_study", "sevhisto report my_study --no-pictures")
 
@@ -24,4 +24,4 @@ def report(
     path = write(study, processes(jobs, memory), pictures)
     say(f"Wrote {path}")
     found(report=path)
-    next_step(f"open {path} in a browser; for Prism, R or QuPath: sevhisto export {study} --to FORMAT")
+    next_step(f"open {path} in a browser; for Prism, R or QuPath: sevhisto export {typed(study)} --to FORMAT")

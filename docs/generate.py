@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import annotated_types as at
+import messages
 import typer.main
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -201,6 +202,84 @@ def formats_page() -> str:
     return intro + "\n\n" + markdown_table(["format", "suffix", "library", "extra", "checked with", "remarks"], rows) + "\n"
 
 
+# ---------------------------------------------------------------- errors
+
+CHAPTERS = {
+    "The command line": ("sevhisto/commands/", "sevhisto/types.py", "sevhisto/registry.py"),
+    "Settings: study.toml": (
+        *("sevhisto/mistakes.py", "sevhisto/config.py", "sevhisto/panels.py", "sevhisto/treatment.py", "sevhisto/settings.py"),
+        *("sevhisto/rules.py", "sevhisto/io/toml_text.py", "sevhisto/pipeline/settings_form.py", "sevhisto/pipeline/own_segmenter.py"),
+    ),
+    "The folder and its sheets": (
+        *("sevhisto/io/study.py", "sevhisto/io/sheets.py", "sevhisto/io/crosscheck.py", "sevhisto/io/deliveries.py", "sevhisto/columns.py"),
+        *("sevhisto/io/draft.py", "sevhisto/pipeline/copying.py"),
+    ),
+    "Outlines, labels and classifiers": (
+        *("sevhisto/io/annotations.py", "sevhisto/io/rois.py", "sevhisto/io/outlines.py", "sevhisto/io/labels.py", "sevhisto/io/models.py"),
+        *("sevhisto/io/training.py", "sevhisto/io/versions.py", "sevhisto/imaging/labels.py", "sevhisto/imaging/classify.py"),
+        *("sevhisto/pipeline/training.py", "sevhisto/pipeline/teaching.py", "sevhisto/pipeline/editing.py"),
+    ),
+    "Exclusions, acceptances and thresholds by hand": (
+        *("sevhisto/io/exclusions.py", "sevhisto/io/accepted.py", "sevhisto/io/hand_thresholds.py", "sevhisto/io/journals.py"),
+        *("sevhisto/pipeline/excluding.py", "sevhisto/pipeline/accepting.py"),
+    ),
+    "Comparing": ("sevhisto/compare/", "sevhisto/pipeline/answering.py", "sevhisto/pipeline/planning.py", "sevhisto/pipeline/opening.py"),
+    "Reports, exports and other results": (
+        *("sevhisto/export/", "sevhisto/report/", "sevhisto/pipeline/exporting.py", "sevhisto/pipeline/differing.py"),
+        *(
+            "sevhisto/pipeline/agreeing.py",
+            "sevhisto/pipeline/readings.py",
+            "sevhisto/pipeline/plotting.py",
+            "sevhisto/pipeline/reviewing.py",
+        ),
+        *("sevhisto/pipeline/view_figures.py", "napari_plugin/"),
+    ),
+    "Running": (
+        *(
+            "sevhisto/engine/",
+            "sevhisto/decide/",
+            "sevhisto/pipeline/",
+            "sevhisto/io/lock.py",
+            "sevhisto/io/key.py",
+            "sevhisto/io/store.py",
+        ),
+        *("sevhisto/io/records.py", "sevhisto/io/files.py", "sevhisto/io/sources.py", "sevhisto/imaging/"),
+    ),
+    "Images of slides": ("sevhisto/io/",),
+    "Synthetic studies": ("sevhisto/phantom/",),
+}
+"""Where messages arise; a module belongs to the first chapter that names it."""
+
+
+def errors_page() -> str:
+    """Return the text of docs/errors.md."""
+    chapters: dict[str, list[messages.Message]] = {name: [] for name in CHAPTERS}
+    for message in messages.messages(messages.read_modules(DOCS.parent, ("sevhisto", "napari_plugin"))):
+        chapters[next(name for name, places in CHAPTERS.items() if message.module.startswith(places))].append(message)
+    intro = (
+        "# Errors\n\n"
+        f"{NOTE}\n\n"
+        "Everything that can be told to be wrong: a message is a place, what is wrong there, and what to do. `<...>` stands for a name\n"
+        "or a number. Search this page for a word of yours. Problems are told all at once where that is possible, and nothing is run\n"
+        "before they are mended; one that concerns a single slide fails its sections only, and stands in `status.csv`. What a *flag*\n"
+        "means is in [tables and flags](tables.md)."
+    )
+    return "\n\n".join([intro, *(errors_section(name, told) for name, told in chapters.items() if told)]) + "\n"
+
+
+def errors_section(name: str, told: list[messages.Message]) -> str:
+    """Return one chapter of errors.md, ordered by what is wrong."""
+    rows = {(m.what, m.where, re.sub(r"^<[^>]*>$", "", m.remedy)) for m in told}
+    ordered = sorted(rows, key=lambda row: (re.sub(r"^[^A-Za-z]*(<[^>]*>)?[^A-Za-z]*", "", row[0]).casefold(), row))
+    shown = [[plain(what), plain(where), plain(remedy)] for what, where, remedy in ordered]
+    return f"## {name}\n\n" + markdown_table(["what is wrong", "where", "what to do"], shown)
+
+
+def plain(text: str) -> str:
+    """Return a text in which markdown takes nothing for a mark."""
+    return re.sub(r"([\\*<]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+
+
 # ---------------------------------------------------------------- commands
 
 
@@ -256,6 +335,7 @@ def pages() -> dict[Path, str]:
         "tables.md": tables_page,
         "formats.md": formats_page,
         "commands.md": commands_page,
+        "errors.md": errors_page,
         "limits.md": limits_page,
     }
     return {DOCS / name: make() for name, make in made.items()}

@@ -184,6 +184,27 @@ def test_init_drafts_a_study_beside_the_slides(sevhisto, tmp_path):
     assert (tmp_path / "mine" / "study.toml").is_file()
 
 
+def test_init_says_where_to_check_and_how_to_type_it(sevhisto, tmp_path):
+    folder = tmp_path / "OneDrive - Lab" / "slides"
+    folder.mkdir(parents=True)
+    tifffile.imwrite(folder / "rat1 s1.tif", np.zeros((2, 64, 64), np.uint16), photometric="minisblack")
+    _, out, _ = sevhisto("init", folder)
+    step = out.splitlines()[-1]
+    assert step.startswith("Next: ") and step.endswith(f"sevhisto check {shlex.quote(str(folder.parent))}")
+    assert '# "rat1 s1.tif"\n[panels.A]' in (folder.parent / "study.toml").read_text("utf-8")
+
+
+def test_a_name_with_a_space_and_no_quotes_is_told(sevhisto):
+    status, _, err = sevhisto("check", "my", "study", "--verbose")
+    assert status == 2 and 'in quotes: "my study"' in err
+
+
+def test_what_is_wrong_alike_gets_one_remedy(sevhisto, tmp_path):
+    root = write_study(tmp_path / "study", TOML.replace('"DAPI"', '"?"').replace('"CD68"', '"?"'))
+    _, _, err = sevhisto("check", root)
+    assert err.count("marker: is still to be filled in") == 2 and err.count("replace the ?") == 1
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [

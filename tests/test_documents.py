@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,7 @@ from sevhisto.registry import FLAGS
 
 @pytest.fixture(scope="module")
 def generator(repo: Path) -> ModuleType:
+    sys.path.insert(0, str(repo / "docs"))  # it imports what lies beside it
     spec = importlib.util.spec_from_file_location("generate_docs", repo / "docs" / "generate.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -27,10 +30,15 @@ def generator(repo: Path) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["settings.md", "tables.md", "formats.md", "commands.md", "limits.md"])
-def test_the_reference_page_is_what_the_code_says(generator: ModuleType, name: str) -> None:
+@pytest.fixture(scope="module")
+def pages(generator: ModuleType) -> dict[Path, str]:
+    return generator.pages()
+
+
+@pytest.mark.parametrize("name", ["settings.md", "tables.md", "formats.md", "commands.md", "errors.md", "limits.md"])
+def test_the_reference_page_is_what_the_code_says(generator: ModuleType, pages: dict[Path, str], name: str) -> None:
     path = generator.DOCS / name
-    assert path.read_text(encoding="utf-8") == generator.pages()[path], f"docs/{name} is not up to date; type: make docs"
+    assert path.read_text(encoding="utf-8") == pages[path], f"docs/{name} is not up to date; type: make docs"
 
 
 def test_every_table_and_column_and_flag_is_documented(generator: ModuleType) -> None:
@@ -40,6 +48,36 @@ def test_every_table_and_column_and_flag_is_documented(generator: ModuleType) ->
     assert [t.name for t in tables.values() if f"\n## {t.name}\n" not in page] == []
     assert [f"{t.name}: {c.name}" for t in tables.values() for c in t.columns if not c.doc.strip()] == []
     assert [f.name for f in FLAGS.values() if not f.meaning.strip() or f"| `{f.name}` |" not in page] == []
+
+
+def test_every_error_is_documented(generator: ModuleType, pages: dict[Path, str]) -> None:
+    page = pages[generator.DOCS / "errors.md"].replace("\\<", "<").replace("\\*", "*").replace("\\_", "_")
+    modules = generator.messages.read_modules(generator.DOCS.parent, ("sevhisto", "napari_plugin"))
+    silent = []
+    for module in (m for m in modules if "Problem(" in m.text):  # each that is made in place, by the longest of its own words
+        for _, call in generator.messages.calls(module.tree, {"Problem"}):
+            words = [n.value for argument in call.args[1:2] for n in ast.walk(argument) if isinstance(n, ast.Constant)]
+            longest = max((str(w).strip() for w in words), key=len, default="")
+            if longest not in page:
+                silent.append(f"{module.path}, line {call.lineno}: {longest}")
+    assert silent == []
+
+
+def test_messages_are_read_from_code_as_a_user_sees_them(generator: ModuleType, tmp_path: Path) -> None:
+    code = """
+        LIMIT = 5
+        def broken(path, what, remedy="copy it again"):
+            return SlideError(Problem(path.name, what, remedy))
+        def read(path, n, local):
+            if n > LIMIT:
+                raise broken(path, f"holds {n + 1} of {LIMIT} pages")
+            what = f"is {path.suffix!r}" if local else "is remote"
+            raise StudyError(Problem("slides.csv", what, "move it here" if not local else did_you_mean(path.name, KNOWN)))
+        """
+    (tmp_path / "code.py").write_text(textwrap.dedent(code), "utf-8")
+    found = generator.messages.messages(generator.messages.read_modules(tmp_path, (".",)))
+    assert ("<path>", "holds <n> of 5 pages", "copy it again") in [m[1:] for m in found]
+    assert {m.what for m in found if m.where == "slides.csv"} == {"is '<suffix>'", "is remote"}
 
 
 def test_every_command_and_option_says_what_it_is(generator: ModuleType) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sevhisto.commands.options import AnimalId, Person, StudyFolder
-from sevhisto.commands.voice import found, next_step, say
+from sevhisto.commands.voice import found, next_step, say, typed
 
 EXAMPLES = (
     'sevhisto accept my_study --animal A-7KQ2 --section s03 --who "A. Smith"',
@@ -29,4 +29,4 @@ def accept(
     entry = found_right(study, animal, section, panel, who=who, undo=undo)
     say(f"{entry}: {'no longer accepted' if undo else 'accepted'} by {entry.who}, {entry.when}.")
     found(animal=entry.animal, section=entry.section, panel=entry.panel, who=entry.who, when=entry.when, undo=undo)
-    next_step(f"sevhisto run {study}   (no slide is read twice)")
+    next_step(f"sevhisto run {typed(study)}   (no slide is read twice)")

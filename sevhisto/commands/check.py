@@ -8,7 +8,7 @@ import typer
 
 from sevhisto.commands.options import StudyFolder
 from sevhisto.commands.progress import progress_bars
-from sevhisto.commands.voice import next_step, note, say
+from sevhisto.commands.voice import next_step, note, say, typed
 from sevhisto.types import SevhistoError
 
 EXAMPLES = ("sevhisto check my_study", "sevhisto check my_study --sums", "sevhisto check my_study --accept R12_s3.tif")
@@ -37,4 +37,4 @@ def check(
     if problems:
         raise SevhistoError(problems)
     say("No problem found.")
-    next_step(f"sevhisto run {study}")
+    next_step(f"sevhisto run {typed(study)}")

@@ -8,7 +8,7 @@ import typer
 
 from sevhisto.commands.options import Jobs, Memory, StudyFolder, processes
 from sevhisto.commands.progress import progress_bars
-from sevhisto.commands.voice import answer, found, next_step, note, say
+from sevhisto.commands.voice import answer, found, next_step, note, say, typed
 
 EXAMPLES = ("sevhisto compare my_study", "sevhisto compare my_study --unblind")
 
@@ -40,4 +40,4 @@ def compare(
     say(f"Wrote {written} to {done.results}.")
     found(results=done.results, blinded=done.blinded, primary=primary)
     closed = "   (groups are codes; add --unblind to compare to open the key)" if done.blinded else ""
-    next_step(f"sevhisto report {study}{closed}; sevhisto export {study} --to prism --to r")
+    next_step(f"sevhisto report {typed(study)}{closed}; sevhisto export {typed(study)} --to prism --to r")

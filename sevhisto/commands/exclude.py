@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sevhisto.commands.options import AnimalId, Person, StudyFolder
-from sevhisto.commands.voice import found, next_step, say
+from sevhisto.commands.voice import found, next_step, say, typed
 from sevhisto.registry import EXCLUSION_REASONS
 
 EXAMPLES = (
@@ -34,4 +34,4 @@ def exclude(
     entry = leave_out(study, animal, section, panel, who=who, reason=reason, note=note, undo=undo, areas=areas)
     say(f"{entry}: {'taken in again' if undo else f'left out ({entry.reason})'} by {entry.who}, {entry.when}.")
     found(animal=entry.animal, section=entry.section, panel=entry.panel, reason=entry.reason, who=entry.who, when=entry.when, undo=undo)
-    next_step(f"sevhisto run {study}   (no slide is read twice)")
+    next_step(f"sevhisto run {typed(study)}   (no slide is read twice)")

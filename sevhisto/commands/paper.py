@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sevhisto.commands.options import StudyFolder
-from sevhisto.commands.voice import found, say
+from sevhisto.commands.voice import found, next_step, say, typed
 
 EXAMPLES = ("sevhisto paper my_study",)
 
@@ -15,3 +15,5 @@ def paper(study: StudyFolder) -> None:
     written = write(study)
     say(f"Wrote {len(written)} files to {written[0].parent}." if written else "There is nothing to draw yet.")
     found(files=written)
+    if written:
+        next_step(f"read methods.md in {typed(written[0].parent)}: what the study files do not say stands there as [TO FILL: ...]")

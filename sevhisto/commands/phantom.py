@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sevhisto.commands.options import Jobs
-from sevhisto.commands.voice import found, next_step, say
+from sevhisto.commands.voice import found, next_step, say, typed
 from sevhisto.types import Problem, StudyError
 
 EXAMPLES = ("sevhisto phantom synthetic", "sevhisto phantom synthetic --animals 8 --sections 12 --seed 7")
@@ -32,4 +32,4 @@ def phantom(
     make_study(folder, StudySpec(seed=seed, n_per_arm=animals, n_sections=sections, um_per_px=um_per_px, null=null), jobs or default_jobs())
     say(f"Wrote a synthetic study to {folder}.")
     found(study=folder)
-    next_step(f"sevhisto run {folder}")
+    next_step(f"sevhisto run {typed(folder)}")

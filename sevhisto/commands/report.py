@@ -9,7 +9,7 @@ import typer
 
 from sevhisto.commands.options import Jobs, Memory, StudyFolder, processes
 from sevhisto.commands.progress import progress_bars
-from sevhisto.commands.voice import SOME_FAILED, found, listed, next_step, say
+from sevhisto.commands.voice import SOME_FAILED, found, listed, next_step, say, typed
 from sevhisto.types import Problem, StudyError
 
 EXAMPLES = (
@@ -48,7 +48,7 @@ def report(
     path = write(study, n, pictures)
     say(f"Wrote {path}")
     found(report=path)
-    next_step(f"open {path} in a browser; for Prism, R or QuPath: sevhisto export {study} --to FORMAT")
+    next_step(f"open {path} in a browser; for Prism, R or QuPath: sevhisto export {typed(study)} --to FORMAT")
     if failures:
         raise typer.Exit(SOME_FAILED)
 

@@ -12,7 +12,8 @@ import typer
 
 from sevhisto.commands.options import Jobs, Memory, StudyFolder, processes
 from sevhisto.commands.progress import progress_bars
-from sevhisto.commands.voice import SOME_FAILED, found, listed, next_step, say
+from sevhisto.commands.voice import SOME_FAILED, found, listed, next_step, say, typed
+from sevhisto.registry import FLAGS
 from sevhisto.types import Problem, StudyError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def run(
     with _stoppable(), _on(scheduler, slurm, host, tls) as address, progress_bars(n or slurm or 1) as progress:
         done = start(study, n, address, progress, _limits(n, memory, time_limit))
     say_run(done)
-    next_step(f"sevhisto report {study}   (or compare, which needs animals.csv and motor.csv filled in)")
+    next_step(f"sevhisto report {typed(study)}   (then compare, once every outline and threshold is settled)")
     exit_if_failed(done)
 
 
@@ -121,6 +122,7 @@ def say_run(done: RunSummary) -> None:
     left_out = f", {done.excluded} excluded" if done.excluded else ""
     say(f"{total} sections: {done.ok} ok, {done.flagged} flagged, {done.failed} failed{left_out}.")
     say(f"{done.measured_now} measured now, {done.seconds:.0f} s. Tables are in {done.results}.")
+    listed([f"{n} x {name}: {FLAGS[name].meaning}" for name, n in done.flags.items()], "flag", "see docs/tables.md")
     listed(done.notes, "controls", "see run.json")
     listed(done.failures, "failed", f"see {done.results / 'status.csv'}")
     found(**vars(done))

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from sevhisto.commands.options import Person, StudyFolder
-from sevhisto.commands.voice import found, next_step, say
+from sevhisto.commands.voice import found, next_step, say, typed
 from sevhisto.types import Problem, StudyError
 
 EXAMPLES = (
@@ -38,4 +38,4 @@ def threshold(
     decided = "left to the controls again" if entry.value is None else f"set to {entry.value:g}"
     say(f"{entry}: {decided} by {entry.who}, {entry.when}.")
     found(panel=panel, batch=batch, marker=marker, value=entry.value, who=entry.who, when=entry.when)
-    next_step(f"sevhisto run {study}   (no slide is read)")
+    next_step(f"sevhisto run {typed(study)}   (no slide is read)")

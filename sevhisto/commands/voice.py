@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import json
 import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from sevhisto.types import Problem, SevhistoError
 
@@ -86,6 +89,14 @@ def next_step(text: str) -> None:
     voice.following.append(text)
 
 
+def typed(path: object) -> str:
+    """Return a path as it is typed in a shell: one with spaces stands in quotes."""
+    text = str(path)
+    if os.name != "nt":
+        return shlex.quote(text)
+    return f'"{text}"' if " " in text else text
+
+
 def found(**facts: Any) -> None:
     """Keep facts for JSON; paths, tables and numbers become plain."""
     voice.facts |= {name: _plain(value) for name, value in facts.items()}
@@ -99,8 +110,9 @@ def told(problems: Iterable[Problem]) -> None:
         return
     n = len(every)
     typer.echo(_coloured(f"{n} problems:" if n > 1 else "Problem:", "red", err=True), err=True)
-    for problem in every:
-        typer.echo(f"  {problem}", err=True)
+    for problem, after in itertools.zip_longest(every, every[1:]):
+        again = after is not None and (after.what, after.remedy) == (problem.what, problem.remedy)
+        typer.echo(f"  {replace(problem, remedy='') if again else problem}", err=True)  # one remedy for all that are wrong alike
 
 
 def _print_json(status: int, **more: Any) -> None:
@@ -137,6 +149,19 @@ _SPOKEN: dict[str, Any] = {
 """Options that every command has."""
 
 
+class _Command(TyperCommand):
+    """A command that tells who typed a name with a space, the commonest slip in a shell, what to do."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return list(super().parse_args(ctx, args))
+        except typer.BadParameter.__base__ as error:  # type: ignore[misc]
+            if "unexpected extra argument" in str(error):
+                error.message += f'\nA name with a space stands in quotes: "{" ".join(w for w in given if not w.startswith("-"))}"'
+            raise
+
+
 def add_command(app: typer.Typer, work: Callable[..., None], examples: Sequence[str]) -> None:
     """Make a command of a function: its help is its docstring with `examples`, and it speaks as its options say."""
     name = work.__name__
@@ -160,7 +185,7 @@ def add_command(app: typer.Typer, work: Callable[..., None], examples: Sequence[
     command.__annotations__ = {**hints, **_SPOKEN}
     del command.__wrapped__
     epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
-    app.command(name, epilog=epilog)(command)
+    app.command(name, cls=_Command, epilog=epilog)(command)
 
 
 def _begin(name: str, as_json: bool, quiet: bool, verbose: bool) -> None:

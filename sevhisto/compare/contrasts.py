@@ -11,7 +11,7 @@ import pandas as pd
 from sevhisto.compare.effects import Effect, benjamini_hochberg, contrast, hedges_g, holm
 from sevhisto.compare.endpoints import choose_endpoints, widen, with_endpoints
 from sevhisto.compare.linear import NAN, interval, layout, shares_of, t_interval
-from sevhisto.compare.protocols import dye_groups, study_contrasts, tracers
+from sevhisto.compare.protocols import dye_groups, planned_contrasts, tracers
 from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.metrics import endpoint_name
 from sevhisto.registry import join_flags, split_flags
@@ -75,7 +75,7 @@ def compare(
         If `animals` is not an animal table.
     """
     study = _study(animals, groups, config, excluded, blocks, batches, dpi)
-    plan = _plan(study)
+    plan = planned_contrasts(study.config, set(study.groups))
     primary, secondary = choose_endpoints(config, study.values.columns)
     roles = [(e, "primary") for e in primary] + [(e, "secondary") for e in secondary]
     rows = [_row(study, endpoint, role, c) for endpoint, role in roles for c in plan]
@@ -97,7 +97,7 @@ def estimates(
     study = _study(animals, groups, config, excluded, blocks)
     names = list(endpoints)
     found: dict[tuple[str, str], tuple[int, int, float, float, float]] = {}
-    for c in _plan(study):
+    for c in planned_contrasts(study.config, set(study.groups)):
         sides = _Sides.of(study, c)
         values = study.values[names].reindex(sides.animals).to_numpy(np.float64)
         found |= {(endpoint, c.name): sides.estimate(values[:, k]) for k, endpoint in enumerate(names)}
@@ -146,18 +146,6 @@ def _study(
     kept = groups[~groups.index.isin(list(excluded))].astype(str)
     facts = table.drop_duplicates("endpoint").set_index("endpoint")[["panel", "zone", "marker", "unit"]]
     return _Study(widen(table, "value"), widen(table, "flags"), facts, kept, _usable_blocks(blocks, kept), batches, dpi, config)
-
-
-def _plan(study: _Study) -> list[ContrastSettings]:
-    plan = study_contrasts(study.config, set(study.groups))
-    names = [c.name for c in plan]
-    if len(set(names)) < len(names):
-        twice = sorted({n for n in names if names.count(n) > 1})
-        raise StudyError(Problem("study.toml: contrasts", f"two contrasts are called {twice[0]!r}", "give each its own name"))
-    if not plan:
-        remedy = "declare [[contrasts]], or protocols with a vehicle (total_dose = 0) or with different deliveries"
-        raise StudyError(Problem("study.toml: contrasts", "none are declared and the groups suggest none", remedy))
-    return plan
 
 
 def _members(study: _Study, endpoint: str, c: ContrastSettings) -> tuple[pd.Series[float], dict[str, list[str]]]:

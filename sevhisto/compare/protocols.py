@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable
 
 from sevhisto.config import ContrastSettings, ProtocolSettings, StudyConfig
-from sevhisto.types import Problem
+from sevhisto.types import Problem, StudyError
 
 _SAME_DURATION = 0.10  # share by which durations may differ and still count as equal
 
@@ -56,6 +56,19 @@ def _pair(a: str, b: str, planned: bool = True) -> ContrastSettings:
 def study_contrasts(config: StudyConfig, present: Iterable[str] | None = None) -> list[ContrastSettings]:
     """Return the declared contrasts, or the default ones where none are declared."""
     return list(config.contrasts) or default_contrasts(config, present)
+
+
+def planned_contrasts(config: StudyConfig, present: Iterable[str]) -> list[ContrastSettings]:
+    """Return the contrasts as `study_contrasts`; StudyError where there is none, or two share a name."""
+    plan = study_contrasts(config, present)
+    names = [c.name for c in plan]
+    if len(set(names)) < len(names):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        raise StudyError(Problem("study.toml: contrasts", f"two contrasts are called {twice[0]!r}", "give each its own name"))
+    if not plan:
+        remedy = "declare [[contrasts]], or protocols with a vehicle (total_dose = 0) or with different deliveries"
+        raise StudyError(Problem("study.toml: contrasts", "none are declared and the groups suggest none", remedy))
+    return plan
 
 
 def dose_problems(config: StudyConfig) -> list[Problem]:

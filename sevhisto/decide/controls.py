@@ -53,16 +53,21 @@ def missing_controls(slides: pd.DataFrame) -> list[str]:
     roles: Mapping[tuple[str, str], set[str]] = {
         (str(p), str(b)): set(rows["role"]) for (p, b), rows in there.groupby(["panel", "batch"], sort=True)
     }
-    notes = []
+    notes: dict[tuple[str, str], list[str]] = {}
     for (panel, batch), here in roles.items():
-        where = f"panel {panel}, batch {batch}"
         elsewhere = sorted(b for (p, b), r in roles.items() if p == panel and b != batch and r & set(CONTROL_ROLES))
         if "sample" in here and not here & set(CONTROL_ROLES):
             other = f" (those of {', '.join(elsewhere)} do not count: each batch is stained for itself)" if elsewhere else ""
-            notes.append(f"{where}: no unstained, no_primary or uninjured section; its samples make the thresholds{other}")
+            said = f"no unstained, no_primary or uninjured section; its samples make the thresholds{other}"
+            notes.setdefault((batch, said), []).append(panel)
         elif not here & {*STUDIED_ROLES, "bridge"}:
-            notes.append(f"{where}: holds controls only, which say nothing of other batches; is the batch in slides.csv right?")
-    return notes
+            said = "holds controls only, which say nothing of other batches; is the batch in slides.csv right?"
+            notes.setdefault((batch, said), []).append(panel)
+    return [f"{_panels(panels)}, batch {batch!r}: {said}" for (batch, said), panels in notes.items()]
+
+
+def _panels(names: list[str]) -> str:
+    return f"panel{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def sentences(doubts: Iterable[Mapping[str, str]]) -> list[str]:

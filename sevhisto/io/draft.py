@@ -68,7 +68,7 @@ def draft_study(slides_dir: Path, root: Path | None = None) -> list[str]:
     panels = _name_panels(images)
     notes += _name_sections(images)
     outputs = {
-        "study.toml": _toml(root, slides_dir, panels),
+        "study.toml": _toml(root, slides_dir, images, panels),
         "slides.csv": _sheet(SLIDES, [_slide_row(image) for image in images]),
         "animals.csv": _sheet(ANIMALS_SHEET, _animal_rows(images)),
         "motor.csv": _sheet(MOTOR, []),
@@ -78,15 +78,21 @@ def draft_study(slides_dir: Path, root: Path | None = None) -> list[str]:
     return [f"wrote {', '.join(FILES)} to {root}", *notes, *_left_to_do(images, panels)]
 
 
+def study_folder(slides_dir: Path) -> Path:
+    """Return where the study files of a folder of images go: beside a folder named slides, otherwise into the folder given."""
+    slides_dir = Path(slides_dir)
+    if slides_dir.resolve().name != "slides":
+        return slides_dir
+    return slides_dir.parent if slides_dir.name == "slides" else slides_dir / ".."
+
+
 def _places(given: Path, root: Path | None) -> tuple[Path, Path]:
     if not given.is_dir():
         raise StudyError(Problem(str(given), "there is no such folder", "give the folder that holds the images"))
+    root = (root or study_folder(given)).resolve()
     given = given.resolve()
-    if given.name == "slides":
-        return given, (root or given.parent).resolve()
-    if (given / "slides").is_dir():
-        return given / "slides", (root or given).resolve()
-    return given, (root or given).resolve()
+    inner = given / "slides"
+    return (inner if given.name != "slides" and inner.is_dir() else given), root
 
 
 def _images(folder: Path) -> tuple[list[_Image], list[str]]:
@@ -206,12 +212,13 @@ def _sheet(table: Table, rows: list[dict[str, str]]) -> str:
     return buffer.getvalue()
 
 
-def _toml(root: Path, slides_dir: Path, panels: dict[str, tuple[bool, str, list[tuple[str | int, str, str]]]]) -> str:
+def _toml(root: Path, slides_dir: Path, images: list[_Image], panels: dict[str, tuple[bool, str, list[tuple[str | int, str, str]]]]) -> str:
     relative = slides_dir.relative_to(root).as_posix() if slides_dir.is_relative_to(root) else slides_dir.as_posix()
     name = (root.name if relative != "." else slides_dir.name) or "study"
     parts = [HEAD.format(name=_quoted(name), slides_dir=_quoted(relative), pending=PENDING)]
     for panel, (colour, stain, channels) in panels.items():
-        lines = [f"[panels.{panel}]"]
+        files = [image.file for image in images if image.panel == panel]
+        lines = [f"# {_quoted(files[0])}" + (f" and {len(files) - 1} more" if len(files) > 1 else ""), f"[panels.{panel}]"]
         if colour:
             lines += ['kind = "brightfield"', f"stain = {_quoted(stain)}"]
         markers = [marker for _, marker, _ in channels]

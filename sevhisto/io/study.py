@@ -23,6 +23,7 @@ from sevhisto.io.hand_thresholds import held, place_problems, read_hand_threshol
 from sevhisto.io.models import FOLDER as CLASSIFIERS
 from sevhisto.io.sheets import ID_COLUMNS, PENDING, numbers, pending, read_sheet, spreadsheet_problems
 from sevhisto.io.training import FOLDER as TRAINING
+from sevhisto.mistakes import not_toml
 from sevhisto.registry import did_you_mean
 from sevhisto.schema import ANIMALS_SHEET, MOTOR, SLIDES
 from sevhisto.types import Problem, StudyError
@@ -186,7 +187,7 @@ def _config(path: Path) -> tuple[StudyConfig | None, list[Problem]]:
     except UnicodeDecodeError:
         return None, [Problem(path.name, "is not UTF-8", "save it as UTF-8")]
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        return None, [Problem(path.name, f"is not valid TOML: {error}", "correct this line; text stands in quotes, a name is given once")]
+        return None, [not_toml(path.name, text, str(error))]
     left_open = tuple(f"{path.name}: {'.'.join(place)}" for place, value in leaves if value == PENDING)
     problems = [Problem(place, "is still to be filled in", "replace the ?") for place in left_open]
     problems += [

@@ -17,7 +17,8 @@ sampling = ""                 # such as "1 in 10, random start"
 shrinkage_linear_pct = 0      # recorded, not applied
 
 # Panels: markers stained together. `channel` is the name of the channel in the file, or its number from 1.
-# role: nuclei, landmark (GFAP: its border is the lesion's), macrophage, ecm, vessel, tracer (sEV), autofluorescence (empty), other
+# role: nuclei, landmark (GFAP: its border is the lesion's), macrophage, ecm, vessel, myelin, tracer (sEV), autofluorescence (an empty
+#   channel), cell_body (cells without a nuclear stain), other
 # kind = "brightfield" is a stain seen in colour; `channel` is then a component of its stain:
 #   hematoxylin_dab (hematoxylin, dab), hematoxylin_eosin_dab (hematoxylin, eosin, dab), masson (collagen, cytoplasm),
 #   picrosirius (collagen, picric). Their colours are estimated for each batch; `stain_vectors` gives measured ones.
@@ -31,7 +32,8 @@ TAIL = """\
 # date = "2024-05-13"
 # bleed_through = { CD206 = { CD68 = 0.03 } }    # share of CD68's signal that leaks into CD206; else single_stain slides tell it
 
-# Protocols: how the treatment was given. Take away the # and make them yours; animals.csv names one for each animal.
+# Protocols: how the treatment was given, one per group, vehicle too. Take away the # and make them yours; animals.csv names one for each
+# animal. Write routes and vehicles alike everywhere ("intravenous", not once "i.v."). A name with a space stands in quotes.
 # [protocols.vehicle]
 # route = "intravenous"
 # vehicle = "PBS"

@@ -9,9 +9,11 @@ import pandas as pd
 
 from sevhisto.compare.balance import exclusion_balance
 from sevhisto.compare.contrasts import compare as compare_groups
+from sevhisto.compare.endpoints import choose_endpoints, wide
+from sevhisto.compare.protocols import planned_contrasts
 from sevhisto.compare.relations import relate
 from sevhisto.compare.specifications import robustness, specification_curve
-from sevhisto.config import StudyConfig
+from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.engine import default_jobs
 from sevhisto.io.files import write_json
 from sevhisto.io.key import codes, unblind, unblinded
@@ -73,7 +75,7 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     results = study.results_dir
     facts = last_facts(results)
     frozen = frozen_now(study, facts)
-    _need_protocols(study)  # before the key is opened: that cannot be taken back
+    plan = _planned(study)  # before the key is opened: that cannot be taken back
     key = codes(study)
     if open_key and not is_open(study):
         need_unchanged(unaware(study), facts)
@@ -84,6 +86,8 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
         restamp(results, stamp_of(study, frozen))
     names = Names.of(key, is_open(study))
     groups, config, people = study_groups(study, key, names)
+    if is_open(study):  # the same ones, whichever animal a choice leaves out
+        config = config.model_copy(update={"contrasts": plan})
     animals = read_table(results / "animals.csv", ANIMALS)
     stamp = stamp_of(study, frozen) | (set() if is_open(study) else {"not_unblinded"})
     need_applied(study, read_table(results / "status.csv", STATUS), names.shown)
@@ -111,7 +115,17 @@ def compare(root: Path, open_key: bool = False, jobs: int | None = None, progres
     for table, frame in beside.tables:
         write_table(results / table.name, stamped(frame, stamp), table)
     _write_beside(study, names, groups, stamp)
-    return CompareSummary(results, comparisons, relations, (*design_limits(study), *beside.notes), not is_open(study))
+    return CompareSummary(results, comparisons, relations, (*_lacking(study), *design_limits(study), *beside.notes), not is_open(study))
+
+
+def _lacking(study: Study) -> list[str]:
+    """Return what the study could still say, and does not."""
+    said = []
+    if not study.config.endpoints.primary:
+        said.append("No primary endpoint is named in study.toml ([endpoints] primary): every result is a secondary one.")
+    if study.motor.empty:
+        said.append("motor.csv holds no scores: nothing was related to recovery.")
+    return said
 
 
 def _write_beside(study: Study, names: Names, groups: pd.Series[str], stamp: set[str]) -> None:
@@ -146,8 +160,14 @@ def _curve(
     return curve[pd.MultiIndex.from_frame(curve[["endpoint", "contrast"]]).isin(pairs)].reset_index(drop=True)
 
 
-def _need_protocols(study: Study) -> None:
+def _planned(study: Study) -> list[ContrastSettings]:
+    """Return the contrasts of the groups that take part; StudyError where groups or endpoints allow no comparison."""
     if not study.config.protocols:
         raise StudyError(
             Problem("study.toml: protocols", "none are declared: there is nothing to compare", "add a [protocols.NAME] per group")
         )
+    animals = read_table(study.results_dir / "animals.csv", ANIMALS)
+    whole = with_composite(animals, pd.Series("", index=animals["animal"].unique()), study.config, False)
+    choose_endpoints(study.config, wide(whole).columns)
+    gone = study.animals["excluded"].astype(bool) | study.animals["animal"].isin(whole_animals(left_out(study)))
+    return planned_contrasts(study.config, set(study.animals.loc[~gone, "protocol"]))

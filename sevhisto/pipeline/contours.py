@@ -82,16 +82,21 @@ def contour_notes(study: Study) -> list[str]:
         alone = rows[[int(str(i)) not in near for i in rows.index]]
         if len(alone) < len(rows):
             notes.append(
-                f"panel {name}: no cue of imaging.lesion_cues draws a border; "
-                f"{len(rows) - len(alone)} sections take the lesion outline of the nearest that has one"
+                f"panel {name}: no channel with role landmark (GFAP) or other cue of imaging.lesion_cues draws a lesion; "
+                f"{_sections(len(rows) - len(alone), 'takes', 'take')} the outline of the nearest section that has one"
             )
         if len(alone):
             notes.append(
-                f"panel {name}: {len(alone)} sections {_without(alone, reach)}: draw their outlines, or only zone 'all' is measured"
+                f"panel {name}: {_sections(len(alone), 'has', 'have')} {_without(alone, reach)}: draw their outlines, or only "
+                "zone 'all' is measured"
             )
     return notes
 
 
+def _sections(n: int, one: str, more: str) -> str:
+    return f"1 section {one}" if n == 1 else f"{n} sections {more}"
+
+
 def _without(alone: pd.DataFrame, reach: float) -> str:
     which = ", ".join(f"{r.animal} {r.section}" for r in alone.head(3).itertuples()) + (", ..." if len(alone) > 3 else "")
-    return f"have no section with a landmark within {reach:g} um along the cord (imaging.contour_reach_um): {which}"
+    return f"no section with a landmark within {reach:g} um along the cord (imaging.contour_reach_um): {which}"

@@ -64,7 +64,11 @@ def plan(root: Path, endpoint: str = "", effect_pct: float = 30.0, wanted: float
     if unknown:
         raise StudyError(Problem("--endpoint", f"{unknown[0]!r} was not measured", did_you_mean(unknown[0], list(values.columns))))
     if not wanted_ones:
-        raise StudyError(Problem("study.toml: endpoints", "no primary endpoint is declared", "declare one, or give --endpoint"))
+        raise StudyError(
+            Problem(
+                "study.toml: endpoints", "no primary endpoint is declared", "name a column of animals_wide.csv there, or with --endpoint"
+            )
+        )
     spread = section_spread(read_table(results / "sections.csv", SECTIONS))
     units = table.drop_duplicates("endpoint").set_index("endpoint")["unit"]
     parts, lines = [], []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from sevhisto.pipeline.stages import Progress, RunTasks, batch_corrections, meas
 from sevhisto.pipeline.stages import quiet as quiet
 from sevhisto.pipeline.tables import Names, Results, stamped, write_results
 from sevhisto.pipeline.tasks import PieceOutcome, PieceTask, SlideTask
-from sevhisto.registry import did_you_mean
+from sevhisto.registry import did_you_mean, split_flags
 from sevhisto.schema_evidence import PROVENANCE
 from sevhisto.types import Problem, SevhistoError, StudyError
 
@@ -46,7 +47,7 @@ RUN_FACTS = "run.json"
 
 @dataclass(frozen=True)
 class RunSummary:
-    """How a run ended: counts of sections by status, and where the results are."""
+    """How a run ended: counts of sections by status, what the flagged ones are flagged with, and where the results are."""
 
     results: Path
     ok: int
@@ -57,6 +58,7 @@ class RunSummary:
     failures: tuple[str, ...]
     excluded: int = 0
     notes: tuple[str, ...] = ()
+    flags: dict[str, int] = field(default_factory=dict)
 
 
 def check(root: Path, sums: bool = False, accept: Sequence[str] = (), progress: Progress = quiet) -> tuple[list[Problem], list[str]]:
@@ -280,6 +282,7 @@ def slide_tasks(study: Study) -> list[SlideTask]:
 def _summary(study: Study, tables: Results, outcomes: list[PieceOutcome], seconds: float) -> RunSummary:
     counts = tables.status["status"].value_counts()
     failed = tables.status[tables.status["status"] == "failed"]
+    flags = Counter(flag for cell in tables.status.loc[tables.status["status"] == "flagged", "flags"] for flag in split_flags(cell))
     lines = tuple(f"{r.animal}, section {r.section}, panel {r.panel}: {r.reason}" for r in failed.itertuples())
     return RunSummary(
         study.results_dir,
@@ -291,4 +294,5 @@ def _summary(study: Study, tables: Results, outcomes: list[PieceOutcome], second
         lines,
         int(counts.get("excluded", 0)),
         tuple(Names.of(codes(study), is_open(study)).clean(n) for n in tables.notes),
+        dict(flags.most_common()),
     )

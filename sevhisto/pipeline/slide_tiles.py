@@ -231,7 +231,7 @@ def drawn_on(view: SectionView, picture: Picture, job: SectionJob) -> Drawn:
     areas = {m: positive_mask(view, m, job.thresholds[m]) for m in view.markers if m in job.thresholds}
     (y, x), size = picture.placed(np.asarray([view.meta["corner_px"]], np.float64))[0], view.meta["overview_factor"] / picture.factor
     at = (float(y), float(x), float(size))
-    cells = None if job.limits is None else decided_cells(view, config.panels[job.task.panel_name], job.limits)
+    cells = None if job.limits is None else decided_cells(view, config, job.task.panel_name, job.limits)
     if cells is None:
         return Drawn(outlines, zones, areas=areas, areas_at=at)
     um = float(view.meta["um_per_px"])

@@ -62,6 +62,8 @@ def _results(inputs: ReportInputs) -> dict[str, Any]:
     common = tables.common_flags(inputs.comparisons, inputs.relations)
     comparisons, relations = (tables.without_flags(f, common) for f in (inputs.comparisons, inputs.relations))
     drawn, listed = split_relations(relations, shown)
+    others = None if comparisons is None else comparisons[~comparisons["endpoint"].isin(shown)]
+    measured = tables.with_values(others)
     return {
         "study": inputs.study_name,
         "facts": _facts(inputs),
@@ -70,7 +72,8 @@ def _results(inputs: ReportInputs) -> dict[str, Any]:
         "asked": asked(comparisons, drawn, shown),
         "questions": [_question(inputs, wide, comparisons, name, i) for i, name in enumerate(shown)],
         "common": [tables.flag_meaning(f) for f in common],
-        "secondary": tables.comparison_table(None if comparisons is None else comparisons[~comparisons["endpoint"].isin(shown)]),
+        "secondary": tables.comparison_table(measured),
+        "without_value": 0 if others is None or measured is None else len(others) - len(measured),
         "recovery": _recovery(inputs),
         "delivery": _delivery(inputs),
         "deliveries": tables.exposure_table(inputs.exposure),
@@ -106,7 +109,8 @@ def _evidence(inputs: ReportInputs) -> dict[str, Any]:
         "pictured": any(card.picture for card in inputs.cards),
         "filters": gallery.choices(inputs.cards),
         "zones": ", ".join(f"{edge:g}" for edge in inputs.zones_um if edge),
-        "run": tables.run_table(inputs.run),
+        "run": tables.run_table(tables.in_short(inputs.run, True)),
+        "run_details": tables.run_table(tables.in_short(inputs.run, False)),
         "settings": inputs.settings,
     }
 

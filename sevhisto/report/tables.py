@@ -57,6 +57,11 @@ def comparison_table(rows: pd.DataFrame | None) -> TextTable | None:
     return text_table(columns, (_comparison_row(r) for r in rows.to_dict("records")))
 
 
+def with_values(rows: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return the comparisons for which one side at least has an animal with a value."""
+    return None if rows is None else rows[(rows["n_a"] > 0) | (rows["n_b"] > 0)]
+
+
 def _comparison_row(r: Mapping[Any, Any]) -> list[str]:
     end = endpoint_words(str(r["endpoint"]))
     unit = "pp" if end.unit == "%" else end.unit
@@ -293,8 +298,13 @@ def flag_table(status: pd.DataFrame, animals: pd.DataFrame, *results: pd.DataFra
 
 
 def run_table(run: Mapping[str, Any]) -> TextTable | None:
-    """Return run.json as rows of name and value; nested entries are joined by dots."""
+    """Return entries of run.json as rows of name and value; nested entries are joined by dots."""
     return text_table([("what", False), ("value", False)], _flat(run, ""))
+
+
+def in_short(run: Mapping[str, Any], wanted: bool) -> dict[str, Any]:
+    """Return what of run.json a reader looks for first (when, how many, by which versions), or all the rest of it."""
+    return {k: v for k, v in run.items() if (not isinstance(v, Mapping) or k in ("program", "sections")) == wanted}
 
 
 def _flat(value: Any, name: str) -> list[list[str]]:

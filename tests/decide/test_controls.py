@@ -76,11 +76,11 @@ def test_batches_without_controls_and_controls_without_animals_are_noted():
     notes = missing_controls(pd.DataFrame(rows, columns=["panel", "batch", "role", "file"]))
     assert len(notes) == 3
     assert (
-        notes[0].startswith("panel A, batch b2: no unstained, no_primary or uninjured section")
+        notes[0].startswith("panel A, batch 'b2': no unstained, no_primary or uninjured section")
         and "those of b1, b3 do not count" in notes[0]
     )
-    assert notes[1].startswith("panel A, batch b3: holds controls only")
-    assert notes[2].startswith("panel B, batch b1: no unstained") and "do not count" not in notes[2]
+    assert notes[1].startswith("panel A, batch 'b3': holds controls only")
+    assert notes[2].startswith("panel B, batch 'b1': no unstained") and "do not count" not in notes[2]
 
 
 def test_otsu_of_a_histogram_parts_two_heaps():

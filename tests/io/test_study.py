@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from sevhisto.io.check import check_files, inspect_files
 from sevhisto.io.study import Study, load_study
+from sevhisto.mistakes import not_toml
 from sevhisto.types import StudyError
 
 Change = Callable[[str, str, str], None]
@@ -78,6 +80,25 @@ def test_toml_faults(study_dir: Path, change: Change) -> None:
     change("study.toml", "section_spacing_um = = 200", "section_spacing = inf")
     told = problems(study_dir)
     assert any("did you mean 'section_spacing_um'" in t for t in told) and any("not a finite number" in t for t in told)
+
+
+@pytest.mark.parametrize(
+    ("line", "where", "remedy"),
+    [
+        ("a = 200,5", "line 2", "a number has a point"),
+        ("[protocols.EV low]", "line 2", "a name with a space stands in quotes"),
+        ("a = i.v.", "line 2", "text stands in quotes"),
+        ("a = “PBS”", "line 2", "straight quotes"),
+        ("a =", "", "brackets are closed"),
+        ("[x]\n[x]", "line 3", "a name is given once"),
+    ],
+)
+def test_what_people_type_into_study_toml_is_told_with_its_line_and_a_remedy(line: str, where: str, remedy: str) -> None:
+    text = f"# study\n{line}"
+    with pytest.raises(tomllib.TOMLDecodeError) as error:
+        tomllib.loads(text)
+    problem = not_toml("study.toml", text, str(error.value))
+    assert where in problem.where and remedy in problem.remedy and (not where or line.split("\n")[-1] in problem.what)
 
 
 def test_what_was_left_open(study_dir: Path, change: Change) -> None:

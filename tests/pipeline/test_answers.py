@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from sevhisto.phantom import load_truth
-from sevhisto.pipeline import compare, report, run
+from sevhisto.pipeline import answering, compare, report, run
 from sevhisto.pipeline.demonstrating import accuracy, effects
 from sevhisto.pipeline.tables import Names
 from sevhisto.types import StudyError
@@ -133,6 +133,34 @@ def test_the_key_stays_closed_where_there_is_nothing_to_compare(study):
     with pytest.raises(StudyError):
         compare(study.root, open_key=True)
     assert not (study.results / "key" / "unblinded.json").exists()
+
+
+def test_the_key_stays_closed_where_an_endpoint_was_not_measured(study):
+    declared = next(line for line in (study.root / "study.toml").read_text("utf-8").splitlines() if line.startswith("primary"))
+    study.edit(declared, 'primary = ["B_core_DAPI_spared_tissue_mm2"]')  # of tissue only
+    with pytest.raises(StudyError, match="was not measured in this study"):
+        compare(study.root, open_key=True)
+    assert not (study.results / "key" / "unblinded.json").exists()
+
+
+def test_contrasts_stay_those_of_the_study_whichever_animal_a_choice_leaves_out(study, monkeypatch):
+    text = (study.root / "study.toml").read_text("utf-8")
+    declared = text[text.index("[[contrasts]]") :]
+    (study.root / "study.toml").write_text(text.replace(declared, ""), "utf-8")
+    kept = (TELLING["vehicle"], TELLING["daily_3d"])
+    animals = study.sheet("animals.csv")
+    gone = ["" if p in ("", *kept) else "died" for p in animals["protocol"]]
+    study.write_sheet("animals.csv", animals.assign(excluded=["yes" if g else "" for g in gone], exclusion_reason=gone))
+    seen = []
+
+    def curve(results, comparisons, groups, config, *rest):
+        seen.extend(config.contrasts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(answering, "_curve", curve)
+    with pytest.raises(KeyboardInterrupt):
+        compare(study.root, open_key=True)
+    assert [c.name for c in seen] == ["treated-vehicle"]  # from the groups, which a choice without one animal would not suggest
 
 
 @pytest.mark.parametrize(

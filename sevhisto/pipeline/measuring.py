@@ -58,7 +58,7 @@ KEPT_FROM_PX = 16_000_000
 def measure_slide(task: SlideTask) -> list[PieceOutcome]:
     """Measure every section of a slide that has no record; a section that fails costs only itself. OutputError stops the run."""
     if task.refused:
-        return [PieceOutcome(p.row, None, reason_of(SlideError(task.refused)), task.sha256) for p in task.pieces]
+        return [PieceOutcome(p.row, None, reason_of(SlideError(task.refused)), task.sha256, new=False) for p in task.pieces]
     sha256 = task.sha256 or file_sha256(task.path)
     outcomes: list[PieceOutcome] = []
     missing = []

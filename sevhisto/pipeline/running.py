@@ -156,14 +156,14 @@ def run(
 
 def _run(study: Study, run_all: RunTasks, progress: Progress, started: float) -> RunSummary:
     key = codes(study)
-    results = study.results_dir
+    results, names = study.results_dir, Names.of(key, is_open(study))
     write_key(results, key)
     tasks = with_sources(slide_tasks(study), *compared_sources(study, run_all, progress))
     corrections, notes = batch_corrections(tasks, run_all, progress)
     tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
-    outcomes = measure(study, tasks, run_all, progress)
+    outcomes = measure(study, tasks, run_all, progress, names)
     progress("tables", 0, 1)
-    exclusions, accepted, names, frozen = left_out(study), accepted_now(study), Names.of(key, is_open(study)), choices_now(study)
+    exclusions, accepted, frozen = left_out(study), accepted_now(study), choices_now(study)
     study = unaware(study)
     tables = decide(study, outcomes, names, exclusions, accepted)
     tables.frozen.update(frozen)

@@ -75,7 +75,7 @@ class SlideTask:
 
 @dataclass(frozen=True)
 class PieceOutcome:
-    """What became of one row: the path of its record, or why there is none."""
+    """What became of one row: the path of its record, or why there is none; `new` where the slide was read for it now."""
 
     row: int
     record: Path | None

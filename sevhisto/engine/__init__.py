@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from sevhisto.engine.limits import (
@@ -36,7 +37,12 @@ R = TypeVar("R")
 
 
 def run_tasks(
-    function: Callable[[T], R], tasks: Sequence[T], jobs: int = 1, scheduler: str | None = None, limits: Limits | None = None
+    function: Callable[[T], R],
+    tasks: Sequence[T],
+    jobs: int = 1,
+    scheduler: str | None = None,
+    limits: Limits | None = None,
+    witness: Path | None = None,
 ) -> Iterator[tuple[int, R | BaseException]]:
     """Run `function` on every task and yield (task number, result or the error it raised) as they finish, in any order.
 
@@ -45,11 +51,12 @@ def run_tasks(
     jobs : local processes; 1 runs in this process, where there are no `limits`
     scheduler : address of a Dask scheduler (``tcp://...``, ``tls://...``); then `jobs` is not used
     limits : what one task may use. With it, each task runs in a process other than this one, and can do no harm but to itself.
+    witness : a file that every machine of the cluster must see as it is here, so that all work on the same folder
     """
     if scheduler:
         from sevhisto.engine.cluster import on_dask
 
-        yield from on_dask(function, tasks, scheduler, limits)
+        yield from on_dask(function, tasks, scheduler, limits, witness)
     elif limits is None and (jobs <= 1 or len(tasks) <= 1):
         for i, task in enumerate(tasks):
             try:

@@ -19,7 +19,7 @@ from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
 from sevhisto.io.files import all_together, remove_unfinished, write_json
 from sevhisto.io.key import codes, unblinded, write_key
-from sevhisto.io.lock import held
+from sevhisto.io.lock import LOCK, held
 from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.store import write_table
 from sevhisto.io.study import Study, load_study
@@ -141,17 +141,18 @@ def run(
         The study's files are wrong, or another run holds its results; nothing was run. A slide that fails does not raise: its sections are
         rows with status ``failed``.
     SevhistoError
-        The results cannot be written. The tables of the last run are as they were.
+        The results cannot be written, or the cluster cannot be used. The tables of the last run are as they were.
     """
     started = time.monotonic()
-    study = load_study(root)
+    study = load_study(root if scheduler is None else root.resolve())  # other machines start elsewhere
     unknown = registry_problems(study) + classifier_problems(study)
     if unknown:
         raise StudyError(unknown)
     results = study.results_dir
     with held(results):
         remove_unfinished(results, *(results / name for name in ("key", "records", "overviews")))
-        return _run(study, partial(run_tasks, jobs=jobs or default_jobs(), scheduler=scheduler, limits=limits), progress, started)
+        where = partial(run_tasks, jobs=jobs or default_jobs(), scheduler=scheduler, limits=limits, witness=results / LOCK)
+        return _run(study, where, progress, started)
 
 
 def _run(study: Study, run_all: RunTasks, progress: Progress, started: float) -> RunSummary:

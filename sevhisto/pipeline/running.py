@@ -21,6 +21,7 @@ from sevhisto.io.files import all_together, remove_unfinished, write_json
 from sevhisto.io.key import codes, unblinded, write_key
 from sevhisto.io.lock import LOCK, held
 from sevhisto.io.models import load_model, model_sha256
+from sevhisto.io.remote import try_store
 from sevhisto.io.store import write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.accepting import accepted_now
@@ -125,6 +126,7 @@ def run(
     scheduler: str | None = None,
     progress: Progress = quiet,
     limits: Limits | None = None,
+    records: str = "",
 ) -> RunSummary:
     """Measure every section of a study that has no record yet, and write all tables.
 
@@ -134,6 +136,8 @@ def run(
     jobs : processes; one per core where None
     scheduler : address of a Dask scheduler, instead of local processes
     limits : what one slide may use; with it, even a single job runs in a process of its own, which a slide cannot take the run with
+    records : address of a store (`io.remote`) to which records are written and from which they are brought to ``results/records``: machines
+        of a cluster then need not see ``results/``
 
     Raises
     ------
@@ -150,18 +154,21 @@ def run(
         raise StudyError(unknown)
     results = study.results_dir
     with held(results):
+        if records:
+            try_store(records)
         remove_unfinished(results, *(results / name for name in ("key", "records", "overviews")))
-        where = partial(run_tasks, jobs=jobs or default_jobs(), scheduler=scheduler, limits=limits, witness=results / LOCK)
-        return _run(study, where, progress, started)
+        witness = study.root / "study.toml" if records else results / LOCK
+        where = partial(run_tasks, jobs=jobs or default_jobs(), scheduler=scheduler, limits=limits, witness=witness)
+        return _run(study, where, progress, started, records)
 
 
-def _run(study: Study, run_all: RunTasks, progress: Progress, started: float) -> RunSummary:
+def _run(study: Study, run_all: RunTasks, progress: Progress, started: float, store: str) -> RunSummary:
     key = codes(study)
     results, names = study.results_dir, Names.of(key, is_open(study))
     write_key(results, key)
     tasks = with_sources(slide_tasks(study), *compared_sources(study, run_all, progress))
     corrections, notes = batch_corrections(tasks, run_all, progress)
-    tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
+    tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name)), store=store) for t in tasks]
     outcomes = measure(study, tasks, run_all, progress, names)
     progress("tables", 0, 1)
     exclusions, accepted, frozen = left_out(study), accepted_now(study), choices_now(study)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from sevhisto.io.records import keep_record
 from sevhisto.io.study import Study
 from sevhisto.pipeline.batches import background_tasks, batch_correction
 from sevhisto.pipeline.contours import takes_contours, with_contours
 from sevhisto.pipeline.measuring import measure_slide, reason_of
 from sevhisto.pipeline.tables import Names
 from sevhisto.pipeline.tasks import PieceOutcome, SlideTask
-from sevhisto.types import Correction, OutputError
+from sevhisto.types import Correction, OutputError, SlideError
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ def measure(study: Study, tasks: list[SlideTask], run_all: RunTasks, progress: P
             if isinstance(result, OutputError):
                 raise result
             new = [PieceOutcome(p.row, None, reason_of(result)) for p in order[i].pieces] if isinstance(result, BaseException) else result
+            new = [_brought(o, order[i].store) for o in new]
             outcomes += new
             for line in _failures(study, names, new):
                 log.warning(line)
@@ -77,6 +80,16 @@ def measure(study: Study, tasks: list[SlideTask], run_all: RunTasks, progress: P
             skipped += sum(not o.new for o in new)
             progress("sections", len(outcomes), total, failed, skipped)
     return sorted(outcomes, key=lambda o: o.row)
+
+
+def _brought(outcome: PieceOutcome, store: str) -> PieceOutcome:
+    """Return what became of a section whose record is here now, if it was made elsewhere."""
+    if store and outcome.record is not None:
+        try:
+            keep_record(outcome.record, store)
+        except SlideError as error:
+            return replace(outcome, record=None, reason=reason_of(error))
+    return outcome
 
 
 def _failures(study: Study, names: Names, outcomes: Sequence[PieceOutcome]) -> list[str]:

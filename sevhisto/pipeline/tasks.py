@@ -50,6 +50,7 @@ class SlideTask:
     study : the folder of study.toml
     sha256 : of the image at the start of the run; "" where it could not be read
     refused : why the image may not be read, as when it is not what it was at first sight
+    store : address of the store (`io.remote`) that gets the records instead of the folder `records`; "" for none
     """
 
     path: Path
@@ -71,6 +72,7 @@ class SlideTask:
     model: Path | None = None
     sha256: str = ""
     refused: tuple[Problem, ...] = ()
+    store: str = ""
 
 
 @dataclass(frozen=True)

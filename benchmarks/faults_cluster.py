@@ -127,6 +127,7 @@ def cluster_faults(bench: Bench, slides: int, every_s: float, stored: bool) -> T
     """
     tally = Tally(f"Dask{', records in a store' if stored else ''}: workers lost, joined; scheduler killed")
     root = bench.fresh()
+    every_s = max(every_s, bench.seconds)  # on a busy machine a worker takes that long to start, and none would ever do work
     store = root.parent / "store"
     store.mkdir()
     more = ("--records", store.as_uri()) if stored else ()
@@ -138,8 +139,9 @@ def cluster_faults(bench: Bench, slides: int, every_s: float, stored: bool) -> T
     with Cluster() as cluster:
         for _ in range(3):
             cluster.join()
-        words = command("run", root, "--scheduler", cluster.address, *more)
-        child = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
+        words, log = command("run", root, "--scheduler", cluster.address, *more), root.parent / "log.txt"
+        with log.open("wb") as told:
+            child = subprocess.Popen(words, env=environment(), stdout=told, stderr=told)
         deaths = 0
         while child.poll() is None:
             with suppress(subprocess.TimeoutExpired):
@@ -155,8 +157,7 @@ def cluster_faults(bench: Bench, slides: int, every_s: float, stored: bool) -> T
                 cluster.start()
                 cluster.join()
             cluster.join()
-        _, said = child.communicate()
-    now = tables(root)
+    now, said = tables(root), log.read_text("utf-8")
     tally.injected = deaths
     kept = {p.name: p.read_bytes() for p in store.rglob("*.npz")}
     same = child.returncode == 0 and now == whole

@@ -226,6 +226,7 @@ def until_said(caplog: pytest.LogCaptureFixture, what: str) -> None:
 def test_a_scheduler_that_is_none_is_told_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr(cluster_module, "CONNECT_S", 0.5)
+    monkeypatch.setattr(cluster_module, "ANSWER_S", 0.5)
     with socket.socket() as silent:
         silent.bind((LOOPBACK, 0))
         silent.listen(5)

@@ -24,7 +24,9 @@ R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
-CONNECT_S = 5
+CONNECT_S = 10
+ANSWER_S = 5.0
+"""How long a scheduler may take to greet."""
 RETURN_S = 300.0
 """How long a scheduler that went away is waited for."""
 ROUNDS = 10
@@ -53,7 +55,7 @@ def on_dask(
         client = _client(scheduler, wait_s)
         try:
             if wait_s == CONNECT_S:
-                need_fitting(client, here)
+                _look_at_machines(client, here)
             for i, found in _one_round(client, _Guarded(function, limits, here), left, watch):
                 del left[i]
                 yield i, found
@@ -69,6 +71,13 @@ def on_dask(
             i,
             SlideError(Problem("cluster", "its workers were lost each time that they had this slide", "run again, or without --scheduler")),
         )
+
+
+def _look_at_machines(client: Any, here: Machine) -> None:
+    try:
+        need_fitting(client, here)
+    except OSError as error:
+        raise _SchedulerGoneError from error
 
 
 def _one_round(client: Any, call: _Guarded, left: Mapping[int, Any], watch: Watch) -> Iterator[tuple[int, Any]]:
@@ -158,7 +167,7 @@ def _needs_answer(scheduler: str) -> None:
     address = urlsplit(scheduler)
     if address.scheme not in ("tcp", "tls") or not address.hostname or not address.port:
         raise ValueError("an address is tcp://HOST:PORT, or tls://HOST:PORT")
-    with socket.create_connection((address.hostname, address.port), CONNECT_S) as connection:
+    with socket.create_connection((address.hostname, address.port), ANSWER_S) as connection:
         try:
             # a scheduler greets, first of all with the length of the greeting; with TLS it waits to be greeted
             greets = address.scheme == "tls" or 0 < int.from_bytes(connection.recv(8), "little") < LONGEST_GREETING

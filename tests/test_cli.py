@@ -267,6 +267,11 @@ def test_what_the_library_warns_of_is_told_at_once_and_only_the_first_of_many(mo
     assert len(lines) == voice.MAX_SHOWN and all(f"failed: [red]{'why ' * 40}".strip() in line for line in lines)
     assert "and more" in told and "of another kind" in told
     assert not logging.getLogger("sevhisto").handlers
+    monkeypatch.setattr(voice.voice, "quiet", True)
+    with progress.progress_bars(2) as show:
+        show("sections", 0, 40)
+        log.warning("S-1 failed")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_terminal_gets_bars(monkeypatch, capsys):

@@ -17,12 +17,12 @@ from sevhisto.types import OutputError
 pytest.importorskip("fsspec")
 
 
-def test_records_in_a_store_are_shared_found_again_and_mended(study, sevhisto, tmp_path):
+def test_records_in_a_store_are_shared_found_again_and_mended(study, tmp_path):
     before = study.files()
     (tmp_path / "store").mkdir()
     url = (tmp_path / "store").as_uri()
-    said = sevhisto("run", study.root, "--jobs", 2, "--records", url)
-    assert said.status == 0 and "0 measured now" in said.out, said.err
+    done = run(study.root, jobs=1, records=url)
+    assert (done.failed, done.measured_now) == (0, 0)
     stored = {p.name: p.read_bytes() for p in (tmp_path / "store").rglob("*") if p.is_file()}
     assert stored == {p.name: p.read_bytes() for p in (study.results / "records").glob("*.npz")}
     assert study.files() == before
@@ -30,8 +30,8 @@ def test_records_in_a_store_are_shared_found_again_and_mended(study, sevhisto, t
     gone.unlink()
     torn.write_bytes(torn.read_bytes()[:-50])
     shutil.rmtree(study.results)
-    said = sevhisto("run", study.root, "--jobs", 2, "--records", url)
-    assert said.status == 0 and "2 measured now" in said.out, said.err
+    done = run(study.root, jobs=1, records=url)
+    assert (done.failed, done.measured_now) == (0, 2)
     assert study.files() == before
     assert {p.name: p.read_bytes() for p in (tmp_path / "store").rglob("*") if p.is_file()} == stored
 

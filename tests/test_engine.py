@@ -194,7 +194,7 @@ def test_a_cluster_says_what_is_wrong_with_its_machines_and_when_it_has_none(
         list(run_tasks(len, ["a"], scheduler=processes.address))
     said = sorted(p.what for p in told.value.problems)
     assert len(said) == 2
-    assert said[0].startswith(f"has no sevhisto, or another than {__version__}")
+    assert said[0].startswith(f"has no sevhisto {__version__} that")
     assert said[1] == f"has sevhisto 0.0.1 (here {__version__})"
     for worker in bad:
         worker.kill()

@@ -124,7 +124,7 @@ def _told(where: str, here: Machine, answer: Machine | Exception) -> list[Proble
         return [Problem(where, what, remedy) for what, remedy in here.unlike(answer)]
     if isinstance(answer, (OSError, CancelledError)):
         return []  # it was lost meanwhile: others have its work
-    what = f"has no sevhisto, or another than {__version__} ({answer})"
+    what = f"has no sevhisto {__version__} that this Python can speak to ({answer})"
     return [Problem(where, what, f"pip install 'sevhisto[cluster]=={__version__}' there, and start it again")]
 
 

@@ -120,10 +120,17 @@ class Cluster:
         process.wait()
 
 
-def cluster_faults(bench: Bench, slides: int, every_s: float) -> Tally:
-    """Kill a Dask worker every few seconds, let another join late, kill the scheduler once: the tables must be those of a local run."""
-    tally = Tally("Dask: workers lost, joined; scheduler killed")
+def cluster_faults(bench: Bench, slides: int, every_s: float, stored: bool) -> Tally:
+    """Kill a Dask worker every few seconds, let another join late, kill the scheduler once: the tables must be those of a local run.
+
+    With `stored`, records go to a store, and must be there in the end, byte by byte.
+    """
+    tally = Tally(f"Dask{', records in a store' if stored else ''}: workers lost, joined; scheduler killed")
     root = bench.fresh()
+    every_s = max(every_s, bench.seconds)  # on a busy machine a worker takes that long to start, and none would ever do work
+    store = root.parent / "store"
+    store.mkdir()
+    more = ("--records", store.as_uri()) if stored else ()
     for _ in copies(root, slides // 4 - 1):
         pass
     say("run", root, "--jobs", 2)
@@ -132,7 +139,9 @@ def cluster_faults(bench: Bench, slides: int, every_s: float) -> Tally:
     with Cluster() as cluster:
         for _ in range(3):
             cluster.join()
-        child = subprocess.Popen(command("run", root, "--scheduler", cluster.address), env=environment(), stderr=subprocess.PIPE, text=True)
+        words, log = command("run", root, "--scheduler", cluster.address, *more), root.parent / "log.txt"
+        with log.open("wb") as told:
+            child = subprocess.Popen(words, env=environment(), stdout=told, stderr=told)
         deaths = 0
         while child.poll() is None:
             with suppress(subprocess.TimeoutExpired):
@@ -148,10 +157,11 @@ def cluster_faults(bench: Bench, slides: int, every_s: float) -> Tally:
                 cluster.start()
                 cluster.join()
             cluster.join()
-        _, said = child.communicate()
-    now = tables(root)
+    now, said = tables(root), log.read_text("utf-8")
     tally.injected = deaths
+    kept = {p.name: p.read_bytes() for p in store.rglob("*.npz")}
     same = child.returncode == 0 and now == whole
+    same = same and kept == ({p.name: p.read_bytes() for p in (root / "results" / "records").glob("*.npz")} if stored else {})
     tally.survived, tally.changed = (deaths if same else 0), sum(now.get(n) != d for n, d in whole.items())
     if not same:
         tally.notes.append(f"status {child.returncode}: {said[-500:]}")

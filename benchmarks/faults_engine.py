@@ -54,5 +54,6 @@ PARTS: dict[str, Part] = {
     "rivals": _part("rivals", lambda b, o: rivals(b, o.n(EACH))),
     "poison-local": _part("poison-local", partial(_poison, where=locally, name="local")),
     "poison-dask": _part("poison-dask", partial(_poison, where=on_cluster, name="Dask")),
-    "dask": _part("dask", lambda b, o: cluster_faults(b, _slides(o), EVERY_S)),
+    "dask": _part("dask", lambda b, o: cluster_faults(b, _slides(o), EVERY_S, stored=False)),
+    "dask-store": _part("dask-store", lambda b, o: cluster_faults(b, _slides(o), EVERY_S, stored=True)),
 }

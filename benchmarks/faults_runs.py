@@ -37,21 +37,22 @@ def tear(root: Path, rng: random.Random) -> None:
 
 
 def kills(bench: Bench, n: int, torn: bool) -> Tally:
-    """Kill a run one to three times at random moments, then let it end."""
+    """Kill runs at random moments, each one to three times before it may end, until `n` kills have hit."""
     tally = Tally("kills with torn files" if torn else "kills (group, parent, worker)")
-    for i in range(n):
-        root, silent, note = bench.fresh(old=i % 2 == 1), 0, ""
-        for _ in range(bench.rng.randint(1, 3)):
+    while tally.injected < n:
+        root, silent, note, hits = bench.fresh(old=tally.trials % 2 == 1), 0, "", 0
+        for _ in range(min(bench.rng.randint(1, 3), n - tally.injected)):
             child = begin(root)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(bench.rng.uniform(0, 1.05 * bench.seconds))
-            left = kill(child, KINDS[i % 3], bench.rng)
+            hit, left = kill(child, KINDS[tally.trials % 3], bench.rng)
+            hits += hit
             note = note or (f"{left} processes left" if left else "")
             silent += seen_wrong(bench, root)
             if torn and (root / "results").is_dir():
                 tear(root, bench.rng)
                 note = note or follow_remedy(root)
-        ended(bench, root, tally, silent, note)
+        ended(bench, root, tally, silent, note, hits)
     return tally
 
 

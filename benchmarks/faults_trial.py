@@ -19,20 +19,21 @@ from tiny_study import command, environment, say, write_tiny
 
 @dataclass
 class Tally:
-    """One row of the table; `notes` say what was wrong."""
+    """One row of the table; `notes` say what was wrong, `trials` how often a study was run to its end."""
 
     fault: str
     injected: int = 0
+    trials: int = 0
     survived: int = 0
     lost: int = 0
     changed: int = 0
     silent: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def add(self, lost: int, changed: int, silent: int, note: str = "") -> None:
-        """Count one trial."""
-        self.injected += 1
-        self.survived += not (lost or changed or silent or note)
+    def add(self, lost: int, changed: int, silent: int, note: str = "", faults: int = 1) -> None:
+        """Count one trial, with the faults that hit it."""
+        self.injected, self.trials = self.injected + faults, self.trials + 1
+        self.survived += 0 if lost or changed or silent or note else faults
         self.lost, self.changed, self.silent = self.lost + lost, self.changed + changed, self.silent + silent
         if note:
             self.notes.append(note)
@@ -40,7 +41,8 @@ class Tally:
     def row(self, part: str) -> Row:
         """Return the line of the table; what went wrong without being lost, changed or silent counts as crashed."""
         crashed = max(0, self.injected - self.survived - self.lost - self.changed - self.silent)
-        return Row(part, self.fault, self.injected, self.survived, self.lost, self.changed, self.silent, crashed, "; ".join(self.notes))
+        told = ([f"in {self.trials} runs"] if self.trials not in (0, self.injected) else []) + self.notes
+        return Row(part, self.fault, self.injected, self.survived, self.lost, self.changed, self.silent, crashed, "; ".join(told))
 
 
 @dataclass
@@ -77,7 +79,7 @@ def seen_wrong(bench: Bench, root: Path) -> int:
     return int(tables(root) not in (bench.golden, bench.old))
 
 
-def ended(bench: Bench, root: Path, tally: Tally, silent: int = 0, note: str = "") -> None:
+def ended(bench: Bench, root: Path, tally: Tally, silent: int = 0, note: str = "", faults: int = 1) -> None:
     """Run once more without faults, and count how the tables differ from those of a run that nothing happened to."""
     done = say("run", root, "--jobs", 2)
     if done.returncode:
@@ -86,7 +88,7 @@ def ended(bench: Bench, root: Path, tally: Tally, silent: int = 0, note: str = "
     lost = sum(max(0, len(data.splitlines()) - len(now.get(n, b"").splitlines())) for n, data in bench.golden.items() if n.endswith(".csv"))
     changed = sum(now.get(n) != data for n, data in bench.golden.items())
     leftovers = [p.name for p in (root / "results").rglob("*") if p.name.endswith(".tmp") or p.name == ".run.lock"]
-    tally.add(lost, changed, silent, note or (f"left behind: {leftovers}" if leftovers else ""))
+    tally.add(lost, changed, silent, note or (f"left behind: {leftovers}" if leftovers else ""), faults)
     shutil.rmtree(root.parent)
 
 
@@ -109,23 +111,33 @@ def of_session(session: int) -> list[int]:
     return found
 
 
-def kill(child: subprocess.Popen[str], kind: str, rng: random.Random) -> int:
-    """Kill a run, its parent process only, or one worker; return how many processes are left two seconds after a run that ended."""
+def kill(child: subprocess.Popen[str], kind: str, rng: random.Random) -> tuple[bool, int]:
+    """Kill a run, its parent process only, or one worker.
+
+    Returns
+    -------
+    hit : whether something was killed: a run may have ended before, or have no worker at the moment
+    left : processes two seconds after the run ended
+    """
+    hit = False
     if child.poll() is None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, FileNotFoundError):
             if kind == "group":
                 os.killpg(child.pid, signal.SIGKILL)
+                hit = True
             elif kind == "parent":
                 child.kill()
+                hit = True
             else:
                 workers = [p for p in of_session(child.pid) if p != child.pid and b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
                 if workers:
                     os.kill(rng.choice(workers), rng.choice((signal.SIGKILL, signal.SIGSEGV)))
+                    hit = True
     child.communicate()
     until = time.monotonic() + 2
     while of_session(child.pid) and time.monotonic() < until:
         time.sleep(0.05)
-    return len(of_session(child.pid))
+    return hit, len(of_session(child.pid))
 
 
 def prepare(folder: Path, seed: int) -> Bench:

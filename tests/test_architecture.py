@@ -49,6 +49,7 @@ HOMES: dict[str, set[str]] = {
     "dask": {"engine"},
     "dask_jobqueue": {"engine"},
     "distributed": {"engine"},
+    "fsspec": {"io"},
     "typer": {"cli", "commands"},
     "napari": {PLUGIN},
     "qtpy": {PLUGIN},

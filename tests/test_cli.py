@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -235,6 +236,8 @@ def test_times_are_said_as_people_do(seconds, said):
         ({"done": 35, "total": 45, "seconds": 300, "skipped": 30}, "5 min, 1 per min, about 10 min left"),
         ({"done": 30, "total": 45, "seconds": 300, "skipped": 30}, "5 min"),
         ({"done": 7, "total": 40, "seconds": 300, "at_least": 8}, "5 min"),
+        # of 400 seconds, 100 went by with finding what was there before
+        ({"done": 35, "total": 45, "seconds": 400, "skipped": 30, "idle": 100}, "7 min, 1 per min, about 10 min left"),
     ],
 )
 def test_pace_and_time_left_are_told_once_they_mean_something(counts, said):
@@ -253,6 +256,43 @@ def test_a_log_file_gets_a_line_every_half_minute_and_at_the_end(monkeypatch, ca
         "sections: 9/12, 2 min, 6 per min, about 30 s left, 1 failed",
         "sections: 12/12, 2 min, 6 per min, 2 failed",
     ]
+
+
+def test_time_that_went_by_without_work_does_not_slow_the_rest(monkeypatch, capsys):
+    clock = iter([0, 100, 200, 260, 320, 320, 380])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.progress_bars(2) as show:
+        show("sections", 0, 10)
+        show("sections", 2, 10, 0, 2)  # there before
+        show("sections", 4, 10, 2, 4)  # may not be read
+        show("sections", 5, 10, 2, 4)
+        show("sections", 6, 10, 2, 4)
+        show("sections", 7, 10, 3, 5)  # refused, at once
+        show("sections", 8, 10, 3, 5)
+    assert capsys.readouterr().err.splitlines()[-1] == "sections: 8/10, 6 min, 1 per min, about 2 min left, 3 failed"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_the_library_warns_of_is_told_at_once_and_only_the_first_of_many(monkeypatch, capsys, terminal):
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    log = logging.getLogger("sevhisto.somewhere")
+    with progress.progress_bars(2) as show:
+        show("sections", 0, 40)
+        for i in range(30):
+            log.warning(f"S-{i} failed: [red]{'why ' * 40}")
+        logging.getLogger("sevhisto.elsewhere").warning("of another kind")
+        show("sections", 40, 40, 30)
+    told = capsys.readouterr().err
+    lines = [line for line in told.splitlines() if "failed: " in line]
+    assert len(lines) == voice.MAX_SHOWN and all(f"failed: [red]{'why ' * 40}".strip() in line for line in lines)
+    assert "and more" in told and "of another kind" in told
+    assert not logging.getLogger("sevhisto").handlers
+    monkeypatch.setattr(voice.voice, "quiet", True)
+    with progress.progress_bars(2) as show:
+        show("sections", 0, 40)
+        log.warning("S-1 failed")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_terminal_gets_bars(monkeypatch, capsys):

@@ -6,15 +6,19 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from sevhisto.engine import LEAST_LIMIT_MB, PARENT_MB, WORKER_MB, Limits, available_mb, jobs_for, run_tasks, share_mb
+from sevhisto import __version__
+from sevhisto.engine import LEAST_LIMIT_MB, PARENT_MB, WORKER_MB, Limits, available_mb, jobs_for, peers, run_tasks, share_mb
 from sevhisto.engine import cluster as cluster_module
 from sevhisto.engine.cluster import LOOPBACK, encrypted, slurm_cluster
 from sevhisto.types import SevhistoError, StudyError
@@ -118,6 +122,124 @@ def test_a_dask_worker_is_spared_by_what_kills_its_task() -> None:
         done = dict(run_tasks(work, ["a", "SIGSEGV", "fail", "b"], scheduler=cluster.scheduler_address, limits=Limits(seconds=60)))
     assert (done[0], done[3]) == ("a done", "b done")
     assert "died (SIGSEGV)" in str(done[1]) and str(done[2]) == "two"
+
+
+KINDS = """
+import os, sys
+kind = os.environ.get("KIND", "")
+if kind == "without":
+    sys.modules["sevhisto"] = None
+elif kind:
+    import sevhisto
+    sevhisto.__version__ = kind
+"""
+
+
+class Processes:
+    """A Dask scheduler and workers, each a process on loopback; a kind is another version of sevhisto, or `without`."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "sitecustomize.py").write_text(KINDS, "utf-8")
+        self.folder, self.every, self.port = folder, list[subprocess.Popen[bytes]](), free_port()
+        self.address = f"tcp://{LOOPBACK}:{self.port}"
+        self.start("scheduler", "--port", str(self.port))
+
+    def start(self, role: str, *words: str, kind: str = "") -> subprocess.Popen[bytes]:
+        line = [sys.executable, "-m", f"distributed.cli.dask_{role}", *words, "--host", LOOPBACK, "--no-dashboard"]
+        path = os.pathsep.join([str(self.folder), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+        env = {**os.environ, "PYTHONPATH": path, "KIND": kind}
+        told = (self.folder / f"{len(self.every)}.log").open("wb")
+        with told:
+            process = subprocess.Popen([*line, "--dashboard-address", f"{LOOPBACK}:0"], env=env, stdout=told, stderr=told)
+        self.every.append(process)
+        return process
+
+    def join(self, kind: str = "") -> subprocess.Popen[bytes]:
+        options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder))
+        return self.start("worker", self.address, *options, kind=kind)
+
+    def wait_for(self, n: int) -> None:
+        import distributed
+
+        with distributed.Client(self.address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(n, timeout=60)
+
+    def end(self) -> None:
+        for process in self.every:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind((LOOPBACK, 0))
+        return int(listening.getsockname()[1])
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    pytest.importorskip("distributed")
+    found = Processes(tmp_path)
+    yield found
+    found.end()
+
+
+def test_a_cluster_says_what_is_wrong_with_its_machines_and_when_it_has_none(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", "sevhisto")
+    bad = [processes.join("0.0.1"), processes.join("without")]
+    processes.wait_for(2)
+    with pytest.raises(SevhistoError) as told:
+        list(run_tasks(len, ["a"], scheduler=processes.address))
+    said = sorted(p.what for p in told.value.problems)
+    assert len(said) == 2
+    assert said[0].startswith(f"has no sevhisto {__version__} that")
+    assert said[1] == f"has sevhisto 0.0.1 (here {__version__})"
+    for worker in bad:
+        worker.kill()
+    monkeypatch.setattr(peers, "ALONE_S", 1.0)
+    monkeypatch.setattr(peers, "LOOK_EVERY_S", 0.3)
+    tasks = run_tasks(len, ["a", "bb", "ccc"], scheduler=processes.address)
+    asked = threading.Thread(target=lambda: answers.update(tasks))
+    answers: dict[int, object] = {}
+    asked.start()
+    until_said(caplog, "0 workers for 1 s; waiting")
+    processes.join("0.0.1").wait(60)  # comes late: it is sent away, and costs nothing
+    assert [r.message for r in caplog.records if "sent away" in r.message and "0.0.1" in r.message]
+    assert not answers
+    processes.join()
+    asked.join(60)
+    assert answers == {0: 1, 1: 2, 2: 3}
+    assert f"`dask worker {processes.address}`" in caplog.text and "1 worker is there now" in caplog.text
+    with pytest.raises(SevhistoError, match="does not see the folder /proc/self"):
+        list(run_tasks(len, ["a"], scheduler=processes.address, witness=Path("/proc/self/cmdline")))
+
+
+def until_said(caplog: pytest.LogCaptureFixture, what: str) -> None:
+    until = time.monotonic() + 60
+    while what not in caplog.text and time.monotonic() < until:
+        time.sleep(0.1)
+    assert what in caplog.text
+
+
+def test_a_scheduler_that_is_none_is_told_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster_module, "CONNECT_S", 0.5)
+    monkeypatch.setattr(cluster_module, "ANSWER_S", 0.5)
+    with socket.socket() as silent:
+        silent.bind((LOOPBACK, 0))
+        silent.listen(5)
+        port = silent.getsockname()[1]
+        for address, why in (
+            (f"tcp://{LOOPBACK}:{port}", "does not speak as a Dask scheduler"),
+            (f"tcp://{LOOPBACK}:{free_port()}", "refused"),
+            (f"{LOOPBACK}:8786", "an address is tcp://HOST:PORT"),
+        ):
+            started = time.monotonic()
+            with pytest.raises(SevhistoError, match=why):
+                list(run_tasks(len, ["a"], scheduler=address))
+            assert time.monotonic() - started < 10
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl")

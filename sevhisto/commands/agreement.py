@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from sevhisto.commands.options import Jobs, StudyFolder
+from sevhisto.commands.progress import progress_bars
 from sevhisto.commands.voice import answer, found, note, say
 
 EXAMPLES = (
@@ -28,7 +29,8 @@ def agreement(
     """Say how far readings of the same sections agree: Dice, ICC and Bland-Altman, with a figure, in results/agreement/."""
     from sevhisto.pipeline import agreement as compare
 
-    done = compare(study, [first, second, *(more or [])], jobs)
+    with progress_bars(jobs or 1) as progress:
+        done = compare(study, [first, second, *(more or [])], jobs, progress)
     for r in done.summary.to_dict("records"):
         icc = "no ICC" if math.isnan(r["icc_a1"]) else f"ICC(A,1) {r['icc_a1']:.3f} ({r['icc_a1_from']:.3f} to {r['icc_a1_to']:.3f})"
         limits = "" if math.isnan(r["bias"]) else f", bias {r['bias']:.4g} (limits {r['limit_low']:.4g} to {r['limit_high']:.4g})"

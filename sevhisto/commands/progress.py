@@ -1,15 +1,18 @@
-"""Progress on stderr: bars on a terminal, a line every half minute elsewhere, nothing with --quiet."""
+"""Progress on stderr: bars on a terminal, a line every half minute elsewhere, what fails when it does; nothing with --quiet."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
-from sevhisto.commands.voice import voice
+from sevhisto.commands.voice import MAX_SHOWN, voice
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,34 +31,82 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def pace(done: int, total: int, seconds: float, failed: int = 0, skipped: int = 0, at_least: int = 3) -> str:
+@dataclass
+class Clock:
+    """The time of a stage that went into new work.
+
+    Attributes
+    ----------
+    last : when something was heard
+    new : how much was done newly by then
+    idle : seconds in which only such was found as needs no work; they say nothing about the rest
+    """
+
+    last: float
+    new: int = 0
+    idle: float = 0.0
+
+    def hear(self, now: float, done: int, skipped: int) -> None:
+        """Hear how much is done, and how much of that needed no work."""
+        if done and done - skipped == self.new:
+            self.idle += now - self.last
+        self.last, self.new = now, done - skipped
+
+
+def pace(done: int, total: int, seconds: float, failed: int = 0, skipped: int = 0, at_least: int = 3, idle: float = 0.0) -> str:
     """Return time taken, rate, time left and failures, for one line.
 
-    Rate and time left count what was done now (not `skipped`), and are told from the `at_least`-th on: one or two say little about the
-    rest, and with n processes the first n end together.
+    Rate and time left count what was done now (not `skipped`, nor the `idle` seconds of `Clock`), and are told from the `at_least`-th on:
+    one or two say little about the rest, and with n processes the first n end together.
     """
-    new = done - skipped
+    new, worked = done - skipped, seconds - idle
     said = [duration(seconds)]
-    if new >= at_least and seconds >= MIN_SECONDS:
-        said.append(f"{60 * new / seconds:.3g} per min")
+    if new >= at_least and worked >= MIN_SECONDS:
+        said.append(f"{60 * new / worked:.3g} per min")
         if done < total:
-            said.append(f"about {duration((total - done) * seconds / new)} left")
+            said.append(f"about {duration((total - done) * worked / new)} left")
     return ", ".join(said) + (f", {failed} failed" if failed else "")
 
 
 @contextmanager
 def progress_bars(jobs: int = 1) -> Iterator[Progress]:
-    """Yield a progress function for `jobs` processes: bars on a terminal; elsewhere a line every half minute, and one a stage."""
+    """Yield a progress function for `jobs` processes: bars on a terminal; elsewhere a line every half minute, and one a stage.
+
+    What the library warns of meanwhile (a slide that failed, a cluster without workers) is a line of its own, above the bars.
+    """
     from rich.console import Console
 
     console = Console(stderr=True)
     if voice.quiet:
-        yield _silent
+        with _heard(lambda _: None):
+            yield _silent
     elif console.is_terminal:
-        with _bars(console, max(3, jobs)) as show:
+        with _bars(console, max(3, jobs)) as show, _heard(lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)):
             yield show
     else:
-        yield _lines(max(3, jobs))
+        with _heard(lambda line: typer.echo(line, err=True)):
+            yield _lines(max(3, jobs))
+
+
+@contextmanager
+def _heard(write: Callable[[str], None]) -> Iterator[None]:
+    """Write the library's warnings; of those of one module the first ones only, without --verbose."""
+    told: Counter[str] = Counter()
+
+    def write_first(record: logging.LogRecord) -> None:
+        told[record.name] += 1
+        if voice.verbose or told[record.name] <= MAX_SHOWN:
+            write(record.getMessage())
+        elif told[record.name] == MAX_SHOWN + 1:
+            write("and more, which are only counted here (--verbose says each)")
+
+    log, handler = logging.getLogger("sevhisto"), logging.Handler(logging.WARNING)
+    handler.emit = write_first  # type: ignore[method-assign]
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _silent(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
@@ -65,13 +116,16 @@ def _silent(what: str, done: int, total: int, failed: int = 0, skipped: int = 0)
 def _lines(at_least: int) -> Progress:
     started: dict[str, float] = {}
     told: dict[str, float] = {}
+    clocks: dict[str, Clock] = {}
 
     def show(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
         now = time.monotonic()
         start = started.setdefault(what, now)
+        clock = clocks.setdefault(what, Clock(now))
+        clock.hear(now, done, skipped)
         if done == total or now - told.setdefault(what, start) >= LINE_EVERY_S:
             told[what] = now
-            typer.echo(f"{what}: {done}/{total}, {pace(done, total, now - start, failed, skipped, at_least)}", err=True)
+            typer.echo(f"{what}: {done}/{total}, {pace(done, total, now - start, failed, skipped, at_least, clock.idle)}", err=True)
 
     return show
 
@@ -86,14 +140,18 @@ def _bars(console: Console, at_least: int) -> Iterator[Progress]:
         def render(self, task: Task) -> Text:
             seconds = task.finished_time or task.elapsed or 0.0
             counts = task.fields["failed"], task.fields["skipped"]
-            return Text(pace(int(task.completed), int(task.total or 0), seconds, *counts, at_least))
+            return Text(pace(int(task.completed), int(task.total or 0), seconds, *counts, at_least, task.fields["clock"].idle))
 
     bars: dict[str, TaskID] = {}
+    clocks: dict[str, Clock] = {}
     with Display(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Pace(), console=console) as display:
 
         def show(what: str, done: int, total: int, failed: int = 0, skipped: int = 0) -> None:
+            now = time.monotonic()
+            clock = clocks.setdefault(what, Clock(now))
+            clock.hear(now, done, skipped)
             if what not in bars:
-                bars[what] = display.add_task(what, total=total, failed=0, skipped=0)
+                bars[what] = display.add_task(what, total=total, failed=0, skipped=0, clock=clock)
             display.update(bars[what], completed=done, total=total, failed=failed, skipped=skipped)
 
         yield show

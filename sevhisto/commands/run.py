@@ -23,6 +23,7 @@ EXAMPLES = (
     "sevhisto run my_study",
     "sevhisto run my_study --jobs 8 --memory 24",
     "sevhisto run my_study --scheduler tcp://cluster:8786",
+    "sevhisto run my_study --scheduler tcp://cluster:8786 --records s3://lab/my_study",
     "sevhisto run my_study --slurm 16 --host login1 --tls certificates",
 )
 LOOPBACK = "127.0.0.1"
@@ -50,6 +51,9 @@ def run(
         Optional[Path],  # noqa: UP045
         typer.Option("--tls", metavar="FOLDER", help="Folder with ca.pem, cert.pem and key.pem: a cluster is spoken to encrypted only."),
     ] = None,
+    records: Annotated[
+        str, typer.Option("--records", metavar="URL", help="Store for records (file://, s3://, sftp://, ...) that all machines reach.")
+    ] = "",
 ) -> None:
     """Measure all slides and write the tables. Run it again to go on: sections that are done are not read again."""
     from sevhisto.pipeline import run as start
@@ -60,7 +64,7 @@ def run(
         raise StudyError(Problem("--slurm", "starts a scheduler of its own", "leave out --scheduler"))
     n = processes(jobs, memory) if local else None
     with _stoppable(), _on(scheduler, slurm, host, tls) as address, progress_bars(n or slurm or 1) as progress:
-        done = start(study, n, address, progress, _limits(n, memory, time_limit))
+        done = start(study, n, address, progress, _limits(n, memory, time_limit), records)
     say_run(done)
     next_step(f"sevhisto report {typed(study)}   (then compare, once every outline and threshold is settled)")
     exit_if_failed(done)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sevhisto.engine.limits import (
@@ -45,6 +46,7 @@ def run_tasks(
     scheduler: str | None = None,
     limits: Limits | None = None,
     kept: list[Worker] | None = None,
+    witness: Path | None = None,
 ) -> Iterator[tuple[int, R | BaseException]]:
     """Run `function` on every task and yield (task number, result or the error it raised) as they finish, in any order.
 
@@ -54,11 +56,12 @@ def run_tasks(
     scheduler : address of a Dask scheduler (``tcp://...``, ``tls://...``); then `jobs` is not used
     limits : what one task may use. With it, each task runs in a process other than this one, and can do no harm but to itself.
     kept : idle local processes, to be used and left there; see `crew`
+    witness : a file that every machine of the cluster must see as it is here, so that all work on the same folder
     """
     if scheduler:
         from sevhisto.engine.cluster import on_dask
 
-        yield from on_dask(function, tasks, scheduler, limits)
+        yield from on_dask(function, tasks, scheduler, limits, witness)
     elif limits is None and (jobs <= 1 or len(tasks) <= 1):
         for i, task in enumerate(tasks):
             try:
@@ -70,11 +73,13 @@ def run_tasks(
 
 
 @contextmanager
-def crew(jobs: int, scheduler: str | None = None, limits: Limits | None = None) -> Iterator[Callable[..., Iterator[tuple[int, Any]]]]:
+def crew(
+    jobs: int, scheduler: str | None = None, limits: Limits | None = None, witness: Path | None = None
+) -> Iterator[Callable[..., Iterator[tuple[int, Any]]]]:
     """Yield `run_tasks` on these machines; local processes stay from one stage to the next, as each takes a second to come up."""
     kept: list[Worker] = []
     try:
-        yield partial(run_tasks, jobs=jobs, scheduler=scheduler, limits=limits, kept=kept)
+        yield partial(run_tasks, jobs=jobs, scheduler=scheduler, limits=limits, kept=kept, witness=witness)
     finally:
         for worker in kept:
             worker.end()

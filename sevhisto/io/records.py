@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -14,30 +15,70 @@ from typing import Any
 
 import numpy as np
 
+from sevhisto.io import remote
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.npz import NpzMembers, npz_bytes
 from sevhisto.io.tallies import read_tallies, save_tallies
 from sevhisto.tallies import Tallies, smallest
-from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SectionView, SevhistoError
+from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SectionView, SevhistoError, SlideError
 
 RECORD_FORMAT = 6
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.npz")
 
 
-def save_record(folder: Path, key: str, record: SectionRecord) -> Path:
-    """Write one section's record and return its path.
+def save_record(folder: Path, key: str, record: SectionRecord, store: str = "") -> Path:
+    """Write one section's record and return its path, or where `keep_record` brings it from a store.
 
     Parameters
     ----------
     folder : the records folder, ``results/records``
     key : sha256 (hex) of everything that the record depends on
     record : what was measured
+    store : address of a store (`io.remote`) that gets the record instead; other machines need not see the folder then
 
     Returns
     -------
     path : ``<first 32 of key>.<first 32 of the sha256 of the bytes>.npz``; equal records give equal bytes
     """
-    return _save(folder, key, _record_bytes(record))
+    data = _record_bytes(record)
+    if not store:
+        return _save(folder, key, data)
+    name = _name(key, data)
+    remote.put(store, name, data)
+    return folder / name
+
+
+def stored_record(folder: Path, key: str, store: str) -> Path | None:
+    """Return where `keep_record` brings the record of `key` that a store has and this version reads; None where it has none."""
+    for name in remote.names(store, _short(key)):
+        data = remote.get(store, name) if _NAME.fullmatch(name) else None
+        if data is not None and is_current(io.BytesIO(data)):
+            return folder / name
+    return None
+
+
+def share_record(path: Path, store: str) -> None:
+    """Give a store a record that is here, where it has none of that name."""
+    data = _intact(path)
+    if data is not None and path.name not in remote.names(store, path.name.partition(".")[0]):
+        remote.put(store, path.name, data)
+
+
+def keep_record(path: Path, store: str) -> None:
+    """Bring a record from a store, where it is not here undamaged; SlideError where the store has none that is."""
+    if _intact(path) is None:
+        data = remote.get(store, path.name)
+        if data is None:
+            remedy = "run again: this section is measured anew"
+            raise SlideError(Problem(f"{remote.OPTION} {store}", f"{path.name} is damaged or missing there", remedy))
+        write_bytes_atomic(path, data)
+
+
+def remove_record(path: Path, store: str = "") -> None:
+    """Remove a record, here and in a store."""
+    path.unlink(missing_ok=True)
+    if store:
+        remote.remove(store, path.name)
 
 
 def load_tallies(path: Path) -> Tallies:
@@ -50,9 +91,13 @@ def load_tallies(path: Path) -> Tallies:
 
 
 def _save(folder: Path, key: str, data: bytes) -> Path:
-    path = folder / f"{_short(key)}.{hashlib.sha256(data).hexdigest()[:32]}.npz"
+    path = folder / _name(key, data)
     write_bytes_atomic(path, data)
     return path
+
+
+def _name(key: str, data: bytes) -> str:
+    return f"{_short(key)}.{hashlib.sha256(data).hexdigest()[:32]}.npz"
 
 
 def kept_overview(folder: Path, key: str, make: Callable[[], tuple[AnyArray, int]]) -> tuple[AnyArray, int]:
@@ -102,9 +147,9 @@ def _names(folder: Path, changed_ns: int) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def is_current(path: Path) -> bool:
+def is_current(record: Path | io.BytesIO) -> bool:
     """Return whether an undamaged record can be read by this version; its arrays are not."""
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(record, allow_pickle=False) as arrays:
         return bool(json.loads(arrays["head"].tobytes()).get("format") == RECORD_FORMAT)
 
 
@@ -113,9 +158,9 @@ def is_record(path: Path) -> bool:
     return _NAME.fullmatch(path.name) is not None and path.is_file()
 
 
-def load_record(path: Path) -> SectionRecord:
-    """Read a record; SevhistoError if its bytes are not those that its name promises."""
-    return _unpack(dict(_opened(path)), path)
+def load_record(path: Path, store: str = "") -> SectionRecord:
+    """Read a record, from `store` where it is not here; SevhistoError if its bytes are not those that its name promises."""
+    return _unpack(dict(_opened(path, store)), path)
 
 
 def load_view(path: Path, cells: bool = True, masks: Collection[str] | None = None) -> SectionView:
@@ -131,8 +176,10 @@ def load_view(path: Path, cells: bool = True, masks: Collection[str] | None = No
     return SectionView(head["meta"], tuple(head["markers"]), _cells(arrays, head) if cells else {}, _masks(arrays, head, masks))
 
 
-def _opened(path: Path) -> NpzMembers:
+def _opened(path: Path, store: str = "") -> NpzMembers:
     data = _intact(path)
+    if data is None and store:
+        data = remote.get(store, path.name)
     if data is None:
         raise SevhistoError(Problem(str(path), "the record is damaged or missing", "run the study again: this section is measured anew"))
     return NpzMembers(data)

@@ -22,8 +22,10 @@ from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study, paths_for
 from sevhisto.pipeline.readings import AUTO, SectionTask, Source, compare_section
 from sevhisto.pipeline.running import current_stamp, is_open, quiet, slide_tasks
+from sevhisto.pipeline.sources import compared_sources, with_sources
 from sevhisto.pipeline.stages import Progress, batch_corrections
 from sevhisto.pipeline.tables import Names, stamped
+from sevhisto.pipeline.tasks import SlideTask
 from sevhisto.report.agreement import agreement_figure
 from sevhisto.schema import RECORDS
 from sevhisto.schema_evidence import AGREEMENT, AGREEMENT_SUMMARY, COUNTS
@@ -59,7 +61,8 @@ def agreement(root: Path, given: Sequence[str], jobs: int | None = None, progres
     Raises
     ------
     SevhistoError
-        The study was not run; a reading is not there, of no known kind, or of another kind than the others; no section was read twice.
+        The study was not run; a reading is not there, of no known kind, or of another kind than the others; no section was read twice; an
+        even field changed since first sight. Another slide that changed gives rows with that reason.
     """
     study = load_study(root)
     names = Names.of(codes(study), is_open(study))
@@ -127,7 +130,8 @@ def _laid_over(study: Study, names: Names, readings: Sequence[_Reading], jobs: i
     records = {(r["animal"], r["section"], r["panel"]): r["record"] for r in listed.to_dict("records") if r["record"]}
     suffixes = LABELS if readings[0].kind == "objects" else OUTLINES
     tasks = []
-    for slide in slide_tasks(study):
+    slides = with_sources(slide_tasks(study), *compared_sources(study, partial(run_tasks, jobs=jobs), progress))
+    for slide in slides:
         for piece in [p for p in slide.pieces if p.role not in WITHOUT_LESION]:
             file, animal, section = (str(study.slides.loc[piece.row, c]) for c in ("file", "animal", "section"))
             place = (*names.shown(animal, section), slide.panel_name)
@@ -136,7 +140,7 @@ def _laid_over(study: Study, names: Names, readings: Sequence[_Reading], jobs: i
             if place in records and len(sources) > 1:
                 only = replace(slide, pieces=(piece,), drawn=None)
                 tasks.append((place, SectionTask(only, study.results_dir / "records" / records[place], sources)))
-    tasks = _with_corrections(study, tasks, jobs, progress)
+    tasks = _with_corrections(slides, tasks, jobs, progress)
     rows: dict[int, list[dict[str, object]]] = {}
     for i, told in run_tasks(compare_section, [task for _, task in tasks], jobs):
         if isinstance(told, BaseException):
@@ -149,14 +153,14 @@ def _laid_over(study: Study, names: Names, readings: Sequence[_Reading], jobs: i
 
 
 def _with_corrections(
-    study: Study, tasks: list[tuple[tuple[str, str, str], SectionTask]], jobs: int, progress: Progress
+    slides: Sequence[SlideTask], tasks: list[tuple[tuple[str, str, str], SectionTask]], jobs: int, progress: Progress
 ) -> list[tuple[tuple[str, str, str], SectionTask]]:
     """Return the tasks, with the background of their batch where the program's outline must be made again, since a person's replaced it."""
     needed = {(t.slide.panel_name, t.slide.batch_name) for _, t in tasks if t.plans_again}
     if not needed:
         return tasks
     corrections, notes = batch_corrections(
-        [t for t in slide_tasks(study) if (t.panel_name, t.batch_name) in needed], partial(run_tasks, jobs=jobs), progress
+        [t for t in slides if (t.panel_name, t.batch_name) in needed], partial(run_tasks, jobs=jobs), progress
     )
     if set(corrections) != needed:
         raise SevhistoError([Problem("background", note, "mend the controls of the batch") for note in notes])

@@ -32,7 +32,7 @@ from sevhisto.io.labels import LabelFile
 from sevhisto.io.models import load_model
 from sevhisto.io.outlines import area_mask, of_piece
 from sevhisto.io.patience import attempts, may_pass
-from sevhisto.io.records import find_record, is_current, kept_overview, load_record, save_record
+from sevhisto.io.records import find_record, is_current, kept_overview, load_record, remove_record, save_record, share_record, stored_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, open_slide
 from sevhisto.io.sources import Guard
@@ -59,12 +59,12 @@ KEPT_FROM_PX = 16_000_000
 def measure_slide(task: SlideTask) -> list[PieceOutcome]:
     """Measure every section of a slide that has no record; a section that fails costs only itself. OutputError stops the run."""
     if task.refused:
-        return [PieceOutcome(p.row, None, reason_of(SlideError(task.refused)), task.sha256) for p in task.pieces]
+        return [PieceOutcome(p.row, None, reason_of(SlideError(task.refused)), task.sha256, new=False) for p in task.pieces]
     sha256 = task.sha256 or file_sha256(task.path)
     outcomes: list[PieceOutcome] = []
     missing = []
     for piece in task.pieces:
-        found = _existing(task.records, record_key(task, piece, sha256))
+        found = _existing(task, record_key(task, piece, sha256))
         if found is None:
             missing.append(piece)
         else:
@@ -105,7 +105,7 @@ def _guarded(task: SlideTask, pieces: Sequence[PieceTask], sha256: str) -> list[
             guard.check(whole=bool(records))
         except SlideError:
             for record in records:
-                record.unlink(missing_ok=True)
+                remove_record(record, task.store)
             raise
     return made
 
@@ -119,9 +119,13 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".replace("\n", " ")
 
 
-def _existing(records: Path, key: str) -> Path | None:
-    found = find_record(records, key)  # a damaged one is measured again
-    return found if found is not None and is_current(found) else None
+def _existing(task: SlideTask, key: str) -> Path | None:
+    found = find_record(task.records, key)  # a damaged one is measured again
+    if found is None or not is_current(found):
+        return stored_record(task.records, key, task.store) if task.store else None
+    if task.store:
+        share_record(found, task.store)
+    return found
 
 
 def prepare_slide(slide: Slide, task: SlideTask, sha256: str | None = None) -> tuple[MarkerReader, SlideOverview]:
@@ -147,7 +151,7 @@ def _seen(slide: Slide, task: SlideTask, sha256: str | None, reader: MarkerReade
     One that takes long, because the file holds no smaller copies, is kept in ``results/overviews``.
     """
     um = allowed_um(box, slide.um_per_px, task.imaging.overview_um)
-    if len(slide.levels) > 1 or slide.shape[0] * slide.shape[1] < KEPT_FROM_PX:
+    if task.store or len(slide.levels) > 1 or slide.shape[0] * slide.shape[1] < KEPT_FROM_PX:  # with a store, the folder may not be here
         raw, factor = slide.overview(um, reader.channels, box)
     else:
         key = settings_hash(
@@ -207,7 +211,7 @@ def _plan(slide: Slide, task: SlideTask, piece: PieceTask, overview: SlideOvervi
             piece=number or None,
             longitudinal=task.longitudinal,
             flipped=piece.flipped,
-            drawn=replace(_drawn(task.drawn, overview, piece.piece), neighbour=_neighbour(piece.contour)),
+            drawn=replace(_drawn(task.drawn, overview, piece.piece), neighbour=_neighbour(piece.contour, task.store)),
             find_lesion=piece.role not in WITHOUT_LESION,
         )
     except Exception as error:
@@ -244,7 +248,7 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
                 if record_key(task, piece, sha256) != keys[piece.row]:
                     what = "its outlines, labels or classifier changed while it was measured"
                     raise SlideError(Problem(task.path.name, what, "run again"))
-                made = PieceOutcome(piece.row, save_record(task.records, keys[piece.row], record), sha256=sha256)
+                made = PieceOutcome(piece.row, save_record(task.records, keys[piece.row], record, task.store), sha256=sha256)
             except OutputError:
                 raise
             except Exception as error:
@@ -294,10 +298,10 @@ def _class_flags(model: PixelModel, sha256: str) -> list[str]:
     return flags + (["classifier_untested"] if model.facts["out_of_sample"]["left_out"] == "outline" else [])
 
 
-def _neighbour(source: ContourSource | None) -> Neighbour | None:
+def _neighbour(source: ContourSource | None, store: str) -> Neighbour | None:
     if source is None:
         return None
-    record = load_record(source.record)
+    record = load_record(source.record, store)
     nuclei = record.meta["nuclear_marker"]
     shown = None if nuclei is None else decode_thumbnail(record.masks["thumbnail"][..., record.marker_index(nuclei)])
     tissue, core = record.masks["tissue"] > 0, record.masks["core"] > 0

@@ -11,10 +11,12 @@ import numpy as np
 
 from sevhisto.imaging.overlap import matched_objects, objects_of, overlap
 from sevhisto.io.annotations import SUFFIXES, name_problems, read_outlines
+from sevhisto.io.canary import need_codecs
 from sevhisto.io.labels import LabelFile
 from sevhisto.io.outlines import area_mask
 from sevhisto.io.records import load_record, load_tallies
 from sevhisto.io.slides import open_slide
+from sevhisto.io.sources import Guard
 from sevhisto.pipeline.measuring import plan_pieces, reason_of
 from sevhisto.pipeline.tasks import SlideTask
 from sevhisto.types import BoolArray, IntArray, Problem, SectionRecord, SlideError
@@ -53,6 +55,9 @@ Row = dict[str, object]
 def compare_section(task: SectionTask) -> list[Row]:
     """Return rows of `schema_evidence.AGREEMENT`, without the section's name, for every pair of readings."""
     drawn = all(s.path is None or s.path.suffix.lower() in SUFFIXES for s in task.sources)
+    if task.slide.refused:
+        pairs, why = itertools.combinations([s.name for s in task.sources], 2), reason_of(SlideError(task.slide.refused))
+        return [_row("lesion" if drawn else "objects", a, b, reason=why) for a, b in pairs]
     return list(_outlines(task) if drawn else _objects(task))
 
 
@@ -116,8 +121,11 @@ def _own_outline(task: SectionTask, record: SectionRecord) -> dict[str, BoolArra
     if "contour_drawn" not in flags:
         return {"lesion": record.masks["core"] > 0}
     try:
+        need_codecs(task.slide.path)
+        guard = Guard(task.slide.path, task.slide.sha256)
         with open_slide(task.slide.path, task.slide.scene, task.slide.um_per_px) as slide:
             (_, plan), *_ = plan_pieces(slide, task.slide)
+        guard.check(whole=True)
     except Exception as error:
         return {"lesion": reason_of(error)}
     if isinstance(plan, str):

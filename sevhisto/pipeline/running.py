@@ -21,8 +21,9 @@ from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
 from sevhisto.io.files import all_together, remove_unfinished, write_json
 from sevhisto.io.key import codes, unblinded, write_key
-from sevhisto.io.lock import held
+from sevhisto.io.lock import LOCK, held
 from sevhisto.io.models import load_model, model_sha256
+from sevhisto.io.remote import try_store
 from sevhisto.io.store import write_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.accepting import accepted_now
@@ -130,6 +131,7 @@ def run(
     scheduler: str | None = None,
     progress: Progress = quiet,
     limits: Limits | None = None,
+    records: str = "",
 ) -> RunSummary:
     """Measure every section of a study that has no record yet, and write all tables.
 
@@ -139,6 +141,8 @@ def run(
     jobs : processes; one per core where None
     scheduler : address of a Dask scheduler, instead of local processes
     limits : what one slide may use; with it, even a single job runs in a process of its own, which a slide cannot take the run with
+    records : address of a store (`io.remote`) to which records are written and from which they are brought to ``results/records``: machines
+        of a cluster then need not see ``results/``
 
     Raises
     ------
@@ -146,29 +150,32 @@ def run(
         The study's files are wrong, or another run holds its results; nothing was run. A slide that fails does not raise: its sections are
         rows with status ``failed``.
     SevhistoError
-        The results cannot be written. The tables of the last run are as they were.
+        The results cannot be written, or the cluster cannot be used. The tables of the last run are as they were.
     """
     started = time.monotonic()
-    study = load_study(root)
+    study = load_study(root if scheduler is None else root.resolve())  # other machines start elsewhere
     unknown = registry_problems(study) + classifier_problems(study)
     if unknown:
         raise StudyError(unknown)
     results = study.results_dir
     with held(results):
+        if records:
+            try_store(records)
         remove_unfinished(results, *(results / name for name in ("key", "records", "overviews")))
-        return _run(study, crew(jobs or default_jobs(), scheduler, limits), progress, started)
+        witness = study.root / "study.toml" if records else results / LOCK
+        return _run(study, crew(jobs or default_jobs(), scheduler, limits, witness), progress, started, records)
 
 
-def _run(study: Study, machines: AbstractContextManager[RunTasks], progress: Progress, started: float) -> RunSummary:
+def _run(study: Study, machines: AbstractContextManager[RunTasks], progress: Progress, started: float, store: str) -> RunSummary:
     key = codes(study)
-    results = study.results_dir
+    results, names = study.results_dir, Names.of(key, is_open(study))
     write_key(results, key)
     with machines as run_all:
         tasks = with_sources(slide_tasks(study), *compared_sources(study, run_all, progress))
         corrections, notes = batch_corrections(tasks, run_all, progress)
-        tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
-        outcomes = measure(study, tasks, run_all, progress)
-    exclusions, accepted, names, frozen = left_out(study), accepted_now(study), Names.of(key, is_open(study)), choices_now(study)
+        tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name)), store=store) for t in tasks]
+        outcomes = measure(study, tasks, run_all, progress, names)
+    exclusions, accepted, frozen = left_out(study), accepted_now(study), choices_now(study)
     study = unaware(study)
     tables = decide(study, outcomes, names, exclusions, accepted, progress)
     tables.frozen.update(frozen)

@@ -50,6 +50,7 @@ class SlideTask:
     study : the folder of study.toml
     sha256 : of the image at the start of the run; "" where it could not be read
     refused : why the image may not be read, as when it is not what it was at first sight
+    store : address of the store (`io.remote`) that gets the records instead of the folder `records`; "" for none
     """
 
     path: Path
@@ -71,11 +72,16 @@ class SlideTask:
     model: Path | None = None
     sha256: str = ""
     refused: tuple[Problem, ...] = ()
+    store: str = ""
 
 
 @dataclass(frozen=True)
 class PieceOutcome:
-    """What became of one row: the path of its record, or why there is none; `may_pass` where trying again may help."""
+    """What became of one row: the path of its record, or why there is none.
+
+    `new` : the slide was read for it now
+    `may_pass` : trying again may help
+    """
 
     row: int
     record: Path | None

@@ -36,6 +36,13 @@ def test_two_people_and_the_program(study: Study, sevhisto: Callable) -> None:
     again = done.sections.set_index(["animal", "section"])["area_um2_b"].dropna()
     assert len(again) == 2 and all((own.loc[place] == area).all() for place, area in again.items())
     assert {p.name for p in done.folder.iterdir()} == {"agreement.csv", "agreement_summary.csv", "agreement.svg", "agreement.png"}
+    path = study.root / "slides" / study.a_sample()
+    path.write_bytes(path.read_bytes() + b" ")  # changed since first sight: its section gives no number, the other its own
+    changed = agreement(study.root, ["ann", "auto"], 1).sections.set_index(["animal", "section"])
+    told = changed["reason"].str.contains("changed since it was first seen")
+    assert told.sum() >= 1 and not changed["reason"].str.contains(path.name).any()
+    assert changed.loc[told, ["area_um2_a", "area_um2_b", "dice"]].isna().all().all()
+    assert changed.loc[~told, "area_um2_b"].dropna().tolist() == [again.loc[p] for p in again.index if not told.loc[p]]
 
 
 def test_counts_go_by_name_or_code_and_masks_by_object(study: Study) -> None:

@@ -91,12 +91,17 @@ def test_a_broken_slide_costs_its_own_sections_only(study, sevhisto):
     assert f"{SECTIONS_OF_A_SLIDE} failed" in said.out
     assert f"{SECTIONS_OF_A_SLIDE} failed" in next(line for line in said.err.splitlines() if line.startswith("sections: 15/15"))
     assert said.out.count("  failed: ") == SECTIONS_OF_A_SLIDE
-    assert "slide_0" not in said.out
+    assert "slide_0" not in said.out + said.err
     status = study.table("status.csv")
     assert len(status) == 15
     broken = status[status["status"] == "failed"]
     assert len(broken) == SECTIONS_OF_A_SLIDE
     assert (broken["reason"].str.len() > 20).all()
+    told = [line for line in said.err.splitlines() if " failed: " in line]  # one line for the slide, when it fails
+    assert len(told) == 1 and told[0].startswith(f"{broken['file'].iloc[0]} (") and told[0].endswith(broken["reason"].iloc[0])
+    assert said.err.index(told[0]) < said.err.index("sections: 15/15")
+    said = sevhisto("run", study.root, "--jobs", 1, "--json")
+    assert json.loads(said.out)["failed"] == SECTIONS_OF_A_SLIDE and told[0] in said.err
     animal = broken["animal"].iloc[0]
     for name, frame in before.items():
         now = study.table(name)

@@ -216,6 +216,18 @@ def test_check_and_train_tell_what_is_wrong_with_outlines(fresh, sevhisto):
     assert not (fresh.root / "classifiers").exists()
 
 
+def test_an_image_that_changed_since_first_sight_teaches_nothing(study, sevhisto):
+    model = (study.root / "classifiers" / "scar.npz").read_bytes()
+    name = sorted((study.root / "training").iterdir())[0].name.removesuffix(".geojson")
+    path = next(p for p in (study.root / "slides").iterdir() if p.name.startswith(name))
+    path.write_bytes(path.read_bytes() + b" ")
+    said = sevhisto("train", study.root, "scar", "--jobs", 1)
+    assert said.status == 1 and "changed since it was first seen" in said.err and "--accept" in said.err
+    assert (study.root / "classifiers" / "scar.npz").read_bytes() == model
+    assert sevhisto("check", study.root, "--accept", path.name).status == 0
+    assert sevhisto("train", study.root, "scar", "--jobs", 1).status == 0
+
+
 def test_the_command_shows_the_error_and_warns_of_a_single_slide(fresh, sevhisto):
     sorted((fresh.root / "training").iterdir())[1].unlink()
     said = sevhisto("train", fresh.root, "scar", "--who", "EM", "--finest-um", 2, "--jobs", 1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -22,16 +23,21 @@ _together: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("together", d
 
 
 @contextmanager
-def all_together(seal: Path) -> Iterator[None]:
+def all_together(seal: Path) -> Iterator[Callable[[], dict[str, str]]]:
     """Write the files of this block as one: none is seen before the last is on the disk, and a fault on the way leaves all as it was.
 
     `seal` is the file, one of these, that says that the others belong together: it is away while they are put into place, which takes
-    milliseconds. Whoever reads them asks for it first.
+    milliseconds. Whoever reads them asks for it first. Yields what returns the sha256 (hex) of every file so far, by name.
     """
     staged: list[tuple[Path, Path]] = []
     token = _together.set(staged)
+
+    def sums() -> dict[str, str]:
+        with _told(seal.parent):
+            return {path.name: digest(temporary) for temporary, path in staged}
+
     try:
-        yield
+        yield sums
         staged.sort(key=lambda pair: pair[1] == seal)
         with _told(seal.parent):
             if any(path == seal for _, path in staged):
@@ -44,6 +50,12 @@ def all_together(seal: Path) -> Iterator[None]:
         _together.reset(token)
         for temporary, _ in staged:
             temporary.unlink(missing_ok=True)
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 (hex) of one file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

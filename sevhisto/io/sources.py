@@ -89,11 +89,6 @@ def digests(path: Path, algorithms: Collection[str] = ()) -> dict[str, str]:
     return {name: one.hexdigest() for name, one in made.items()}
 
 
-def digest(path: Path) -> str:
-    """Return the sha256 (hex) of one file."""
-    return digests(path)["sha256"]
-
-
 class Guard:
     """Sees to it that an image stays what it was while it is read.
 

@@ -23,12 +23,13 @@ from sevhisto.metrics import COMPOSITE_PANEL
 from sevhisto.pipeline.alone import alone
 from sevhisto.pipeline.excluding import left_out, need_applied, whole_animals
 from sevhisto.pipeline.exclusion_tables import refresh_exclusions
+from sevhisto.pipeline.facts import last_facts
 from sevhisto.pipeline.further import Compared, further, with_composite
 from sevhisto.pipeline.grouping import design_limits, study_groups
 from sevhisto.pipeline.opening import need_unchanged, write_under_names
 from sevhisto.pipeline.provenance import compared_facts
 from sevhisto.pipeline.robustness import LastRun, specifications
-from sevhisto.pipeline.running import frozen_now, is_open, last_facts, quiet, stamp_of, unaware
+from sevhisto.pipeline.running import frozen_now, is_open, quiet, stamp_of, unaware
 from sevhisto.pipeline.stages import Progress
 from sevhisto.pipeline.tables import Names, motor_rows, restamp, stamped
 from sevhisto.registry import join_flags, split_flags

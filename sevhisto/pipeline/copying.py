@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.study import load_study
-from sevhisto.pipeline.running import last_facts
+from sevhisto.pipeline.facts import last_facts
 from sevhisto.types import Problem, SevhistoError
 
 

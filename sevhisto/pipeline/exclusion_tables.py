@@ -11,6 +11,7 @@ from sevhisto.io.exclusions import Exclusion
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study
 from sevhisto.pipeline.excluding import signature
+from sevhisto.pipeline.facts import last_facts, sealed
 from sevhisto.pipeline.tables import Names, Traced, stamped
 from sevhisto.registry import EXCLUSION_REASONS
 from sevhisto.schema_evidence import EXCLUSIONS, ODC_SCI_EXCLUSIONS
@@ -59,7 +60,8 @@ def refresh_exclusions(results: Path, study: Study, names: Names, stamp: set[str
     now = pd.DataFrame(_of_sheet(study, names), columns=EXCLUSIONS.names)
     kept = kept[kept["source"] != SHEET]
     excluded = _ordered(pd.concat([kept, now], ignore_index=True) if len(kept) and len(now) else now if len(now) else kept)
-    _write(results, excluded, study, names, stamp)
+    with sealed(results, last_facts(results)):
+        _write(results, excluded, study, names, stamp)
     return excluded
 
 

@@ -29,9 +29,10 @@ from sevhisto.io.key import codes
 from sevhisto.io.records import load_view
 from sevhisto.io.store import read_table
 from sevhisto.io.study import Study
+from sevhisto.pipeline.facts import last_facts
 from sevhisto.pipeline.further import with_composite
 from sevhisto.pipeline.grouping import study_groups
-from sevhisto.pipeline.running import frozen_now, is_open, last_facts, stamp_of
+from sevhisto.pipeline.running import frozen_now, is_open, stamp_of
 from sevhisto.pipeline.tables import Names
 from sevhisto.rings import Shape, nested
 from sevhisto.schema import ANIMALS, CELLS, EXPOSURE, RECORDS, SECTIONS, TABLES

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from sevhisto.io.files import all_together, write_json
 from sevhisto.io.key import Key
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study
@@ -16,6 +15,7 @@ from sevhisto.pipeline.accepting import accepted_now
 from sevhisto.pipeline.deciding import decide
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
+from sevhisto.pipeline.facts import sealed
 from sevhisto.pipeline.provenance import decided_sha256, shown_settings
 from sevhisto.pipeline.stages import Progress, quiet
 from sevhisto.pipeline.tables import Names, stamped, write_results
@@ -61,11 +61,10 @@ def write_under_names(study: Study, results: Path, key: Key, facts: dict[str, An
     exclusions, names = left_out(study, key), Names.of(key, True)
     tables = decide(study, outcomes, names, exclusions, accepted_now(study, key), progress)
     provenance = read_table(results / PROVENANCE.name, PROVENANCE)
-    with all_together(results / "run.json"):  # codes in one table and names in the next would be of no use
+    with sealed(results, _named_facts(facts, study, key)):  # codes in one table and names in the next would be of no use
         write_results(results, tables, stamp, partial(progress, "tables"))
         write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
         write_table(results / PROVENANCE.name, stamped(_named(provenance, study, rows), stamp), PROVENANCE)
-        write_json(results / "run.json", _named_facts(facts, study, key))
 
 
 def _named(provenance: pd.DataFrame, study: Study, rows: dict[tuple[str, str, str], int]) -> pd.DataFrame:

@@ -11,8 +11,9 @@ import pandas as pd
 from sevhisto.compare.endpoints import choose_endpoints, wide
 from sevhisto.io.store import read_table
 from sevhisto.io.study import load_study
+from sevhisto.pipeline.facts import last_facts
 from sevhisto.pipeline.reviewing import Review, open_review
-from sevhisto.pipeline.running import is_open, last_facts
+from sevhisto.pipeline.running import is_open
 from sevhisto.report.dots import DotPlot, group_dots, relation_dots
 from sevhisto.report.words import endpoint_words
 from sevhisto.schema import ANIMALS, RELATIONS

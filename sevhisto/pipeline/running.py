@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from sevhisto.engine import Limits, crew, default_jobs, run_tasks
 from sevhisto.imaging.classify import misfits
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
-from sevhisto.io.files import all_together, remove_unfinished, write_json
+from sevhisto.io.files import remove_unfinished
 from sevhisto.io.key import codes, unblinded, write_key
 from sevhisto.io.lock import LOCK, held
 from sevhisto.io.models import load_model, model_sha256
@@ -31,6 +30,7 @@ from sevhisto.pipeline.contours import contour_notes
 from sevhisto.pipeline.deciding import decide
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
+from sevhisto.pipeline.facts import last_facts, sealed
 from sevhisto.pipeline.own_segmenter import segmenter_problems
 from sevhisto.pipeline.provenance import provenance_table, run_facts
 from sevhisto.pipeline.sources import checksum_notes, compared_sources, with_sources
@@ -41,9 +41,6 @@ from sevhisto.pipeline.tasks import PieceOutcome, PieceTask, SlideTask
 from sevhisto.registry import did_you_mean, split_flags
 from sevhisto.schema_evidence import PROVENANCE
 from sevhisto.types import Problem, SevhistoError, StudyError
-
-RUN_FACTS = "run.json"
-"""Says that the tables beside it are of one run, which ended."""
 
 
 @dataclass(frozen=True)
@@ -184,11 +181,10 @@ def _run(study: Study, machines: AbstractContextManager[RunTasks], progress: Pro
     summary = _summary(study, tables, outcomes, time.monotonic() - started)
     counts = {"ok": summary.ok, "flagged": summary.flagged, "failed": summary.failed, "measured_now": summary.measured_now}
     facts = run_facts(study, names, tasks, tables, outcomes, notes, counts, tables.frozen, summary.seconds)
-    with all_together(results / RUN_FACTS):
+    with sealed(results, facts | {"stamp": sorted(stamp)}):
         write_results(results, tables, stamp, partial(progress, "tables"))
         write_table(results / PROVENANCE.name, stamped(provenance, stamp), PROVENANCE)
         write_exclusions(results, study, names, exclusions, tables.outlines, stamp)
-        write_json(results / RUN_FACTS, facts | {"stamp": sorted(stamp)})
     return summary
 
 
@@ -230,18 +226,6 @@ def stamp_of(study: Study, state: dict[str, str]) -> set[str]:
     if opened is not None and any(opened.get(name) != value for name, value in state.items()):
         stamp.add("changed_after_unblinding")
     return stamp
-
-
-def last_facts(results: Path) -> dict[str, Any]:
-    """Return run.json of the last run; SevhistoError where there is none."""
-    path = results / RUN_FACTS
-    if not path.is_file():
-        raise SevhistoError(Problem(str(results), "holds no finished run", "run `sevhisto run` on the study first"))
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise SevhistoError(Problem(str(path), f"is damaged ({error})", "run `sevhisto run` again; it reads no slide twice")) from error
-    return facts
 
 
 def frozen_now(study: Study, facts: dict[str, Any]) -> dict[str, str]:

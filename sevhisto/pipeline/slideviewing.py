@@ -21,10 +21,11 @@ from sevhisto.io.lock import held
 from sevhisto.io.records import load_view
 from sevhisto.io.store import read_table
 from sevhisto.io.study import Study, load_study
+from sevhisto.pipeline.facts import last_facts
 from sevhisto.pipeline.measuring import reason_of
 from sevhisto.pipeline.opening import need_unchanged
 from sevhisto.pipeline.picturing import batch_contrasts, listed_sections, section_cards
-from sevhisto.pipeline.running import current_stamp, is_open, last_facts, quiet, slide_tasks, unaware
+from sevhisto.pipeline.running import current_stamp, is_open, quiet, slide_tasks, unaware
 from sevhisto.pipeline.slide_tiles import SectionJob, ShownSection, read_seal, show_section, tile_key
 from sevhisto.pipeline.sources import compared_sources, with_sources
 from sevhisto.pipeline.stages import Progress, batch_corrections

@@ -18,6 +18,7 @@ from sevhisto.io.parquet import parquet_parts, write_parquet
 from sevhisto.io.store import read_table, write_frame, write_table
 from sevhisto.io.study import Study, image_stem
 from sevhisto.pipeline.cells import Cells
+from sevhisto.pipeline.facts import last_facts, sealed
 from sevhisto.pipeline.stages import Tick, no_tick
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import ANIMALS, CELLS, PROFILES, RECORDS, SECTIONS, STATUS, THRESHOLDS
@@ -144,10 +145,11 @@ def restamp(folder: Path, stamp: set[str]) -> None:
     """Put flags of the whole study onto the tables of the last run, where they do not stand yet."""
     if not stamp or all(stamp <= split_flags(f) for f in read_table(folder / STATUS.name, STATUS)["flags"]):
         return
-    for table in (SECTIONS, PROFILES, THRESHOLDS, RECORDS, PROVENANCE, EXCLUSIONS, ODC_SCI_EXCLUSIONS, ANIMALS, STATUS):
-        write_table(folder / table.name, stamped(read_table(folder / table.name, table), stamp), table)
-    write_parquet(folder / CELLS.name, (stamped(part, stamp) for part in parquet_parts(folder / CELLS.name, CELLS)), CELLS)
-    write_frame(folder / "animals_wide.csv", stamped(wide(read_table(folder / ANIMALS.name, ANIMALS)), stamp))
+    with sealed(folder, last_facts(folder)):
+        for table in (SECTIONS, PROFILES, THRESHOLDS, RECORDS, PROVENANCE, EXCLUSIONS, ODC_SCI_EXCLUSIONS, ANIMALS, STATUS):
+            write_table(folder / table.name, stamped(read_table(folder / table.name, table), stamp), table)
+        write_parquet(folder / CELLS.name, (stamped(part, stamp) for part in parquet_parts(folder / CELLS.name, CELLS)), CELLS)
+        write_frame(folder / "animals_wide.csv", stamped(wide(read_table(folder / ANIMALS.name, ANIMALS)), stamp))
 
 
 def motor_rows(study: Study, names: Names) -> pd.DataFrame:

@@ -10,9 +10,10 @@ from typing import Any
 from sevhisto import __version__
 from sevhisto.config import WITHOUT_LESION, BatchSettings, ImagingSettings, PanelSettings, segmenter_name, settings_hash
 from sevhisto.io.annotations import read_outlines
+from sevhisto.io.files import digest
 from sevhisto.io.models import model_sha256
 from sevhisto.io.outlines import of_piece
-from sevhisto.io.sources import digest, look_at
+from sevhisto.io.sources import look_at
 from sevhisto.pipeline.own_segmenter import is_own, source_of
 from sevhisto.types import Correction, Problem, SevhistoError, Shading
 

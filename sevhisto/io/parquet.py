@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
@@ -26,14 +27,12 @@ def write_parquet(path: Path, parts: Iterable[pd.DataFrame], table: Table) -> No
     ----------
     parts : one or more, with the same columns
     """
-    with whole_file(path) as file:
+    with whole_file(path) as file, ExitStack() as stack:
         writer: pq.ParquetWriter | None = None
         for rows in _cut(parts, GROUP_ROWS):
             made = pa.Table.from_pandas(table.conform(rows), schema=writer and writer.schema, preserve_index=False)
-            writer = writer or pq.ParquetWriter(file, made.schema, compression="zstd")
+            writer = writer or stack.enter_context(pq.ParquetWriter(file, made.schema, compression="zstd"))
             writer.write_table(made, row_group_size=GROUP_ROWS)
-        if writer is not None:
-            writer.close()
 
 
 def _cut(parts: Iterable[pd.DataFrame], n: int) -> Iterator[pd.DataFrame]:

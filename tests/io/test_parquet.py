@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from sevhisto.io import parquet
 from sevhisto.io.parquet import parquet_parts, write_parquet
 from sevhisto.schema import CELLS
-from sevhisto.types import SevhistoError
+from sevhisto.types import OutputError, SevhistoError
 
 
 def cells(n: int, section: str = "1") -> pd.DataFrame:
@@ -42,6 +43,23 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cells.parquet").write_bytes(b"no")
     with pytest.raises(SevhistoError, match="cannot be read"):
         list(parquet_parts(tmp_path / "cells.parquet", CELLS))
+
+
+def test_a_disk_that_is_full_leaves_the_old_table(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits of file size are those of POSIX")
+    path = tmp_path / "cells.parquet"
+    write_parquet(path, [cells(3)], CELLS)
+    before = path.read_bytes()
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, allowed[1]))
+        with pytest.raises(OutputError, match="cannot be written"):
+            write_parquet(path, [cells(5000)], CELLS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 @settings(max_examples=20, deadline=None)

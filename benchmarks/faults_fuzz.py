@@ -59,6 +59,8 @@ def fuzz(options: Options) -> Iterator[Row]:
     for name, (what, words, seeds, target) in _targets(options.scratch).items():
         if options.targets and name not in options.targets:
             continue
+        for which, data in enumerate(seeds):
+            target(data, which)  # compiles what is compiled: no input is to blame for that time
         tried, crashes, hangs, notes = _fuzz(target, seeds, WORDS[words], options.minutes * 60, options.seed)
         said = f"{options.minutes:g} min, {hangs} hangs" + "".join(f"; {n}" for n in notes)
         yield Row("fuzz", f"{name}: {what}", tried, tried - crashes - hangs, crashed=crashes + hangs, note=said)

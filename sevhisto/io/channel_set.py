@@ -39,7 +39,7 @@ def slide_files(path: Path) -> list[Path]:
 
 
 def _with_companions(path: Path) -> list[Path]:
-    """Return a file and what belongs to the same image: files beside it, or a folder of its name. Without their library, the file alone."""
+    """Return a file and what belongs to the same image: files beside it, or a folder of its name."""
     name = path.name.lower()
     if not path.is_file():
         return [path]

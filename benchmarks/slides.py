@@ -51,7 +51,7 @@ def tile(path: Path, finest_um: float) -> dict[str, Any]:
         contrast = {m: tuple(np.percentile(plane, (1, 99.8))) for m, plane in zip(markers, middle, strict=True)}
         view = SectionView({"corner_px": [0, 0], "shape_px": shape, "sha256": task.sha256}, markers, {}, {})
         colours = channel_colours(markers, {c.marker: c.role for c in task.panel.channels})
-        job = SectionJob(task, Path(), folder / "tiles" / "one", reduction(UM, finest_um), contrast, colours, None, None)  # type: ignore[arg-type]
+        job = SectionJob(task, Path(), folder / "tiles" / "one", reduction(UM, finest_um), contrast, colours, None, None, {})  # type: ignore[arg-type]
         at_rest = _peak_mb()
         before, start = time.process_time(), time.perf_counter()
         make_tiles(job, view)

@@ -45,8 +45,8 @@ LISTED = "slides.json"
 """Which section has which picture, for the report, which links to them."""
 FINEST_UM = 1.0
 """Pixels of pictures are this large or a little smaller, if not asked for otherwise: nuclei are seven across, a study is some gigabytes."""
-BYTES_PER_PX = {"fluorescence": 0.2, "brightfield": 0.5}
-"""Of one channel's JPEG, and of a colour picture's; measured (benchmarks/RESULTS.md), and the larger of what was found."""
+BYTES_PER_PX = {"fluorescence": 0.15, "brightfield": 0.5}
+"""Of one channel's JPEG, and of a colour picture's, to say how much it will be; measured (benchmarks/RESULTS.md) and rounded up."""
 
 
 @dataclass(frozen=True)

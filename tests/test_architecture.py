@@ -16,7 +16,7 @@ PLUGIN = "sevhisto_napari"
 
 VOCABULARY = (
     *("types", "columns", "schema", "schema_compare", "schema_evidence", "metrics", "settings", "treatment", "panels", "config"),
-    *("mistakes", "registry", "rules", "rings", "tallies"),
+    *("mistakes", "registry", "rules", "rings", "tallies", "lazy"),
 )
 SIBLINGS = ("io", "imaging", "decide", "compare", "report", "export", "phantom")
 PATH = ("pipeline", "engine")  # where the siblings meet

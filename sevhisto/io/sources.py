@@ -7,11 +7,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sevhisto.io.channel_set import slide_files
 from sevhisto.io.files import write_json
+from sevhisto.io.patience import patiently
 from sevhisto.io.slides import folder_files
 from sevhisto.types import Problem, SevhistoError, SlideError, StudyError
 
@@ -27,7 +29,11 @@ class Source:
 
 
 def look_at(path: Path) -> Source:
-    """Return what an image is now, read whole; OSError where it cannot be read."""
+    """Return what an image is now, read whole; OSError where it cannot be read, not even after a while."""
+    return patiently(partial(_look, path))
+
+
+def _look(path: Path) -> Source:
     files = folder_files(path) if path.is_dir() else slide_files(path)
     n_bytes = sum(p.stat().st_size for p in files)
     if files == [path]:
@@ -74,8 +80,9 @@ class Guard:
             return
         try:
             same = look_at(self._path).sha256 == self._sha256
-        except OSError:
-            same = False
+        except OSError as error:
+            what = f"could be read no longer ({error.strerror or error}); nothing that was measured on it is kept"
+            raise SlideError(Problem(self._path.name, what, "see to the disk or network, then `sevhisto run` again")) from error
         if not same:
             what = "changed while it was read; nothing that was measured on it is kept"
             raise SlideError(Problem(self._path.name, what, "see that no program writes to it, then `sevhisto run` again"))

@@ -1,7 +1,8 @@
 """Where the parts meet: the functions behind the commands, for scripts and windows alike."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sevhisto.lazy import attributes
 
 if TYPE_CHECKING:
     from sevhisto.pipeline.accepting import accept
@@ -48,26 +49,23 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
-    "accept": "accepting",
-    "set_threshold": "choosing",
-    **dict.fromkeys(("AgreementSummary", "agreement"), "agreeing"),
-    **dict.fromkeys(("CompareSummary", "compare"), "answering"),
-    **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
-    "paper": "papering",
-    "report": "reporting",
-    "Progress": "stages",
-    "diff": "differing",
-    "exclude": "excluding",
-    **dict.fromkeys(("ExportSummary", "export", "export_formats"), "exporting"),
-    "selftest": "selftesting",
-    **dict.fromkeys(("TrainSummary", "train"), "training"),
-    **dict.fromkeys(("PlanSummary", "plan"), "planning"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    # imported when asked for: a process that measures slides needs no statistics, and 100 MB less
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'running')}"), name)
+__getattr__ = attributes(  # a process that measures slides needs no statistics, and 100 MB less
+    __name__,
+    {
+        "accept": "accepting",
+        "set_threshold": "choosing",
+        **dict.fromkeys(("AgreementSummary", "agreement"), "agreeing"),
+        **dict.fromkeys(("CompareSummary", "compare"), "answering"),
+        **dict.fromkeys(("DemoSummary", "demo"), "demonstrating"),
+        "paper": "papering",
+        "report": "reporting",
+        "Progress": "stages",
+        "diff": "differing",
+        "exclude": "excluding",
+        **dict.fromkeys(("ExportSummary", "export", "export_formats"), "exporting"),
+        "selftest": "selftesting",
+        **dict.fromkeys(("TrainSummary", "train"), "training"),
+        **dict.fromkeys(("PlanSummary", "plan"), "planning"),
+        **dict.fromkeys(("RunSummary", "check", "quiet", "run"), "running"),
+    },
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from sevhisto.imaging.overview import SlideOverview, marker_reader
 from sevhisto.imaging.shading import flat_of, flattened
 from sevhisto.imaging.stains import fit_stain, optical_density, sample_density, stains
 from sevhisto.io.canary import need_codecs
+from sevhisto.io.patience import patiently
 from sevhisto.io.slides import Slide, open_slide
 from sevhisto.io.sources import Guard
 from sevhisto.pipeline.measuring import prepare_slide, reason_of
@@ -36,13 +38,7 @@ def batch_correction(tasks: Sequence[SlideTask]) -> tuple[Correction, list[str]]
     telling = {id(t) for t in _telling(tasks)}
     for task in tasks:
         try:
-            if task.refused:
-                raise SlideError(task.refused)
-            need_codecs(task.path)
-            guard = Guard(task.path, task.sha256)
-            with open_slide(task.path, task.scene, task.um_per_px) as slide:
-                _look(seen, slide, task, id(task) in telling)
-            guard.check()
+            patiently(partial(_add, seen, task, id(task) in telling))
         except OutputError:
             raise
         except Exception as error:
@@ -74,8 +70,19 @@ class _Seen:
     planes: list[tuple[FloatArray, tuple[float, tuple[int, int]], int]]
 
 
+def _add(seen: _Seen, task: SlideTask, tells: bool) -> None:
+    """Add a slide, which must stay what it was; one that does not tell the background is there for its shading."""
+    if task.refused:
+        raise SlideError(task.refused)
+    need_codecs(task.path)
+    guard = Guard(task.path, task.sha256)
+    with open_slide(task.path, task.scene, task.um_per_px) as slide:
+        _look(seen, slide, task, tells)
+    guard.check()
+
+
 def _look(seen: _Seen, slide: Slide, task: SlideTask, tells: bool) -> None:
-    """Add a slide; one that does not tell the background is there for its shading."""
+    # all that can fail stands before what is added: it may be called again
     _, overview = prepare_slide(slide, task)
     found = _background_samples(task, overview)
     shading = task.batch.shading

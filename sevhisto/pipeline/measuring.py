@@ -31,6 +31,7 @@ from sevhisto.io.comparable import imaged
 from sevhisto.io.labels import LabelFile
 from sevhisto.io.models import load_model
 from sevhisto.io.outlines import area_mask, of_piece
+from sevhisto.io.patience import attempts, may_pass
 from sevhisto.io.records import find_record, is_current, kept_overview, load_record, save_record
 from sevhisto.io.scene import Acquisition
 from sevhisto.io.slides import Slide, open_slide
@@ -68,14 +69,27 @@ def measure_slide(task: SlideTask) -> list[PieceOutcome]:
             missing.append(piece)
         else:
             outcomes.append(PieceOutcome(piece.row, found, sha256=sha256, new=False))
-    if missing:
-        try:
-            outcomes += _guarded(task, missing, sha256)
-        except OutputError:
-            raise
-        except Exception as error:
-            outcomes += [PieceOutcome(p.row, None, reason_of(error), sha256) for p in missing]
+    for last in attempts():
+        made = _made(task, missing, sha256) if missing else []
+        again = set() if last else {o.row for o in made if o.may_pass}
+        outcomes += [o for o in made if o.row not in again]
+        missing = [p for p in missing if p.row in again]
+        if not missing:
+            break
     return outcomes
+
+
+def _made(task: SlideTask, pieces: Sequence[PieceTask], sha256: str) -> list[PieceOutcome]:
+    try:
+        return _guarded(task, pieces, sha256)
+    except OutputError:
+        raise
+    except Exception as error:
+        return [_failed(piece, error, sha256) for piece in pieces]
+
+
+def _failed(piece: PieceTask, error: Exception, sha256: str) -> PieceOutcome:
+    return PieceOutcome(piece.row, None, reason_of(error), sha256, may_pass=may_pass(error))
 
 
 def _guarded(task: SlideTask, pieces: Sequence[PieceTask], sha256: str) -> list[PieceOutcome]:
@@ -234,7 +248,7 @@ def _measure_pieces(slide: Slide, task: SlideTask, pieces: Sequence[PieceTask], 
             except OutputError:
                 raise
             except Exception as error:
-                made = PieceOutcome(piece.row, None, reason_of(error), sha256)
+                made = _failed(piece, error, sha256)
             yield made
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from sevhisto.compare.protocols import dose_problems, dye_notes
 from sevhisto.config import BatchSettings, settings_hash
 from sevhisto.decide.controls import missing_controls
-from sevhisto.engine import Limits, default_jobs, run_tasks
+from sevhisto.engine import Limits, crew, default_jobs, run_tasks
 from sevhisto.imaging.classify import misfits
 from sevhisto.imaging.stains import stains
 from sevhisto.io.check import inspect_files
@@ -153,17 +154,18 @@ def run(
     results = study.results_dir
     with held(results):
         remove_unfinished(results, *(results / name for name in ("key", "records", "overviews")))
-        return _run(study, partial(run_tasks, jobs=jobs or default_jobs(), scheduler=scheduler, limits=limits), progress, started)
+        return _run(study, crew(jobs or default_jobs(), scheduler, limits), progress, started)
 
 
-def _run(study: Study, run_all: RunTasks, progress: Progress, started: float) -> RunSummary:
+def _run(study: Study, machines: AbstractContextManager[RunTasks], progress: Progress, started: float) -> RunSummary:
     key = codes(study)
     results = study.results_dir
     write_key(results, key)
-    tasks = with_sources(slide_tasks(study), *compared_sources(study, run_all, progress))
-    corrections, notes = batch_corrections(tasks, run_all, progress)
-    tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
-    outcomes = measure(study, tasks, run_all, progress)
+    with machines as run_all:
+        tasks = with_sources(slide_tasks(study), *compared_sources(study, run_all, progress))
+        corrections, notes = batch_corrections(tasks, run_all, progress)
+        tasks = [replace(t, correction=corrections.get((t.panel_name, t.batch_name))) for t in tasks]
+        outcomes = measure(study, tasks, run_all, progress)
     progress("tables", 0, 1)
     exclusions, accepted, names, frozen = left_out(study), accepted_now(study), Names.of(key, is_open(study)), choices_now(study)
     study = unaware(study)

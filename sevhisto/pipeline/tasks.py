@@ -75,13 +75,14 @@ class SlideTask:
 
 @dataclass(frozen=True)
 class PieceOutcome:
-    """What became of one row: the path of its record, or why there is none."""
+    """What became of one row: the path of its record, or why there is none; `may_pass` where trying again may help."""
 
     row: int
     record: Path | None
     reason: str = ""
     sha256: str = ""
     new: bool = True
+    may_pass: bool = False
 
 
 def file_sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from sevhisto.io import patience
 from sevhisto.io.lock import LOCK, held
+from sevhisto.io.tiff import TiffSlideFile
 from sevhisto.pipeline import measuring, run
 from sevhisto.types import OutputError, Problem
 
@@ -93,3 +96,29 @@ def test_nothing_is_compared_while_a_run_writes(study: Any, sevhisto: Any) -> No
     with held(study.results):
         said = sevhisto("compare", study.root, "--jobs", 1)
     assert said.status == 1 and "another run holds it" in said.err
+
+
+@pytest.mark.parametrize(("times", "from_call"), [(1, 1), (1, 8), (1000, 8)])
+def test_a_share_that_drops_is_waited_for_but_not_for_ever(study: Any, monkeypatch: pytest.MonkeyPatch, times: int, from_call: int) -> None:
+    before = tables(study)
+    records = study.table("records.csv").merge(study.table("status.csv")[["animal", "section", "panel", "file"]])
+    for name in records.loc[records["file"] == records["file"].iloc[-1], "record"]:
+        (study.results / "records" / name).unlink()
+    read, waited, calls = TiffSlideFile.read, [], [0]
+
+    def dropping(self: Any, *args: Any) -> Any:
+        calls[0] += self.path.parent.name == "slides"
+        if self.path.parent.name == "slides" and from_call <= calls[0] < from_call + times:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return read(self, *args)
+
+    monkeypatch.setattr(TiffSlideFile, "read", dropping)
+    monkeypatch.setattr(patience.time, "sleep", waited.append)
+    done = run(study.root, jobs=1)
+    if times == 1:
+        assert (done.failed, waited) == (0, [patience.WAITS_S[0]])
+        assert tables(study) == before
+    else:
+        assert waited == list(patience.WAITS_S)
+        failed = study.table("status.csv").query("status == 'failed'")
+        assert len(failed) == 3 and failed["reason"].str.contains("Stale file handle").all()

@@ -7,6 +7,7 @@ module, and through functions that hand texts on to a Problem (such as ``broken(
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -50,7 +51,8 @@ class Module:
     constants: dict[str, ast.expr]
 
 
-def read_modules(root: Path, folders: Iterable[str]) -> list[Module]:
+@functools.cache
+def read_modules(root: Path, folders: tuple[str, ...]) -> list[Module]:
     """Return the Python files under some folders of the repository, in order of their names."""
     found = []
     for path in sorted(p for folder in folders for p in (root / folder).rglob("*.py")):

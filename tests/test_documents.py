@@ -6,18 +6,24 @@ import ast
 import importlib.util
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NamedTuple
 
+import pandas as pd
 import pytest
 
 import sevhisto
 from sevhisto.columns import Table
+from sevhisto.config import parse_config
 from sevhisto.registry import FLAGS
+from sevhisto.schema import ANIMALS_SHEET, MOTOR, SLIDES
 
 
 @pytest.fixture(scope="module")
@@ -149,33 +155,151 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+# ---------------------------------------------------------------- code in the documents
+
+NOT_EXECUTED = re.compile(r"<!-- not executed: [^>]+ -->\s*$")
+"""Stands before a block that cannot run here, and says why."""
 
 
-def test_the_readme_shows_commands_of_the_tutorial(repo: Path) -> None:
-    executed = {line.split("#")[0].strip() for block in blocks(repo / "docs" / "tutorial.md", "bash") for line in block.splitlines()}
-    marked = (repo / "README.md").read_text(encoding="utf-8").split("<!-- executed by the tests -->\n```bash\n")[1].split("```")[0]
-    assert {line.split("#")[0].strip() for line in marked.splitlines()} <= executed
+class Block(NamedTuple):
+    """A fenced block of a page; `executed` is False where the page says so."""
+
+    place: str
+    language: str
+    text: str
+    executed: bool
 
 
-def test_the_tutorial_works(repo: Path, tmp_path: Path) -> None:
-    script = "\n".join(blocks(repo / "docs" / "tutorial.md", "bash"))
-    (tmp_path / "sample_images").symlink_to(repo / "sample_images", target_is_directory=True)
+def blocks_of(path: Path) -> list[Block]:
+    text = path.read_text(encoding="utf-8")
+    fences = re.finditer(r"^( *)```(\w+)\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
+    return [
+        Block(
+            f"{path.name}, line {text.count(chr(10), 0, m.start()) + 1}",
+            m[2],
+            textwrap.dedent(m[3]),
+            not NOT_EXECUTED.search(text[: m.start()]),
+        )
+        for m in fences
+    ]
+
+
+@pytest.fixture(scope="module")
+def code(repo: Path) -> dict[str, list[Block]]:
+    """The fenced blocks of every page by its name."""
+    pages = [repo / "README.md", *sorted((repo / "docs").rglob("*.md"))]
+    return {p.relative_to(repo).as_posix(): blocks_of(p) for p in pages}
+
+
+def typed(text: str) -> list[str]:
+    """The lines of a block without comments."""
+    return [line.split(" #")[0].strip() for line in text.splitlines() if line.split(" #")[0].strip()]
+
+
+def test_every_block_is_of_a_language_that_is_tried_or_says_why_not(code: dict[str, list[Block]]) -> None:
+    odd = [b.place for found in code.values() for b in found if b.executed and b.language not in ("bash", "python", "toml", "csv")]
+    assert odd == []
+    assert sum(b.executed for found in code.values() for b in found) > 15
+
+
+class Walked(NamedTuple):
+    """Where the tutorial was followed, and what it said."""
+
+    folder: Path
+    said: str
+
+
+def in_shell(script: str, folder: Path) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    done = subprocess.run(["bash", "-euc", script], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "\n0 measured now" in done.stdout
-    results = tmp_path / "my_study" / "results"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def walked(repo: Path, code: dict[str, list[Block]], tmp_path_factory: pytest.TempPathFactory) -> Walked:
+    """The tutorial, followed on the sample study with one animal of each group; test_golden.py measures all of it."""
+    folder = tmp_path_factory.mktemp("reader")
+    study = folder / "sample_images" / "study"
+    shutil.copytree(repo / "sample_images" / "study", study, ignore=shutil.ignore_patterns("results"))
+    animals = pd.read_csv(study / "animals.csv", dtype=str, keep_default_na=False)
+    kept = set(animals.drop_duplicates("protocol")["animal"])
+    for name in ("slides.csv", "animals.csv", "motor.csv"):
+        sheet = pd.read_csv(study / name, dtype=str, keep_default_na=False)
+        stays = sheet["animal"].isin(kept) | ~sheet["animal"].isin(animals.loc[animals["protocol"] != "", "animal"])
+        sheet[stays].to_csv(study / name, index=False)
+    script = "\n".join(b.text for b in code["docs/tutorial.md"] if b.language == "bash" and b.executed)
+    return Walked(folder, in_shell(script, folder))
+
+
+def test_the_tutorial_works(repo: Path, walked: Walked) -> None:
+    assert "\n0 measured now" in walked.said
+    results = walked.folder / "my_study" / "results"
     told = (repo / "README.md").read_text(encoding="utf-8") + (repo / "docs" / "tutorial.md").read_text(encoding="utf-8")
     named = re.findall(r"`my_study/results/([a-z_]+\.[a-z]+)`", told)
     assert named and all((results / name).is_file() for name in named)
     assert (results / "report.html").read_text(encoding="utf-8").count("What was asked, and what was found") == 1
 
 
-def test_code_of_other_languages_in_the_documents_can_be_read(repo: Path) -> None:
-    for page in (repo / "docs").rglob("*.md"):
-        for block in blocks(page, "python"):
-            compile(block, str(page), "exec")
-        for block in blocks(page, "toml"):
-            tomllib.loads(block)
+def test_every_other_block_of_a_shell_works_on_the_study_of_the_tutorial(code: dict[str, list[Block]], walked: Walked) -> None:
+    followed = {line for b in code["docs/tutorial.md"] if b.executed for line in typed(b.text)}
+    for blocks in code.values():
+        for block in (b for b in blocks if b.language == "bash" and b.executed):
+            new = [line for line in typed(block.text) if line not in followed]
+            if new:
+                in_shell("\n".join(new), walked.folder)
+
+
+def test_every_command_in_the_documents_can_be_typed(generator: ModuleType, code: dict[str, list[Block]], repo: Path) -> None:
+    commands = generator.commands()
+    wrong = []
+    for page, blocks in code.items():
+        text = (repo / page).read_text(encoding="utf-8")
+        lines = re.findall(r"`(sevhisto [^`\n]+)`", text) + [x for b in blocks for x in typed(b.text) if x.startswith("sevhisto ")]
+        for line in lines:
+            words = shlex.split(re.sub(r"\$\([^)]*\)", "HOST", line.partition(";")[0]).replace("\\<", "<"))[1:]
+            if words[0].startswith("--"):
+                continue
+            command = commands.get(words[0])
+            options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)} if command else set()
+            unknown = [w for w in words[1:] if w.startswith("-") and w != "--help" and w.partition("=")[0] not in options]
+            if command is None or unknown:
+                wrong.append(f"{page}: {line}")
+    assert wrong == []
+
+
+def merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the settings of `more`; tables are merged, lists of tables joined."""
+    out = dict(base)
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(out.get(name), dict):
+            out[name] = merged(out[name], value)
+        elif name == "channels" and "classifier" in more:
+            out[name] = [*out.get(name, []), *value]
+        else:
+            out[name] = value
+    return out
+
+
+def test_every_block_of_settings_is_understood(code: dict[str, list[Block]], repo: Path) -> None:
+    base = tomllib.loads((repo / "sample_images" / "study" / "study.toml").read_text("utf-8"))
+    base["panels"]["B"] = {"channels": [{"channel": "GFAP", "marker": "GFAP", "role": "landmark"}]}
+    for blocks in code.values():
+        for block in (b for b in blocks if b.language == "toml" and b.executed):
+            parse_config(merged(base, tomllib.loads(block.text)), block.place)
+
+
+def test_every_sheet_in_the_documents_has_columns_that_are_known(code: dict[str, list[Block]]) -> None:
+    sheets = [set(table.names) for table in (SLIDES, ANIMALS_SHEET, MOTOR)]
+    for blocks in code.values():
+        for block in (b for b in blocks if b.language == "csv" and b.executed):
+            header, *rows = block.text.strip().splitlines()
+            assert any(set(header.split(",")) <= known for known in sheets), block.place
+            assert all(row.count(",") == header.count(",") for row in rows), block.place
+
+
+def test_every_block_of_python_runs(code: dict[str, list[Block]]) -> None:
+    found = [b for blocks in code.values() for b in blocks if b.language == "python" and b.executed]
+    assert found
+    done = subprocess.run([sys.executable, "-c", "\n".join(b.text for b in found)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ import typer
 
 from sevhisto.commands.options import Jobs, StudyFolder
 from sevhisto.commands.progress import progress_bars
-from sevhisto.commands.voice import answer, found, note, say
+from sevhisto.commands.voice import answer, found, next_step, note, say, typed
 
 EXAMPLES = (
     "sevhisto agreement my_study --first auto --second corrections",
@@ -41,4 +41,5 @@ def agreement(
     if apart:
         note(f"{apart} pairs could not be compared; agreement.csv says why.")
     found(folder=done.folder, summary=done.summary)
+    next_step(f"open agreement.svg in {typed(done.folder)}")
     say(f"Wrote agreement.csv, agreement_summary.csv, agreement.svg and agreement.png to {done.folder}.")

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from sevhisto.commands.voice import answer, found, say
+from sevhisto.commands.voice import answer, found, next_step, say, typed
 
 EXAMPLES = ("sevhisto diff results_before my_study", "sevhisto diff results_before my_study --csv why.csv")
 
@@ -26,4 +26,6 @@ def diff(
         answer(line)
     if csv is not None:
         say(f"Wrote {len(changes)} rows to {csv}.")
+    elif len(changes):
+        next_step(f"every value with its cause: sevhisto diff {typed(run_a)} {typed(run_b)} --csv FILE")
     found(differences=len(changes), csv=csv)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sevhisto.commands.options import StudyFolder
-from sevhisto.commands.voice import answer, found, say
+from sevhisto.commands.voice import answer, found, next_step, say, typed
 
 EXAMPLES = ("sevhisto plan my_study", "sevhisto plan my_study --endpoint BBB_plateau_score --effect 20 --power 0.9")
 
@@ -27,3 +27,4 @@ def plan(
     answer("For a two-sided t test at 0.05; contrasts that share it by Holm need more animals.")
     say(f"Wrote plan.csv ({len(done.table)} rows) and plan.svg to {done.path.parent}.")
     found(path=done.path, plan=done.table)
+    next_step(f"open plan.svg in {typed(done.path.parent)}; other effects and endpoints: --effect PCT, --endpoint NAME")

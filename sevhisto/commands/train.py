@@ -8,7 +8,7 @@ import typer
 
 from sevhisto.commands.options import Jobs, Memory, StudyFolder, processes
 from sevhisto.commands.progress import progress_bars
-from sevhisto.commands.voice import answer, found
+from sevhisto.commands.voice import answer, found, next_step, typed
 
 EXAMPLES = ("sevhisto train my_study scar", 'sevhisto train my_study scar --panel B --who "A. Smith" --finest-um 1')
 
@@ -35,5 +35,6 @@ def train(
         done = learn(study, name, panel, who=who, finest_um=finest_um, stroke_um=stroke_um, seed=seed, jobs=n, progress=progress)
     for line in done.lines:
         answer(line)
-    answer(f"\nWrote {done.path}. To measure with it, add to study.toml, then run again:\n\n{done.setting}\n")
+    answer(f"\nWrote {done.path}. To measure with it, add to study.toml:\n\n{done.setting}\n")
     found(path=done.path, setting=done.setting)
+    next_step(f"add these lines to study.toml, then: sevhisto run {typed(study)}")

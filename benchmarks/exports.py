@@ -4,8 +4,8 @@ python benchmarks/exports.py [--out DIR] [--jobs N] [--study DIR]
 
 The small study of benchmarks/decide.py is measured (a minute), then every animal is listed six times: 24 animals, 6 sections, 2 panels, and
 the groups are compared under codes; `--study` takes a study that was run and compared instead. Slides are not
-read by an export, so that copies need none. Each figure holds the reading of the tables; the last line is all formats in one command, as a person
-would write them, with `--jobs` processes.
+read by an export, so that copies need none. Each figure holds the reading of the tables; the last line is all formats in one command, as a
+person would write them, with `--jobs` processes.
 """
 
 from __future__ import annotations

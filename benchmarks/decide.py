@@ -39,9 +39,10 @@ from sevhisto.phantom.spec import SectionSpec
 from sevhisto.phantom.study import make_study
 from sevhisto.pipeline import run
 from sevhisto.pipeline.deciding import decide
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.robustness import LastRun, specifications
 from sevhisto.pipeline.running import unaware
-from sevhisto.pipeline.tables import Names, write_results
+from sevhisto.pipeline.tables import write_results
 from sevhisto.pipeline.tasks import PieceOutcome
 from sevhisto.schema import RECORDS
 from sevhisto.types import DISTANCE_EDGES_UM, INTENSITY_EDGES, N_DISTANCE, N_INTENSITY, SectionRecord

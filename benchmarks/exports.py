@@ -31,8 +31,9 @@ from sevhisto.pipeline import compare, export_formats
 from sevhisto.pipeline.deciding import decide
 from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.facts import last_facts
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.running import choices_now, unaware
-from sevhisto.pipeline.tables import Names, write_results
+from sevhisto.pipeline.tables import write_results
 from sevhisto.pipeline.tasks import PieceOutcome
 from sevhisto.schema import RECORDS
 

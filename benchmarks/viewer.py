@@ -25,9 +25,10 @@ from speed_slides import make_slide, write_study
 from sevhisto.io.study import load_study
 from sevhisto.pipeline import run
 from sevhisto.pipeline.deciding import decide as make_tables
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.reviewing import open_review
 from sevhisto.pipeline.running import unaware
-from sevhisto.pipeline.tables import Names, write_results
+from sevhisto.pipeline.tables import write_results
 
 OUT = Path(__file__).parent / "out" / "viewer"
 LARGE = (12288, 16384)

@@ -20,11 +20,12 @@ from sevhisto.io.labels import SUFFIXES as LABELS
 from sevhisto.io.sheets import read_sheet
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study, paths_for
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.readings import AUTO, SectionTask, Source, compare_section
 from sevhisto.pipeline.running import current_stamp, is_open, quiet, slide_tasks
 from sevhisto.pipeline.sources import compared_sources, with_sources
 from sevhisto.pipeline.stages import Progress, batch_corrections
-from sevhisto.pipeline.tables import Names, stamped
+from sevhisto.pipeline.tables import stamped
 from sevhisto.pipeline.tasks import SlideTask
 from sevhisto.report.agreement import agreement_figure
 from sevhisto.schema import RECORDS

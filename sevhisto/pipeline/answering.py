@@ -26,12 +26,13 @@ from sevhisto.pipeline.exclusion_tables import refresh_exclusions
 from sevhisto.pipeline.facts import last_facts
 from sevhisto.pipeline.further import Compared, further, with_composite
 from sevhisto.pipeline.grouping import design_limits, study_groups
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.opening import need_unchanged, write_under_names
 from sevhisto.pipeline.provenance import compared_facts
 from sevhisto.pipeline.robustness import LastRun, specifications
 from sevhisto.pipeline.running import frozen_now, is_open, quiet, stamp_of, unaware
 from sevhisto.pipeline.stages import Progress
-from sevhisto.pipeline.tables import Names, motor_rows, restamp, stamped
+from sevhisto.pipeline.tables import motor_rows, restamp, stamped
 from sevhisto.registry import join_flags, split_flags
 from sevhisto.schema import (
     ANIMALS,

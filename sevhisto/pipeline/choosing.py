@@ -9,8 +9,8 @@ from sevhisto.io.hand_thresholds import set_threshold as append
 from sevhisto.io.key import codes
 from sevhisto.io.study import load_study
 from sevhisto.pipeline.excluding import need_coded
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.running import is_open
-from sevhisto.pipeline.tables import Names
 
 
 def set_threshold(root: Path, panel: str, batch: str, marker: str, value: float | None, *, who: str, note: str = "") -> HandThreshold:

@@ -34,8 +34,9 @@ from sevhisto.io.study import Study
 from sevhisto.pipeline.accepting import Accepted, settled
 from sevhisto.pipeline.cells import Cells, add_columns
 from sevhisto.pipeline.excluding import covering, signature, whole_animals
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.stages import Progress, Tick, quiet
-from sevhisto.pipeline.tables import Names, Results, Traced, motor_rows
+from sevhisto.pipeline.tables import Results, Traced, motor_rows
 from sevhisto.pipeline.tasks import PieceOutcome
 from sevhisto.registry import join_flags
 from sevhisto.schema import RECORDS, STATUS, THRESHOLDS

@@ -12,7 +12,8 @@ from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study
 from sevhisto.pipeline.excluding import signature
 from sevhisto.pipeline.facts import last_facts, sealed
-from sevhisto.pipeline.tables import Names, Traced, stamped
+from sevhisto.pipeline.naming import Names
+from sevhisto.pipeline.tables import Traced, stamped
 from sevhisto.registry import EXCLUSION_REASONS
 from sevhisto.schema_evidence import EXCLUSIONS, ODC_SCI_EXCLUSIONS
 

@@ -32,8 +32,8 @@ from sevhisto.io.study import Study
 from sevhisto.pipeline.facts import last_facts
 from sevhisto.pipeline.further import with_composite
 from sevhisto.pipeline.grouping import study_groups
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.running import frozen_now, is_open, stamp_of
-from sevhisto.pipeline.tables import Names
 from sevhisto.rings import Shape, nested
 from sevhisto.schema import ANIMALS, CELLS, EXPOSURE, RECORDS, SECTIONS, TABLES
 from sevhisto.schema_evidence import EVIDENCE, EXCLUSION_BALANCE, ODC_SCI_EXCLUSIONS

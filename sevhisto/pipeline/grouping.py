@@ -10,8 +10,8 @@ from sevhisto.compare.protocols import design_notes, dose_problems
 from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.io.key import Key
 from sevhisto.io.study import Study
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.running import is_open
-from sevhisto.pipeline.tables import Names
 
 
 def study_groups(study: Study, key: Key, names: Names) -> tuple[pd.Series[str], StudyConfig, pd.DataFrame]:

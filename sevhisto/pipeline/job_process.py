@@ -175,8 +175,8 @@ def under_codes(root: Path, event: Event) -> Event:
     """Return what is told with codes for the names of animals, groups and files, while the study is blind: a window shows none."""
     from sevhisto.io.key import codes
     from sevhisto.io.study import load_study
+    from sevhisto.pipeline.naming import Names
     from sevhisto.pipeline.running import is_open
-    from sevhisto.pipeline.tables import Names
 
     try:
         study = load_study(root)

@@ -16,9 +16,10 @@ from sevhisto.pipeline.deciding import decide
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.facts import sealed
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.provenance import decided_sha256, shown_settings
 from sevhisto.pipeline.stages import Progress, quiet
-from sevhisto.pipeline.tables import Names, stamped, write_results
+from sevhisto.pipeline.tables import stamped, write_results
 from sevhisto.pipeline.tasks import PieceOutcome
 from sevhisto.schema import RECORDS, STATUS
 from sevhisto.schema_evidence import PROVENANCE

@@ -17,11 +17,11 @@ from sevhisto.io.key import codes
 from sevhisto.io.records import load_view
 from sevhisto.io.store import read_table, write_frame
 from sevhisto.io.study import Study, load_study
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.picturing import batch_contrasts
 from sevhisto.pipeline.reporting import report_inputs
 from sevhisto.pipeline.running import is_open, quiet, unaware
 from sevhisto.pipeline.stages import Progress
-from sevhisto.pipeline.tables import Names
 from sevhisto.report.checklists import checklist_markdown, checklists
 from sevhisto.report.figures import group_order
 from sevhisto.report.inputs import ReportInputs, by_animal, shown_endpoints

@@ -18,8 +18,8 @@ from sevhisto.io.key import codes
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import load_study
 from sevhisto.metrics import endpoint_name
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.running import is_open
-from sevhisto.pipeline.tables import Names
 from sevhisto.registry import did_you_mean
 from sevhisto.schema import ANIMALS, PLAN, SECTIONS
 from sevhisto.types import Problem, SevhistoError, StudyError

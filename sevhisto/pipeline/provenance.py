@@ -20,7 +20,8 @@ from sevhisto.io.models import load_model, model_sha256
 from sevhisto.io.study import Study
 from sevhisto.pipeline.batches import background_tasks, correction_facts
 from sevhisto.pipeline.excluding import covering
-from sevhisto.pipeline.tables import Names, Results, Traced
+from sevhisto.pipeline.naming import Names
+from sevhisto.pipeline.tables import Results, Traced
 from sevhisto.pipeline.tasks import PieceOutcome, SlideTask, correction_key, file_sha256, labels_sha256, what_is_read
 from sevhisto.schema_evidence import PROVENANCE
 

@@ -17,11 +17,11 @@ from sevhisto.io.store import read_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.facts import last_facts
 from sevhisto.pipeline.grouping import design_limits, study_groups
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.picturing import listed_sections, section_cards
 from sevhisto.pipeline.running import frozen_now, is_open, quiet, stamp_of
 from sevhisto.pipeline.slideviewing import slide_links
 from sevhisto.pipeline.stages import Progress
-from sevhisto.pipeline.tables import Names
 from sevhisto.report.html import render_report
 from sevhisto.report.inputs import ReportInputs
 from sevhisto.schema import (

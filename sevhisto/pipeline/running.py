@@ -31,12 +31,13 @@ from sevhisto.pipeline.deciding import decide
 from sevhisto.pipeline.excluding import left_out
 from sevhisto.pipeline.exclusion_tables import write_exclusions
 from sevhisto.pipeline.facts import last_facts, sealed
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.own_segmenter import segmenter_problems
 from sevhisto.pipeline.provenance import provenance_table, run_facts
 from sevhisto.pipeline.sources import checksum_notes, compared_sources, with_sources
 from sevhisto.pipeline.stages import Progress, RunTasks, batch_corrections, measure
 from sevhisto.pipeline.stages import quiet as quiet
-from sevhisto.pipeline.tables import Names, Results, stamped, write_results
+from sevhisto.pipeline.tables import Results, stamped, write_results
 from sevhisto.pipeline.tasks import PieceOutcome, PieceTask, SlideTask
 from sevhisto.registry import did_you_mean, split_flags
 from sevhisto.schema_evidence import PROVENANCE

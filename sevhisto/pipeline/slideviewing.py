@@ -23,13 +23,13 @@ from sevhisto.io.store import read_table
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.facts import last_facts
 from sevhisto.pipeline.measuring import reason_of
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.opening import need_unchanged
 from sevhisto.pipeline.picturing import batch_contrasts, listed_sections, section_cards
 from sevhisto.pipeline.running import current_stamp, is_open, quiet, slide_tasks, unaware
 from sevhisto.pipeline.slide_tiles import SectionJob, ShownSection, read_seal, show_section, tile_key
 from sevhisto.pipeline.sources import compared_sources, with_sources
 from sevhisto.pipeline.stages import Progress, batch_corrections
-from sevhisto.pipeline.tables import Names
 from sevhisto.pipeline.tasks import SlideTask
 from sevhisto.report.gallery import SectionCard
 from sevhisto.report.html import banners, part

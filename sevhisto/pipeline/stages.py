@@ -14,7 +14,7 @@ from sevhisto.io.study import Study
 from sevhisto.pipeline.batches import background_tasks, batch_correction
 from sevhisto.pipeline.contours import takes_contours, with_contours
 from sevhisto.pipeline.measuring import measure_slide, reason_of
-from sevhisto.pipeline.tables import Names
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.tasks import PieceOutcome, SlideTask
 from sevhisto.types import Correction, OutputError, SlideError
 

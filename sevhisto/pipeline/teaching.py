@@ -23,10 +23,10 @@ from sevhisto.io.study import Study, load_study, paths_for
 from sevhisto.io.toml_text import with_entry, with_value
 from sevhisto.io.training import FOLDER, read_examples
 from sevhisto.pipeline.measuring import slide_reader
+from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.reviewing import Place, open_review
 from sevhisto.pipeline.running import is_open, quiet, slide_tasks
 from sevhisto.pipeline.stages import Progress
-from sevhisto.pipeline.tables import Names
 from sevhisto.pipeline.tasks import SlideTask
 from sevhisto.pipeline.training import corrected_tasks
 from sevhisto.types import EVEN_CHANCE, AnyArray, Problem, SevhistoError, Shown

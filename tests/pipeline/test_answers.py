@@ -14,7 +14,7 @@ import pytest
 from sevhisto.phantom import load_truth
 from sevhisto.pipeline import answering, compare, report, run
 from sevhisto.pipeline.demonstrating import accuracy, effects
-from sevhisto.pipeline.tables import Names
+from sevhisto.pipeline.naming import Names
 from sevhisto.types import StudyError
 from tests.pipeline.conftest import TELLING
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -217,6 +217,36 @@ RULES: list[Callable[[Module], Iterator[str]]] = [
 def test_the_sources_keep_the_rule(rule: Callable[[Module], Iterator[str]]) -> None:
     broken = [message for module in MODULES for message in rule(module)]
     assert not broken, "\n" + "\n".join(broken)
+
+
+def first_imports(modules: Sequence[Module]) -> dict[str, set[str]]:
+    """The modules that each module imports as soon as it is imported itself."""
+    names = {module.name for module in modules}
+    found: dict[str, set[str]] = {}
+    for module in modules:
+        now = [node for node in module.tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        told = {alias.name for node in now if isinstance(node, ast.Import) for alias in node.names}
+        for node in now:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                told |= {whole if (whole := f"{node.module}.{alias.name}") in names else node.module for alias in node.names}
+        found[module.name] = told & names - {module.name}
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    """What is left of a graph when everything is taken away that imports nothing, or is imported by nothing, that is left."""
+    left = dict(graph)
+    while True:
+        imported = set().union(*left.values()) if left else set()
+        ends = {name for name, others in left.items() if not others & left.keys() or name not in imported}
+        if not ends:
+            return sorted(left)
+        left = {name: others - ends for name, others in left.items() if name not in ends}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    assert circles(first_imports(read_modules())) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["b", "c"]
 
 
 def test_there_are_sources_to_read() -> None:

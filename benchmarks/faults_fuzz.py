@@ -132,8 +132,11 @@ def _targets(folder: Path) -> dict[str, tuple[str, str, list[bytes], Target]]:
 
     images = _images(folder)
 
+    own = folder / "alone"  # the sound file would be of the same DICOM series
+    own.mkdir()
+
     def image(data: bytes, which: int) -> None:
-        path = images[which].with_name(f"fuzzed{''.join(images[which].suffixes)}")
+        path = own / f"fuzzed{''.join(images[which].suffixes)}"
         path.write_bytes(data)
         for info in slide_info(path):
             if info.shape[0] * info.shape[1] * len(info.channels) * info.n_z <= 2**22 and not info.refused:

@@ -26,6 +26,7 @@ from faults_row import Options, Part, Row
 import sevhisto.io.dicom
 import sevhisto.io.openslide_reader
 import sevhisto.io.slideio_reader  # noqa: F401
+from sevhisto.io.canary import problems_of
 from sevhisto.io.check import check_files
 from sevhisto.io.slides import open_slide
 from sevhisto.io.study import load_study
@@ -70,6 +71,7 @@ def tiffs(options: Options) -> Iterator[Row]:
     options.scratch.mkdir(parents=True)
     subprocess.run([sys.executable, options.bad_inputs / "gen_bad_tiffs.py", options.scratch], check=True, capture_output=True)
     expected = json.loads((options.bad_inputs / "expected_tiffs.json").read_text("utf-8"))
+    problems_of("tiff")  # as every process that reads slides does first: no file pays for loading compiled code
     counts = dict.fromkeys(("right", "silent", "crashed", "slow"), 0)
     notes, worst = [], [0.0, 0.0]
     for name, wanted in expected.items():

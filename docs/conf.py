@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from pygments.lexers.special import TextLexer
+from sphinx.highlighting import lexers
+
 from sevhisto import __version__
 
 project = "sevhisto"
@@ -16,6 +19,7 @@ html_copy_source = False
 html_show_sphinx = False
 exclude_patterns = ["generate.py"]
 nitpicky = True
+lexers["csv"] = TextLexer()
 
 
 def to_measured(_app: Any, _name: str, source: list[str]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sevhisto.types import AnyArray, Problem, SevhistoError
@@ -48,19 +50,11 @@ class Table:
         problems = self.problems(frame)
         if problems:
             raise SevhistoError(problems)
-        present = [c for c in (*self.columns, STAMP) if c.name in frame.columns]
-        extra = [c for c in frame.columns if c not in (*self.names, STAMP.name)]
-        out = frame[[c.name for c in present] + extra].copy()
-        for c in present:
-            if c.kind == TEXT:
-                if pd.api.types.infer_dtype(out[c.name], skipna=False) == "string" and out[c.name].dtype == object:
-                    continue  # already text, every cell of it
-                out[c.name] = out[c.name].astype("string").fillna("").astype(object)
-            elif c.kind == NUMBER:
-                out[c.name] = out[c.name].astype("float64")
-            else:
-                out[c.name] = out[c.name].astype("int64")
-        return out
+        known = {c.name: c.kind for c in (*self.columns, STAMP)}
+        present = [name for name in known if name in frame.columns]
+        extra = [name for name in frame.columns if name not in known]
+        columns = {name: _as_kind(frame[name], known[name]) for name in present} | {name: frame[name] for name in extra}
+        return pd.DataFrame(columns, index=frame.index, columns=present + extra)
 
     def problems(self, frame: pd.DataFrame) -> list[Problem]:
         """Return every way in which `frame` is not this table."""
@@ -77,7 +71,7 @@ class Table:
                 first = ", ".join(f"{k}={twice.iloc[0][k]}" for k in self.key)
                 found.append(Problem(self.name, f"{len(twice)} rows share a key ({first})", f"one row is one {self.row}"))
         for c in self.columns:
-            if c.name in frame.columns and c.kind != TEXT and len(frame):
+            if c.name in frame.columns and c.kind != TEXT and len(frame) and not _surely(frame[c.name].dtype, c.kind):
                 values = pd.to_numeric(frame[c.name], errors="coerce")
                 bad = values.isna() & frame[c.name].notna()
                 if c.kind == WHOLE:
@@ -91,6 +85,19 @@ class Table:
                         )
                     )
         return found
+
+
+def _as_kind(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
+    if kind != TEXT:
+        return column.astype("float64" if kind == NUMBER else "int64")
+    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=False) == "string":
+        return column  # already text, every cell of it
+    return column.astype("string").fillna("").astype(object)
+
+
+def _surely(dtype: Any, kind: str) -> bool:
+    """Return whether every value of a column of this dtype is of the kind: nothing need be looked at."""
+    return isinstance(dtype, np.dtype) and dtype.kind in ("iuf" if kind == NUMBER else "iu")
 
 
 def as_frame(columns: Mapping[str, AnyArray]) -> pd.DataFrame:

@@ -27,7 +27,12 @@ def begin(root: Path, repo: Path, **env: str) -> subprocess.Popen[str]:
     paths = [str(repo / "benchmarks" / "poison"), str(repo), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **env}
     words = [sys.executable, "-m", "sevhisto.cli", "run", str(root), "--jobs", "2"]
-    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(words, env=environment, start_new_session=True, preexec_fn=hears_ctrl_c, **pipes)
+
+
+def hears_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which programs started in the background do not
 
 
 def ended(child: subprocess.Popen[str]) -> tuple[int, str]:

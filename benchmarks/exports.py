@@ -113,7 +113,7 @@ def main() -> int:
 def timed(*words: str) -> tuple[float, float, float]:
     """Run `sevhisto export` and return its seconds of processor and wall, and the memory (MB) of the largest process so far."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, "-m", "sevhisto.cli", "--quiet", "export", *words], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "sevhisto.cli", "export", *words, "--quiet"], check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return cpu, time.perf_counter() - start, after.ru_maxrss / 1024

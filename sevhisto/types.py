@@ -341,3 +341,8 @@ class SectionRecord:
 
 Shown = SectionRecord | SectionView
 """What a picture of a section is made from."""
+
+
+def examined(record: Shown) -> BoolArray:
+    """Return the overview pixels that count, (h, w) bool: tissue that is neither cavity nor masked."""
+    return np.asarray((record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0), bool)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sevhisto.decide.shown import examined, positive_code
+from sevhisto.decide.shown import positive_code
 from sevhisto.pipeline.reviewing import Review, compartments
-from sevhisto.types import Shown
+from sevhisto.types import Shown, examined
 from sevhisto_napari.layers import LayerData
 from sevhisto_napari.record_layers import (
     cell_layer,

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sevhisto.types import BoolArray, Shown, decode_thumbnail
+from sevhisto.types import BoolArray, Shown, decode_thumbnail, examined
 
 _GREY = decode_thumbnail(np.arange(256, dtype=np.uint8))
-
-
-def examined(record: Shown) -> BoolArray:
-    """Return the overview pixels that count, (h, w) bool: tissue that is neither cavity nor masked."""
-    return np.asarray((record.masks["tissue"] > 0) & (record.masks["cavity"] == 0) & (record.masks["masked"] == 0), bool)
 
 
 def positive_mask(record: Shown, marker: str, threshold: float) -> BoolArray:

@@ -11,17 +11,11 @@ from skimage.measure import find_contours
 from sevhisto.config import StudyConfig
 from sevhisto.export.outlines import mask_polygons
 from sevhisto.rings import MADE_HERE, Shape
-from sevhisto.types import BoolArray, DoubleArray, SectionView
+from sevhisto.types import BoolArray, DoubleArray, SectionView, examined
 
 NO_CORE = 32767
 """Distance of sections without a lesion core."""
 LESION = "lesion"
-
-
-def examined(record: SectionView) -> BoolArray:
-    """Return the tissue that was measured: without cavity and masked area, (h, w) bool."""
-    masks = record.masks
-    return np.asarray((masks["tissue"] > 0) & (masks["cavity"] == 0) & (masks["masked"] == 0), bool)
 
 
 def zone_masks(record: SectionView, config: StudyConfig) -> dict[str, BoolArray]:

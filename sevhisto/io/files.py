@@ -88,6 +88,18 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside a place, to be moved there whole (``replace``); gone at the end if it was not. OSError of the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
+    try:
+        made.chmod(0o755)  # mkdtemp gives 0700; results are shared in a lab
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
 def remove_unfinished(*folders: Path) -> None:
     """Remove files and folders that were being written when a process was killed. Only for who holds the folder (io.lock)."""
     for folder in folders:

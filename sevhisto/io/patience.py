@@ -1,10 +1,10 @@
-"""Reading from a network share: what to try again, and how long to wait before."""
+"""Networks that drop: what to try again, and how long to wait before."""
 
 from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -25,12 +25,13 @@ def may_pass(error: BaseException | None) -> bool:
     return False
 
 
-def attempts() -> Iterator[bool]:
-    """Yield, for each attempt, whether it is the last one; wait before each but the first."""
-    yield not WAITS_S
-    for left, wait_s in zip(reversed(range(len(WAITS_S))), WAITS_S, strict=True):
-        time.sleep(wait_s)
-        yield left == 0
+def attempts(waits_s: Sequence[float] | None = None) -> Iterator[bool]:
+    """Yield, for each attempt, whether it is the last one; wait before each but the first, for `waits_s` (s; `WAITS_S` where None)."""
+    left = list(WAITS_S if waits_s is None else waits_s)
+    yield not left
+    while left:
+        time.sleep(left.pop(0))
+        yield not left
 
 
 def patiently(call: Callable[[], T]) -> T:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from sevhisto.io.patience import attempts
 from sevhisto.types import OutputError, Problem, StudyError
 
 T = TypeVar("T")
@@ -116,17 +116,16 @@ def _intact(store: Any, path: str) -> bytes | None:
 
 def _asked(url: str, how: str, work: Callable[[Any, str], T], waits: Sequence[float] = WAITS_S) -> T:
     """Return what a store answers; OutputError, which ends a run, where it does not in several tries."""
-    for wait_s in (*waits, None):
+    for last in attempts(waits):
         try:
             return work(*_store(url))
         except OutputError:
             raise
         except Exception as error:  # each library has errors of its own
-            if wait_s is None or isinstance(error, (PermissionError, NotImplementedError)):
+            if last or isinstance(error, (PermissionError, NotImplementedError)):
                 remedy = "see address, network, permissions and credentials (docs/cluster.md); run again, and what was stored is found"
                 what = f"cannot be {how}: {type(error).__name__}: {error}"
                 raise OutputError(Problem(f"{OPTION} {url}", what, remedy)) from error
-            time.sleep(wait_s)
             _store.cache_clear()
     raise AssertionError("the last try raises")
 

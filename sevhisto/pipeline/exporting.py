@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from sevhisto.engine import run_tasks
 from sevhisto.export.given import GivenSlide, formats, slide_formats
 from sevhisto.export.names import FORMATS
-from sevhisto.io.files import TEMPORARY, remove_unfinished, write_bytes_atomic
+from sevhisto.io.files import new_folder, remove_unfinished, write_bytes_atomic
 from sevhisto.io.lock import held
 from sevhisto.io.study import Study, load_study
 from sevhisto.pipeline.gathering import gather, given_slides, study_notes
@@ -69,7 +68,7 @@ def export(root: Path, to: Sequence[str], out: Path | None = None, jobs: int = 1
     said = study_notes(study)
     with _told(place), held(place), ExitStack() as stack:
         remove_unfinished(place)
-        made = {name: stack.enter_context(_beside(place / name)) for name in wanted}
+        made = {name: stack.enter_context(new_folder(place / name)) for name in wanted}
         found = _written(study, made, jobs, progress)
         for name in wanted:
             lines = [*said, FORMATS.get(name, ""), *found[name]]
@@ -91,18 +90,6 @@ def _told(place: Path) -> Iterator[None]:
     except OSError as error:
         remedy = "close its files in other programs, or check free space and permissions"
         raise SevhistoError(Problem(str(place), f"cannot be written: {error.strerror or error}", remedy)) from error
-
-
-@contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """Yield a new folder beside its place, which is moved there whole: what was exported before goes only when all is done."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=TEMPORARY, dir=folder.parent))
-    try:
-        made.chmod(0o755)  # mkdtemp gives 0700; results are shared in a lab
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 Work = Callable[[], dict[str, list[str]]]

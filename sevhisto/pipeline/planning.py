@@ -18,11 +18,12 @@ from sevhisto.io.key import codes
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import load_study
 from sevhisto.metrics import endpoint_name
+from sevhisto.pipeline.facts import last_facts
 from sevhisto.pipeline.naming import Names
 from sevhisto.pipeline.running import is_open
 from sevhisto.registry import did_you_mean
 from sevhisto.schema import ANIMALS, PLAN, SECTIONS
-from sevhisto.types import Problem, SevhistoError, StudyError
+from sevhisto.types import Problem, StudyError
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ def plan(root: Path, endpoint: str = "", effect_pct: float = 30.0, wanted: float
 
     study = load_study(root)
     results = study.results_dir
-    if not (results / "animals.csv").is_file():
-        raise SevhistoError(Problem(str(results), "holds no finished run", "run `sevhisto run` on the study first"))
+    last_facts(results)
     names = Names.of(codes(study), is_open(study))
     people = study.animals[study.animals["protocol"].isin(list(study.config.protocols)) & ~study.animals["excluded"]]
     groups = pd.Series(people["protocol"].to_numpy(object), index=[names.animals[a] for a in people["animal"]])

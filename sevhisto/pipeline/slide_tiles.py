@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.process import give_back_memory
 from sevhisto.imaging.reader import MarkerReader
 from sevhisto.io.canary import need_codecs
-from sevhisto.io.files import TEMPORARY
+from sevhisto.io.files import new_folder
 from sevhisto.io.levels import block_mean
 from sevhisto.io.records import load_view
 from sevhisto.io.slides import Slide, open_slide
@@ -125,16 +124,11 @@ def make_tiles(job: SectionJob, view: SectionView) -> None:
     with open_slide(task.path, task.scene, task.um_per_px) as slide:
         picture = place(slide, view, job)
         try:
-            job.folder.parent.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix=f".{job.folder.name}.", suffix=TEMPORARY, dir=job.folder.parent))
-            try:
+            with new_folder(job.folder) as made:
                 _write(made, picture, strips(slide, task, picture))
                 guard.check()
-                made.chmod(0o755)  # mkdtemp gives 0700; results are shared in a lab
                 shutil.rmtree(job.folder, ignore_errors=True)  # what is left of it is not whole
                 made.replace(job.folder)
-            finally:
-                shutil.rmtree(made, ignore_errors=True)
         except OSError as error:
             what, remedy = (
                 f"cannot be written: {error.strerror or error}",

@@ -15,7 +15,7 @@ import pandas as pd
 
 from sevhisto.engine import default_jobs, run_tasks
 from sevhisto.export.given import cell_limits
-from sevhisto.io.files import TEMPORARY, all_together, write_bytes_atomic, write_json
+from sevhisto.io.files import all_together, remove_unfinished, write_bytes_atomic, write_json
 from sevhisto.io.key import codes
 from sevhisto.io.lock import held
 from sevhisto.io.records import load_view
@@ -88,8 +88,7 @@ def slides(root: Path, jobs: int | None = None, finest_um: float | None = None, 
 
 def _slides(study: Study, facts: Mapping[str, Any], jobs: int, finest_um: float, progress: Progress, started: float) -> SlidesSummary:
     folder = study.results_dir / FOLDER
-    for left in (folder / "tiles").glob(f".*{TEMPORARY}"):  # of one that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    remove_unfinished(folder / "tiles")
     names = Names.of(codes(study), is_open(study))
     listed = listed_sections(study.results_dir)
     planned = _jobs(study, listed, names, finest_um, jobs)

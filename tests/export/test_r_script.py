@@ -29,11 +29,11 @@ def test_how_a_p_was_made_is_told() -> None:
 
 @pytest.mark.skipif(shutil.which("Rscript") is None, reason="needs R (Rscript); on Debian r-base-core")
 def test_r_finds_the_same_permutation_p(tmp_path: Path) -> None:
-    _study(tmp_path / "plain", ["even", "uneven"])
-    _study(tmp_path / "blocks", ["blocked", "sampled"])
+    _must_agree(tmp_path / "plain", ["even", "uneven"])
+    _must_agree(tmp_path / "blocks", ["blocked", "sampled"])
 
 
-def _study(folder: Path, names: list[str]) -> None:
+def _must_agree(folder: Path, names: list[str]) -> None:
     rng = np.random.default_rng(8)
     values, plan, rows = [], [], []
     for name in names:

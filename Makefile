@@ -59,12 +59,12 @@ docs: .venv/stamp-docs
 # Without a screen the tests run under Xvfb; where that is missing too, those marked `gui` are left out, and it is said.
 test: lint
 	@if [ -n "$$DISPLAY" ] || [ "$$(uname -s)" != Linux ]; then \
-	    set -x; $(BIN)/pytest -n $(WORKERS); \
+	    set -x; $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder; \
 	elif .ci/system-packages display; then \
-	    set -x; xvfb-run -a $(BIN)/pytest -n $(WORKERS); \
+	    set -x; xvfb-run -a $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder; \
 	else \
 	    echo "No display and no Xvfb: the GUI tests are left out."; \
-	    set -x; $(BIN)/pytest -n $(WORKERS) -m "not gui"; \
+	    set -x; $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not gui"; \
 	fi
 
 # Pins what a fresh environment resolves to, with the viewer and everything optional: one set for users, tests and GUI.

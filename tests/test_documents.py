@@ -250,7 +250,7 @@ def test_every_other_block_of_a_shell_works_on_the_study_of_the_tutorial(code: d
             if new:
                 in_shell("\n".join(new), walked.folder)
                 tried += 1
-    assert tried > 5
+    assert tried
 
 
 def test_every_command_in_the_documents_can_be_typed(generator: ModuleType, code: dict[str, list[Block]], repo: Path) -> None:

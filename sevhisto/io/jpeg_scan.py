@@ -8,17 +8,14 @@ can have: by Parseval's theorem 1024 squared, and what rounding to the quanta ca
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TypeVar
 
-import numba
 import numpy as np
 
+from sevhisto.io.compiled import compiled
 from sevhisto.types import AnyArray, DoubleArray, IntArray
 
-F = TypeVar("F", bound=Callable[..., object])
 _WHOLE, _NO_CODE, _SHORT, _MORE, _NO_RESTART, _RANGE = range(6)
 _SAID = {
     _NO_CODE: "its JPEG data hold a code that is none",
@@ -167,12 +164,7 @@ def _lookups(tables: tuple[bytes, ...]) -> AnyArray:
     return out
 
 
-def _compiled(function: F) -> F:
-    made: F = numba.njit(cache=True, nogil=True)(function)
-    return made
-
-
-@_compiled
+@compiled
 def _fed(data: AnyArray, at: int, held: int, n: int) -> tuple[int, int, int, bool]:
     """Take bytes until more than 32 bits are held, or a marker stands at `at`."""
     while n <= 32:
@@ -184,7 +176,7 @@ def _fed(data: AnyArray, at: int, held: int, n: int) -> tuple[int, int, int, boo
     return at, held, n, False
 
 
-@_compiled
+@compiled
 def _block(data: AnyArray, at: int, held: int, n: int, dc: AnyArray, ac: AnyArray, quanta: IntArray) -> tuple[int, int, int, int, int, int]:
     """Walk one block; return how it ended, where, the bits that are held and how many, the change of the mean, and the other energy."""
     change, energy, k = 0, 0, 0
@@ -218,7 +210,7 @@ def _block(data: AnyArray, at: int, held: int, n: int, dc: AnyArray, ac: AnyArra
     return _WHOLE, at, held, n, change, energy
 
 
-@_compiled
+@compiled
 def _walk(
     data: AnyArray, at: int, units: int, restart: int, owner: IntArray, quanta: IntArray, most: DoubleArray, codes: AnyArray
 ) -> tuple[int, int]:

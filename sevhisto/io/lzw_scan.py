@@ -6,15 +6,11 @@ happens to unpack to the right number of bytes often breaks that rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
-import numba
 import numpy as np
 
+from sevhisto.io.compiled import compiled
 from sevhisto.types import AnyArray
 
-F = TypeVar("F", bound=Callable[..., object])
 _WHOLE, _NO_CODE, _NO_END, _TWICE, _MORE = range(5)
 _SAID = {
     _NO_CODE: "its LZW data hold a code that is none",
@@ -38,12 +34,7 @@ def damage_in(data: bytes) -> str:
     return _SAID.get(int(status), "")
 
 
-def _compiled(function: F) -> F:
-    made: F = numba.njit(cache=True, nogil=True)(function)
-    return made
-
-
-@_compiled
+@compiled
 def _walk(data: AnyArray) -> tuple[int, int]:
     """Return how the codes end, and the byte behind them."""
     first = np.zeros(4097, np.uint8)

@@ -121,11 +121,13 @@ def visit(browser: Any) -> Iterator[Callable[[str], Any]]:
 
 
 def seen(page: Any) -> np.ndarray:
-    """The picture's part of the window once it stands still, (h, w, 3)."""
-    before = b""
-    for _ in range(40):
+    """The picture's part of the window once all tiles came and it stands still, (h, w, 3)."""
+    page.wait_for_load_state("networkidle")
+    before, still = b"", 0
+    for _ in range(80):
         now = page.screenshot(clip={"x": 0, "y": 0, "width": WIDTH - 345, "height": HEIGHT})
-        if now == before:
+        still = still + 1 if now == before else 0
+        if still == 2:
             break
         before = now
         page.wait_for_timeout(150)

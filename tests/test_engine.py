@@ -14,13 +14,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from sevhisto import __version__
 from sevhisto.engine import LEAST_LIMIT_MB, PARENT_MB, WORKER_MB, Limits, available_mb, jobs_for, peers, run_tasks, share_mb
 from sevhisto.engine import cluster as cluster_module
-from sevhisto.engine.cluster import LOOPBACK, encrypted, slurm_cluster
+from sevhisto.engine.cluster import LOOPBACK, encrypted
 from sevhisto.types import SevhistoError, StudyError
 
 
@@ -271,39 +270,6 @@ def test_with_certificates_a_cluster_is_spoken_to_encrypted_only(tmp_path: Path,
             list(run_tasks(work, ["a"], scheduler=address.replace("tls:", "tcp:")))
     with pytest.raises(StudyError, match=r"holds no ca.pem, cert.pem, key.pem"), encrypted(tmp_path / "nowhere"):
         pass
-
-
-def job_script(**more: object) -> str:
-    pytest.importorskip("dask_jobqueue")
-    settings = {"cores": 16, "memory": "32GB", "queue": "long", "account": "lab", "walltime": "12:00:00", **more}
-    with slurm_cluster(LOOPBACK, tls=False, **settings) as cluster:
-        assert cluster.scheduler_address.startswith("tcp://127.0.0.1:")
-        mine = {c.laddr[0] for c in psutil.Process().net_connections() if c.status == psutil.CONN_LISTEN}
-        assert mine == {LOOPBACK}
-        return str(cluster.job_script())
-
-
-def test_a_slurm_job_asks_for_what_was_configured_and_starts_workers_of_this_scheduler() -> None:
-    lines = job_script().splitlines()
-    for line in (
-        "#SBATCH -p long",
-        "#SBATCH -A lab",
-        "#SBATCH -n 1",
-        "#SBATCH --cpus-per-task=16",
-        "#SBATCH --mem=30G",
-        "#SBATCH -t 12:00:00",
-    ):
-        assert line in lines
-    (start,) = [line for line in lines if "dask_worker" in line or "dask worker" in line]
-    assert "tcp://127.0.0.1:" in start and "--no-dashboard" in start and "--nthreads" in start
-
-
-def test_a_scheduler_that_others_reach_must_be_encrypted() -> None:
-    pytest.importorskip("dask_jobqueue")
-    with pytest.raises(StudyError, match="without --tls"):
-        slurm_cluster("10.0.0.1", tls=False, cores=1, memory="1GB")
-    with pytest.raises(StudyError, match="what a job asks for is not told"):
-        slurm_cluster(LOOPBACK, tls=False)
 
 
 SCRIPT = """

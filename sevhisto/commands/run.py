@@ -94,16 +94,16 @@ def _on(scheduler: str | None, slurm: int | None, host: str, tls: Path | None) -
     if scheduler is None and slurm is None:
         yield None
         return
-    from sevhisto.engine.cluster import encrypted, slurm_cluster
+    from sevhisto.engine.cluster import encrypted
+    from sevhisto.engine.slurm import slurm_jobs
 
     with encrypted(tls):
         if slurm is None:
             yield scheduler
             return
-        with slurm_cluster(host, tls is not None) as cluster:
-            cluster.scale(jobs=slurm)
-            say(f"{slurm} jobs submitted; the scheduler listens at {cluster.scheduler_address}. One of them:\n{cluster.job_script()}")
-            yield str(cluster.scheduler_address)
+        with slurm_jobs(slurm, host, tls is not None) as (address, script):
+            say(f"{slurm} jobs submitted; the scheduler listens at {address}. One of them:\n{script}")
+            yield address
 
 
 @contextmanager

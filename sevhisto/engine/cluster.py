@@ -148,8 +148,10 @@ def _memory_mb(limits: Limits) -> float | None:
 
 
 def _client(scheduler: str, wait_s: float) -> Any:
-    distributed = _distributed("--scheduler")
+    distributed = needs_distributed("--scheduler")
     until = time.monotonic() + wait_s
+    if scheduler.startswith("tls:") and distributed.Security().get_connection_args("client").get("ssl_context") is None:
+        raise StudyError(Problem(f"--scheduler {scheduler}", "asks for certificates", "add --tls FOLDER (docs/cluster.md)"))
     while True:
         try:
             _needs_answer(scheduler)
@@ -177,7 +179,8 @@ def _needs_answer(scheduler: str) -> None:
             raise ConnectionError("what listens there does not speak as a Dask scheduler without certificates does")
 
 
-def _distributed(option: str) -> Any:
+def needs_distributed(option: str) -> Any:
+    """Return the package; SevhistoError where it is not installed, with the option that asks for it."""
     try:
         import distributed
     except ImportError:
@@ -191,7 +194,7 @@ def encrypted(folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    _distributed("--tls")
+    needs_distributed("--tls")
     import dask
 
     with dask.config.set(_tls_settings(folder)):
@@ -205,32 +208,3 @@ def _tls_settings(folder: Path) -> dict[str, Any]:
     tls = "distributed.comm.tls"
     own = {f"{tls}.{role}.{part}": str(folder / f"{part}.pem") for role in ("scheduler", "worker", "client") for part in ("cert", "key")}
     return {f"{tls}.ca-file": str(folder / "ca.pem"), **own, "distributed.comm.require-encryption": True}
-
-
-def slurm_cluster(host: str, tls: bool, **settings: Any) -> Any:
-    """Return a `dask_jobqueue.SLURMCluster` without jobs: its scheduler runs here, listens at `host`, and shows no dashboard.
-
-    What a job asks for (cores, memory, partition, account, walltime) stands in dask-jobqueue's own file, ``~/.config/dask/jobqueue.yaml``,
-    or in `settings`. StudyError where it does not, or where others could reach a scheduler that is not encrypted.
-    """
-    distributed = _distributed("--slurm")
-    try:
-        from dask_jobqueue.slurm import SLURMCluster
-    except ImportError:
-        raise SevhistoError(Problem("--slurm", "needs the package dask-jobqueue", "pip install 'sevhisto[cluster]'")) from None
-    if host != LOOPBACK and not tls:
-        what = "without --tls, whoever reaches the scheduler can run programs as you"
-        raise StudyError(Problem(f"--host {host}", what, "make certificates (docs/cluster.md), then add --tls FOLDER"))
-    import dask
-
-    missing = [
-        name for name in ("cores", "memory") if settings.get(name) is None and dask.config.get(f"jobqueue.slurm.{name}", None) is None
-    ]
-    if missing:
-        remedy = "write it into ~/.config/dask/jobqueue.yaml (docs/cluster.md)"
-        raise StudyError(Problem("--slurm", f"what a job asks for is not told: {', '.join(missing)}", remedy))
-    security = distributed.Security() if tls else None
-    # there is always a page for machines that ask whether the scheduler lives: on a port of its own, for this computer only
-    options = {"host": host, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
-    of_worker = ["--no-dashboard", "--dashboard-address", f"{LOOPBACK}:0"]
-    return SLURMCluster(scheduler_options=options, security=security, worker_extra_args=of_worker, **settings)

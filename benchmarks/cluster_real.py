@@ -111,7 +111,7 @@ def slurm_part(trials: Trials, folder: Path) -> Iterator[Tally]:
     """Jobs cancelled, requeued, ended by their wall time; Slurm away; the run stopped, killed; jobs whose workers never come."""
     with Slurm(folder) as slurm:
 
-        def trial(fault: str, act: Callable[[Run], object] | None, ends: int = 0) -> Tally:
+        def trial(fault: str, act: Callable[[Run], object] | None, ends: int = 0, says: str = "") -> Tally:
             """Do something to a run when a quarter is measured; where that ends it, with status `ends`, run again when no job is left."""
             tally, root = Tally(fault), trials.fresh()
             env = slurm.settings()
@@ -122,6 +122,7 @@ def slurm_part(trials: Trials, folder: Path) -> Iterator[Tally]:
             status = first.end()
             print(f"    {fault}: status {status}; {first.told()}", flush=True)
             wrong = f"status {status}; " if status != ends else ""
+            wrong += f"did not say {says}; " if says not in first.said() else ""
             if ends:
                 kept, left = len(records_of(root)), slurm.until_no_job()
                 print(f"    {fault}: {kept} of {len(trials.records)} were measured; no job was left after {left:.0f} s", flush=True)
@@ -140,11 +141,11 @@ def slurm_part(trials: Trials, folder: Path) -> Iterator[Tally]:
                 slurm.say("scontrol", "update", f"JobId={job}", "TimeLimit=1")
 
         yield trial("nothing happens", None)
-        yield trial("a job of two is cancelled (`scancel`)", lambda run: slurm.say("scancel", slurm.jobs()[0]))
-        yield trial("all jobs are cancelled", lambda run: slurm.say("scancel", *slurm.jobs()))
+        yield trial("a job of two is cancelled (`scancel`)", lambda run: slurm.say("scancel", slurm.jobs()[0]), says="CANCELLED")
+        yield trial("all jobs are cancelled", lambda run: slurm.say("scancel", *slurm.jobs()), says="CANCELLED")
         yield trial("all jobs are requeued", lambda run: [slurm.say("scontrol", "requeue", job) for job in slurm.jobs()])
-        yield trial("all jobs reach their wall time", time_out)
-        yield trial("the Slurm controller is killed, begun again after 40 s", lambda run: slurm.without_controller(40))
+        yield trial("all jobs reach their wall time", time_out, says="TIMEOUT")
+        yield trial("the Slurm controller is killed, begun again after 20 s", lambda run: slurm.without_controller(20))
         yield trial("Ctrl-C", lambda run: run.child.send_signal(signal.SIGINT), ends=STOPPED)
         yield trial("SIGTERM", lambda run: run.child.send_signal(signal.SIGTERM), ends=STOPPED)
         yield trial("SIGKILL of the run", lambda run: run.child.kill(), ends=-signal.SIGKILL)

@@ -73,7 +73,6 @@ class Store:
         line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(PORT + 1)]
         env = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "6"}  # the keys of two users; then every request is looked at
         self.server = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
-        self._relay()
         until = time.monotonic() + 60
         while time.monotonic() < until:
             try:
@@ -84,6 +83,7 @@ class Store:
         self.env |= self._keys("writer", ["s3:*"])
         self.reader = self._keys("reader", ["s3:Get*", "s3:List*"])
         self._store().mkdir(BUCKET)
+        self._relay()
 
     @staticmethod
     def _keys(user: str, may: list[str]) -> dict[str, str]:

@@ -73,7 +73,7 @@ def test_jobs_of_which_no_worker_comes_end_the_run_with_what_their_log_says(queu
         for job in names(queue):
             (queue / job).unlink()
         threading.Event().wait(60)
-    assert "job 1 ended (FAILED) before a worker came; it is not replaced" in caplog.text
+    assert "job 1 ended (FAILED) before a worker came, and is not replaced; it said: nothing in" in caplog.text
 
 
 def test_what_slurm_refuses_is_told_and_jobs_that_worked_are_replaced(queue: Path, caplog: pytest.LogCaptureFixture) -> None:

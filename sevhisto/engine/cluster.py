@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from sevhisto.engine.limits import LEAST_LIMIT_MB, Limits
+from sevhisto.engine.limits import Limits, share_mb
 from sevhisto.engine.local import Worker, in_processes
 from sevhisto.engine.peers import Machine, MisfitError, Watch, must_be_like, need_fitting, send_away, this_machine
 from sevhisto.types import Problem, SevhistoError, SlideError, StudyError
@@ -139,12 +139,12 @@ def _processes(limits: Limits) -> list[Worker]:
 
 
 def _memory_mb(limits: Limits) -> float | None:
-    """Return the limit of one task: the Dask worker's own, shared by the tasks that it runs at once."""
+    """Return the limit of one task: what the Dask worker leaves of its own, shared by the tasks that it runs at once."""
     import distributed
 
     worker = distributed.get_worker()
     allowed = worker.memory_manager.memory_limit
-    return limits.memory_mb if not allowed else max(float(LEAST_LIMIT_MB), allowed / 2**20 / worker.state.nthreads)
+    return limits.memory_mb if not allowed else share_mb(worker.state.nthreads, allowed / 2**20)
 
 
 def _client(scheduler: str, wait_s: float) -> Any:

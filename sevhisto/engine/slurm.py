@@ -107,7 +107,7 @@ class _Jobs:
             if worked:
                 log.warning("--slurm: job %s ended (%s); another takes its place", number, state)
             else:
-                log.warning("--slurm: job %s ended (%s) before a worker came; it is not replaced. %s", number, state, last)
+                log.warning("--slurm: job %s ended (%s) before a worker came, and is not replaced; it said: %s", number, state, last)
             self.numbers.remove(number)
             self.wanted -= not worked
             if self.wanted <= 0:
@@ -127,15 +127,16 @@ class _Jobs:
 
 
 def _end_of(number: str) -> tuple[str, str]:
-    """Return the state of a job that ended, and the last line of its log with the file's name, as far as Slurm still knows them."""
+    """Return the state of a job that ended, and the last line of its logs with the file's name, as far as Slurm still knows them."""
     try:
         told = dict(word.partition("=")[::2] for word in _ask("scontrol", "--oneliner", "show", "job", number).split())
     except OSError:
-        told = {}
-    said = told.get("StdErr", "").replace("%J", number).replace("%j", number)  # Slurm leaves them as they are
-    with suppress(OSError, IndexError):
-        said += f": {Path(said).read_text('utf-8', 'replace').strip().splitlines()[-1]}"
-    return told.get("JobState", "Slurm does not know how"), said
+        return "Slurm forgot how", "nothing"
+    logs = [told.get(name, "").replace("%J", number).replace("%j", number) for name in ("StdErr", "StdOut")]  # Slurm leaves %J as it is
+    for log_file in logs:
+        with suppress(OSError, IndexError):
+            return told.get("JobState", ""), f"{log_file}: {Path(log_file).read_text('utf-8', 'replace').strip().splitlines()[-1]}"
+    return told.get("JobState", ""), f"nothing in {' or '.join(logs)}"
 
 
 def _ask(*words: str, given: str = "") -> str:

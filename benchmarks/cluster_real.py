@@ -199,7 +199,7 @@ def s3_part(trials: Trials, folder: Path) -> Iterator[Tally]:
         os.killpg(run.child.pid, signal.SIGKILL)
         run.end()
         shutil.rmtree(root / "results")
-        kept, run = len(store.records(root)), begun(root)
+        kept, run = store.count(root), begun(root)
         status = run.end()
         again = f"{len(trials.records) - kept} measured now" not in run.said()
         yield ended(tally, root, status, f"measured again: {run.said()[-300:]}" if again else "")

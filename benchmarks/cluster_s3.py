@@ -125,8 +125,8 @@ class Store:
         return f"s3://{BUCKET}/{root.parent.name}"
 
     def count(self, root: Path) -> int:
-        """Return how many objects of a study there are."""
-        return len(self._store().find(f"{BUCKET}/{root.parent.name}"))
+        """Return how many records of a study there are, without one that is being written."""
+        return sum(path.endswith(".npz") for path in self._store().find(f"{BUCKET}/{root.parent.name}"))
 
     def records(self, root: Path) -> dict[str, bytes]:
         """Return all objects of a study, whatever they are called."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -53,7 +54,9 @@ def names(queue: Path) -> list[str]:
 def test_a_job_asks_for_what_was_configured_and_starts_workers_of_this_scheduler_until_the_end(queue: Path) -> None:
     pytest.importorskip("dask_jobqueue")
     settings = {"cores": 16, "memory": "32GB", "queue": "long", "account": "lab", "walltime": "12:00:00"}
+    ear = signal.getsignal(signal.SIGINT)
     with slurm_jobs(2, LOOPBACK, tls=False, **settings) as (address, script):
+        assert signal.getsignal(signal.SIGINT) is ear
         assert address.startswith("tcp://127.0.0.1:")
         assert {c.laddr[0] for c in psutil.Process().net_connections() if c.status == psutil.CONN_LISTEN} == {LOOPBACK}
         assert names(queue) == ["1", "2"] and (queue.parent / "script").read_text("utf-8") == script

@@ -161,10 +161,12 @@ def slurm_cluster(host: str, tls: bool, **settings: Any) -> Any:
     or in `settings`. StudyError where it does not, or where others could reach a scheduler that is not encrypted.
     """
     distributed = needs_distributed("--slurm")
+    ear = signal.getsignal(signal.SIGINT)
     try:
         from dask_jobqueue.slurm import SLURMCluster
     except ImportError:
         raise SevhistoError(Problem("--slurm", "needs the package dask-jobqueue", "pip install 'sevhisto[cluster]'")) from None
+    signal.signal(signal.SIGINT, ear)  # importing it makes Ctrl-C a quiet end with status 0, as of a run that is done
     if host != LOOPBACK and not tls:
         what = "without --tls, whoever reaches the scheduler can run programs as you"
         raise StudyError(Problem(f"--host {host}", what, "make certificates (docs/cluster.md), then add --tls FOLDER"))

@@ -39,6 +39,11 @@ class Trials:
     folder: Path
     golden: dict[str, bytes]
     records: dict[str, bytes]
+    only: list[str]
+
+    def asked(self, fault: str) -> bool:
+        """Return whether a fault of Slurm is among those that were asked for."""
+        return not self.only or any(word in fault for word in self.only)
 
     def fresh(self) -> Path:
         """Return a new copy of the study, never run."""
@@ -57,7 +62,7 @@ def records_of(root: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in (root / "results" / "records").glob("*.npz")}
 
 
-def prepare(folder: Path, slides: int) -> Trials:
+def prepare(folder: Path, slides: int, only: list[str]) -> Trials:
     """Write the study and run it here."""
     root = write_tiny(folder / "study")
     for _ in copies(root, slides // 4 - 1):
@@ -65,7 +70,7 @@ def prepare(folder: Path, slides: int) -> Trials:
     done = say("run", root, "--jobs", 2)
     if done.returncode:
         raise SystemExit(f"the study cannot be run: {done.stderr[-500:]}")
-    trials = Trials(folder, tables(root), records_of(root))
+    trials = Trials(folder, tables(root), records_of(root), only)
     shutil.rmtree(root / "results")
     return trials
 
@@ -111,7 +116,7 @@ def slurm_part(trials: Trials, folder: Path) -> Iterator[Tally]:
     """Jobs cancelled, requeued, ended by their wall time; Slurm away; the run stopped, killed; jobs whose workers never come."""
     with Slurm(folder) as slurm:
 
-        def trial(fault: str, act: Callable[[Run], object] | None, ends: int = 0, says: str = "") -> Tally:
+        def trial(fault: str, act: Callable[[Run], object] | None, ends: int, says: str) -> Tally:
             """Do something to a run when a quarter is measured; where that ends it, with status `ends`, run again when no job is left."""
             tally, root = Tally(fault), trials.fresh()
             env = slurm.settings()
@@ -124,7 +129,7 @@ def slurm_part(trials: Trials, folder: Path) -> Iterator[Tally]:
             wrong = f"status {status}; " if status != ends else ""
             wrong += f"did not say {says}; " if says not in first.said() else ""
             if ends:
-                kept, left = len(records_of(root)), slurm.until_no_job()
+                left, kept = slurm.until_no_job(), len(records_of(root))
                 print(f"    {fault}: {kept} of {len(trials.records)} were measured; no job was left after {left:.0f} s", flush=True)
                 last = Run(root, "--slurm", 2, **env)
                 wrong += f"status {status} at last; " if (status := last.end()) else ""
@@ -136,23 +141,26 @@ def slurm_part(trials: Trials, folder: Path) -> Iterator[Tally]:
             shutil.rmtree(root.parent)
             return tally
 
-        def time_out(run: Run) -> None:
-            for job in slurm.jobs():
-                slurm.say("scontrol", "update", f"JobId={job}", "TimeLimit=1")
-
-        yield trial("nothing happens", None)
-        yield trial("a job of two is cancelled (`scancel`)", lambda run: slurm.say("scancel", slurm.jobs()[0]), says="CANCELLED")
-        yield trial("all jobs are cancelled", lambda run: slurm.say("scancel", *slurm.jobs()), says="CANCELLED")
-        yield trial("all jobs are requeued", lambda run: [slurm.say("scontrol", "requeue", job) for job in slurm.jobs()])
-        yield trial("all jobs reach their wall time", time_out, says="TIMEOUT")
-        yield trial("the Slurm controller is killed, begun again after 20 s", lambda run: slurm.without_controller(20))
-        yield trial("Ctrl-C", lambda run: run.child.send_signal(signal.SIGINT), ends=STOPPED)
-        yield trial("SIGTERM", lambda run: run.child.send_signal(signal.SIGTERM), ends=STOPPED)
-        yield trial("SIGKILL of the run", lambda run: run.child.kill(), ends=-signal.SIGKILL)
+        faults: tuple[tuple[str, Callable[[Run], object] | None, int, str], ...] = (
+            ("nothing happens", None, 0, ""),
+            ("a job of two is cancelled (`scancel`)", lambda run: slurm.say("scancel", slurm.jobs()[0]), 0, "CANCELLED"),
+            ("all jobs are cancelled", lambda run: slurm.say("scancel", *slurm.jobs()), 0, "CANCELLED"),
+            ("all jobs are requeued", lambda run: slurm.say("scontrol", "requeue", ",".join(slurm.jobs())), 0, "going on"),
+            ("all jobs hang, and reach their wall time", lambda run: slurm.time_out(), 0, "TIMEOUT"),
+            ("the Slurm controller is killed, begun again after 20 s", lambda run: slurm.without_controller(20), 0, ""),
+            ("Ctrl-C", lambda run: run.child.send_signal(signal.SIGINT), STOPPED, ""),
+            ("SIGTERM", lambda run: run.child.send_signal(signal.SIGTERM), STOPPED, ""),
+            ("SIGKILL of the run", lambda run: run.child.kill(), -signal.SIGKILL, ""),
+        )
+        for fault, act, ends, says in faults:
+            if trials.asked(fault):
+                yield trial(fault, act, ends, says)
         for fault, more, words in (
             ("a partition that is none", {"queue": "none"}, "no job could be submitted"),
             ("jobs that end at once", {"job-script-prologue": ["echo no such module; exit 1"]}, "every job ended before a worker came"),
         ):
+            if not trials.asked(fault):
+                continue
             root = trials.fresh()
             run = Run(root, "--slurm", 2, **slurm.settings(**more))
             status, said = run.end(), run.said()
@@ -257,6 +265,7 @@ def main() -> int:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is given")
     ask.add_argument("--slides", type=int, default=24, help="of the study")
+    ask.add_argument("--only", nargs="+", default=[], help="words of the faults of Slurm to try; all if none is given")
     given = ask.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also behind `&`, so that runs begun here hear it
     asked = given.parts or list(PARTS)
@@ -269,7 +278,7 @@ def main() -> int:
     status = 2 if lacking else 0
     with scratch() as folder:
         rows = []
-        trials = prepare(folder, given.slides) if len(lacking) < len(asked) else None
+        trials = prepare(folder, given.slides, given.only) if len(lacking) < len(asked) else None
         print("| " + " | ".join(HEAD) + " |\n" + "|---" * len(HEAD) + "|", flush=True)
         for name in asked:
             if name in lacking or trials is None:

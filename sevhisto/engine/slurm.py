@@ -111,7 +111,7 @@ class _Jobs:
             self.numbers.remove(number)
             self.wanted -= not worked
             if self.wanted <= 0:
-                remedy = "do jobs reach --host, have `interface` and this Python? See their logs, and ~/.config/dask/jobqueue.yaml (docs/cluster.md)"
+                remedy = "do jobs reach --host, have the interface and this Python? see their logs (docs/cluster.md, A Slurm cluster)"
                 what = f"every job ended before a worker came; the last, {number} ({state}), said: {last}"
                 self.hopeless = Problem("--slurm", what, remedy)
         self.fill()

@@ -42,7 +42,6 @@ HOMES: dict[str, set[str]] = {
     "xlsxwriter": {"export"},
     "anndata": {"export"},
     "pyarrow": {"io", "export"},
-    "statsmodels": {"compare"},
     "scipy.stats": {"compare"},
     "matplotlib": {"report"},
     "jinja2": {"report"},

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from statsmodels.regression.linear_model import OLS
+from scipy.special import stdtr, stdtrit
 
 from sevhisto.compare.contrasts import carried_flags
 from sevhisto.compare.endpoints import core_volume, impact, widen, with_endpoints
@@ -195,13 +195,17 @@ def fit_slope(y: DoubleArray, x: DoubleArray, nuisance: DoubleArray) -> Fit:
     flags = frozenset({"too_few_animals"} if df < _MIN_DF else ())
     if not np.isfinite(x).all() or np.ptp(y) == 0 or _residual_share(x, nuisance) < 1e-8 or _residual_share(y, nuisance) < 1e-8:
         return Fit(n, flags=flags | {"no_variation"})
-    result = OLS(y, np.column_stack([x, nuisance])).fit()
-    slope, t = float(result.params[0]), float(result.tvalues[0])
+    design = np.column_stack([x, nuisance])
+    inverse = np.linalg.pinv(design)
+    beta = inverse @ y
+    rest, slope = y - design @ beta, float(beta[0])
+    se = float(np.sqrt((inverse @ inverse.T)[0, 0] * (rest @ rest / df)))
+    t = slope / se if se > 0 else math.copysign(math.inf, slope)
     r = t / math.hypot(t, math.sqrt(df)) if math.isfinite(t) else math.copysign(1.0, slope)
     if df < _MIN_DF:
         return Fit(n, slope, correlation=r, flags=flags)
-    low, high = result.conf_int()[0]
-    return Fit(n, slope, float(low), float(high), float(result.pvalues[0]), r, flags)
+    half = float(stdtrit(df, 0.975)) * se
+    return Fit(n, slope, slope - half, slope + half, float(2 * stdtr(df, -abs(t))), r, flags)
 
 
 def _residual_share(v: DoubleArray, nuisance: DoubleArray) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from sevhisto.compare.balance import exclusion_balance
 from sevhisto.compare.contrasts import compare as compare_groups
-from sevhisto.compare.endpoints import choose_endpoints, wide
+from sevhisto.compare.endpoints import choose_endpoints, rows_of, wide
 from sevhisto.compare.protocols import planned_contrasts
 from sevhisto.compare.relations import relate
 from sevhisto.compare.specifications import robustness, specification_curve
@@ -153,11 +153,16 @@ def _curve(
 ) -> pd.DataFrame:
     """Return the specification curve of everything that was compared; days of sacrifice that differ are not compared here either."""
     compared = comparisons[~comparisons["flags"].map(lambda cell: "dpi_mixed" in split_flags(cell)).astype(bool)]
-    variants = specifications(LastRun.of(results), config, jobs, lambda done, total: progress("other choices", done, total), motor)
-    if comparisons["endpoint"].str.startswith(f"{COMPOSITE_PANEL}_").any():
-        kept = groups[~groups.index.isin(excluded)]
-        variants = (replace(v, animals=with_composite(v.animals, kept, config, False)) for v in variants)
-    curve = specification_curve(variants, groups, config, list(dict.fromkeys(comparisons["endpoint"])), excluded, blocks)
+    last, endpoints = LastRun.of(results), list(dict.fromkeys(comparisons["endpoint"]))
+    zones = set(rows_of(last.animals, endpoints)["zone"])
+    variants = specifications(last, config, jobs, lambda done, total: progress("other choices", done, total), motor, zones)
+    kept = groups[~groups.index.isin(excluded)]
+
+    def whole(animals: pd.DataFrame) -> pd.DataFrame:
+        return with_composite(animals, kept, config, False) if composite else animals
+
+    composite = any(name.startswith(f"{COMPOSITE_PANEL}_") for name in endpoints)
+    curve = specification_curve(variants, groups, config, endpoints, excluded, blocks, whole)
     pairs = pd.MultiIndex.from_frame(compared[["endpoint", "contrast"]])
     return curve[pd.MultiIndex.from_frame(curve[["endpoint", "contrast"]]).isin(pairs)].reset_index(drop=True)
 

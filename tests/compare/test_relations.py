@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 
 from sevhisto.compare.relations import fit_slope, relate, within_sd
 from sevhisto.schema import RELATIONS
@@ -155,6 +156,15 @@ def test_slope_covers_the_truth():
         fit = fit_slope(arms @ [9.0, 5, 1] + 0.7 * x + rng.normal(size=18), x, arms)
         hits += fit.ci_low <= 0.7 <= fit.ci_high
     assert 0.91 < hits / 300 < 0.99
+
+
+def test_slopes_are_those_of_statsmodels():
+    rng = np.random.default_rng(5)
+    arms, x = np.kron(np.eye(3), np.ones((6, 1))), rng.normal(size=18)
+    for y in (rng.normal(size=18), 2 * x + rng.normal(size=18)):
+        fit, known = fit_slope(y, x, arms), OLS(y, np.column_stack([x, arms])).fit()
+        low, high = known.conf_int()[0]
+        assert (fit.estimate, fit.ci_low, fit.ci_high, fit.p) == pytest.approx((known.params[0], low, high, known.pvalues[0]), rel=1e-12)
 
 
 def test_within_sd():

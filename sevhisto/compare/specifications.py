@@ -60,7 +60,8 @@ def specification_curve(
     Notes
     -----
     A variant without an estimate (a group lost its animals) has no verdict and does not count; nor does one that has no form for the
-    endpoint, as cells have none over the local background: it says NOT_MADE.
+    endpoint, as cells have none over the local background: it says NOT_MADE. Without an animal that has no part in a contrast, or no value
+    of the endpoint, nothing is made otherwise: such rows are left out.
     """
     parts, wanted, apart = [], set(endpoints), _alone(blocks, excluded)
     table, values = None, pd.DataFrame()
@@ -69,7 +70,7 @@ def specification_curve(
             table, values = s.animals, endpoint_values(complete(s.animals), wanted)
         out = {*(() if s.with_excluded else excluded), *s.left_out}
         found = estimates(values, groups, config, out, endpoints, apart)
-        parts.append(found.assign(choice=s.choice, variant=s.variant))
+        parts.append(found.assign(choice=s.choice, variant=s.variant, fewer=bool(s.left_out)))
     table = pd.concat(parts, ignore_index=True)
     base = table[table["choice"] == AS_ANALYSED].set_index(["endpoint", "contrast"])
     base = base.reindex(pd.MultiIndex.from_frame(table[["endpoint", "contrast"]]))
@@ -79,7 +80,8 @@ def specification_curve(
     gone = (table[["n_a", "n_b"]].sum(axis=1) == 0).to_numpy() & (base[["n_a", "n_b"]].sum(axis=1) > 0).to_numpy()
     table.loc[gone, "verdict"] = NOT_MADE
     table.loc[table["choice"] == AS_ANALYSED, "verdict"] = ""
-    return SPECIFICATIONS.conform(table[SPECIFICATIONS.names])
+    idle = table["fewer"].to_numpy() & (table[["n_a", "n_b"]].to_numpy() == base[["n_a", "n_b"]].to_numpy()).all(axis=1)
+    return SPECIFICATIONS.conform(table.loc[~idle, SPECIFICATIONS.names].reset_index(drop=True))
 
 
 def _alone(blocks: pd.Series[str] | None, excluded: Collection[str]) -> pd.Series[str] | None:

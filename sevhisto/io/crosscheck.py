@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from sevhisto.config import SLIDE_ROLES, StudyConfig
 from sevhisto.io.channel_set import slide_files
-from sevhisto.io.sheets import PENDING, near_equal_ids, whole
+from sevhisto.io.sheets import PENDING, whole
 from sevhisto.registry import did_you_mean
 from sevhisto.types import Problem
 
@@ -39,21 +39,9 @@ def _each(frame: pd.DataFrame, column: str, name: str, wrong: Callable[[str], tu
     return [Problem(where, *told) for where, told in found if told]
 
 
-def spelling_problems(slides: pd.DataFrame, animals: pd.DataFrame, motor: pd.DataFrame, config: StudyConfig | None) -> list[Problem]:
-    """Ids that differ by case, blanks, leading zeros or look-alike letters, over all sheets; and ids that could do harm."""
-
-    def column(name: str, *frames: pd.DataFrame) -> list[str]:
-        return [v for f in frames if name in f for v in f[name] if v != PENDING]
-
-    found = near_equal_ids(column("animal", slides, animals, motor), "column animal of slides.csv, animals.csv and motor.csv")
-    for animal, rows in slides.groupby("animal", sort=False):
-        found += near_equal_ids([v for v in rows["section"] if v != PENDING], f"slides.csv, sections of animal {animal}")
-    found += near_equal_ids([*column("batch", slides), *(config.batches if config else ())], "slides.csv, column batch")
-    found += near_equal_ids([*column("test", motor), *([config.motor.test] if config else [])], "motor.csv, column test")
-    for frame, name in ((slides, "slides.csv"), (animals, "animals.csv"), (motor, "motor.csv")):
-        for field in ("animal", "section"):
-            found += _each(frame, field, name, _unsafe)
-    return found
+def unsafe_ids(sheets: Mapping[str, pd.DataFrame]) -> list[Problem]:
+    """Return ids that could do harm; `sheets` by file name."""
+    return [p for name, frame in sheets.items() for field in ("animal", "section") for p in _each(frame, field, name, _unsafe)]
 
 
 def _unsafe(cell: str) -> tuple[str, str] | None:

@@ -22,6 +22,7 @@ from sevhisto.io.hand_thresholds import JOURNAL as THRESHOLDS
 from sevhisto.io.hand_thresholds import held, place_problems, read_hand_thresholds, with_hand_thresholds
 from sevhisto.io.models import FOLDER as CLASSIFIERS
 from sevhisto.io.sheets import ID_COLUMNS, PENDING, numbers, pending, read_sheet, spreadsheet_problems
+from sevhisto.io.spellings import spelling_problems
 from sevhisto.io.training import FOLDER as TRAINING
 from sevhisto.mistakes import not_toml
 from sevhisto.registry import did_you_mean
@@ -230,7 +231,8 @@ def _sheet(path: Path, table: Table, needed: bool) -> tuple[pd.DataFrame, pd.Dat
 
 def _cross(root: Path, config: StudyConfig | None, sheets: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> list[Problem]:
     slides, animals, (motor, scores) = sheets["slides.csv"][0], sheets["animals.csv"][0], sheets["motor.csv"]
-    found = crosscheck.spelling_problems(slides, animals, motor, config)
+    found = spelling_problems(slides, animals, motor, config)
+    found += crosscheck.unsafe_ids({name: text for name, (text, _) in sheets.items()})
     found += crosscheck.slide_problems(slides, config, animals)
     found += crosscheck.animal_problems(animals, slides, config)
     found += delivery_problems(animals, sheets["animals.csv"][1], config)

@@ -91,7 +91,7 @@ def test_curve_and_word(make_rows, config):
     assert mine.loc[("threshold", "x 1.3"), "verdict"] in ("fragile", "reverses")
     assert mine.loc[("without animal", "P30"), ["n_a", "n_b"]].tolist() == [5, 4]
     without = curve.loc[curve["choice"] == "without animal", "contrast"]
-    assert set(without) == {c for c in curve["contrast"] if "P3" in c or c == "treated-vehicle"} < set(curve["contrast"])  # it has no part elsewhere
+    assert set(without) == {c for c in curve["contrast"] if "P3" in c or c == "treated-vehicle"} < set(curve["contrast"])
     assert robustness(curve)[FN, "P6-P3"] == mine.loc[("threshold", "x 1.3"), "verdict"]
 
 

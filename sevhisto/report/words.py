@@ -210,9 +210,10 @@ class Finding:
 
 
 def comparison_finding(row: Mapping[str, Any]) -> Finding:
-    """Return the words for one row of comparisons.csv.
+    """Return the words for one row of comparisons.csv: the difference of means, on which interval and test are made.
 
-    An interval on both sides of zero is told as the range of differences that it leaves open; it is never called no difference.
+    An interval on both sides of zero is told as the range of differences that it leaves open; it is never called no difference. The ratio
+    of geometric means stands beside where it points the same way; where it does not, a caution says so.
     """
     end = endpoint_words(str(row["endpoint"]))
     a, b = group_words(row["group_a"]), group_words(row["group_b"])
@@ -238,15 +239,16 @@ def group_words(joined: Any) -> str:
 
 def _size(row: Mapping[str, Any], a: str, b: str, unit: str) -> str:
     estimate, low, high = row["estimate"], row["ci_low"], row["ci_high"]
-    places = _places(row)
+    places = places_of(row)
     verb = "lower" if estimate < 0 else "higher"
     size = f"{a} {verb} than {b} by {fixed(abs(estimate), places)}{unit}" if estimate else f"{a} and {b} have equal means"
     if not (finite(low) and finite(high)) or low > 0 or high < 0:
         return size
-    return f"{size}; the data fit anything from {_signed(low, places, unit)} to {_signed(high, places, unit)}"
+    return f"{size}; the 95 % interval goes from {_signed(low, places, unit)} to {_signed(high, places, unit)}"
 
 
-def _places(row: Mapping[str, Any]) -> int:
+def places_of(row: Mapping[str, Any]) -> int:
+    """Return the decimals of a difference and its interval."""
     estimate = row["estimate"]  # a small estimate keeps one digit: "by 0.000" tells nothing
     return max(decimals_for(estimate, row["ci_low"], row["ci_high"]), -math.floor(math.log10(abs(estimate))) if estimate else 0)
 
@@ -259,18 +261,25 @@ def _interval(row: Mapping[str, Any], unit: str) -> str:
     low, high = row["ci_low"], row["ci_high"]
     if not (finite(low) and finite(high)):
         return "no interval can be given"
-    places = _places(row)
+    if low <= 0 <= high:  # `_size` tells it
+        return ""
+    places = places_of(row)
     if high < 0:  # "lower by": the sizes, smallest first
         low, high = -high, -low
     return f"95 % interval {fixed(low, places)} to {fixed(high, places)}{unit}"
 
 
 def _ratio(row: Mapping[str, Any]) -> str:
-    if not finite(row.get("ratio")):
+    if not tells_ratio(row):
         return ""
     low, high = row.get("ratio_low"), row.get("ratio_high")
     text = f"ratio {ratio_words(row['ratio'])}"
     return f"{text}, {ratio_words(low)} to {ratio_words(high)}" if finite(low) and finite(high) else text
+
+
+def tells_ratio(row: Mapping[str, Any]) -> bool:
+    """Whether the ratio of geometric means is known and points the same way as the difference of means."""
+    return finite(row.get("ratio")) and "scales_disagree" not in split_flags(row["flags"])
 
 
 def ratio_words(ratio: Any) -> str:
@@ -326,8 +335,10 @@ def relation_finding(row: Mapping[str, Any]) -> Finding:
     places, unit = decimals_for(estimate, low, high), f" {motor.unit}" if motor.unit else ""
     slope = f"{start}: {fixed(abs(estimate), places)}{unit} {'less' if estimate < 0 else 'more'} for each SD more"
     if known and low <= 0 <= high:
-        slope += f"; the data fit anything from {fixed(abs(low), places)} less to {fixed(abs(high), places)} more"
-    parts = [f"95 % interval {fixed(low, places)} to {fixed(high, places)}" if known else "no interval can be given"]
+        slope += f"; the 95 % interval goes from {fixed(abs(low), places)} less to {fixed(abs(high), places)} more"
+        parts = []
+    else:
+        parts = [f"95 % interval {fixed(low, places)} to {fixed(high, places)}" if known else "no interval can be given"]
     if finite(row.get("correlation")):
         parts.append(f"partial correlation {fixed(row['correlation'], 2)}")
     if finite(row["p"]):

@@ -51,7 +51,7 @@ def checklists(facts: PaperFacts) -> dict[str, list[Item]]:
 def _arrive(facts: PaperFacts) -> list[Item]:
     text = _paragraphs(facts)
     compared = facts.inputs.comparisons is not None
-    found = " ".join(s.text for s in results(facts)) if compared else gap("results: groups have not been compared yet")
+    found = " ".join(s.text for s in results(facts, ())) if compared else gap("results: groups have not been compared yet")
     primary = listed([endpoint_words(e).axis for e in facts.config.endpoints.primary]) or gap("primary outcome")
     analysis, statistics = text["Image analysis"], text["Outcomes and statistics"]
     return [

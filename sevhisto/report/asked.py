@@ -63,7 +63,8 @@ def _found(finding: Finding, heading: str) -> tuple[str, str]:
     found = finding.headline.removeprefix(heading)
     if not heading.endswith(": "):  # a group's name keeps its own spelling
         found = found[:1].upper() + found[1:]
-    return f"{found}.", f"{finding.detail[:1].upper()}{finding.detail[1:]}."
+    detail = finding.detail
+    return f"{found}.", f"{detail if detail.startswith('p ') else detail[:1].upper() + detail[1:]}."
 
 
 def _stands(row: Mapping[str, Any]) -> str:

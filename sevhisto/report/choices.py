@@ -34,7 +34,7 @@ def choices_figure(curve: pd.DataFrame, endpoint: str) -> Drawing:
     for ax, contrast in zip(axes, contrasts, strict=True):
         _column(ax, curve[curve["contrast"] == contrast], lines)
         ax.set_title(shorten(contrast, max(int((page.width - names) / len(contrasts) * 1.6), 6)), fontsize=pt(8.5))
-    axes[0].set_yticks(range(len(lines)), [shorten(line, 34 if names > 15 else 29) for line in lines], fontsize=pt(8.5))
+    axes[0].set_yticks(range(len(lines)), [shorten(line, 31 if names > 15 else 27) for line in lines], fontsize=pt(8.5))
     axes[0].set_ylim(len(lines) - 0.4, -0.6)
     middle = (names + (page.width - names) / 2) / page.width
     _, bottom, _, _ = page.rect(figure, 0, 0.5, 0, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -41,7 +40,7 @@ def said(value: object, what: str) -> str:
 
 def _shown(number: str, picture: Picture) -> Iterator[str]:
     """Yield a heading, which is where citations lead, the figure, its legend, and links to its files."""
-    stem = os.path.commonprefix(picture.files)
+    stem = picture.files[-1].removesuffix(".csv")
     files = ", ".join(f"[{file.removeprefix(stem).lstrip('_.')}]({file})" for file in picture.files)
     yield from ("", f"### Figure {number}", "", f"![Figure {number}]({picture.files[0]})", "")
     yield from (f"**Figure {number}.** {plain(picture.shows)} {plain(picture.marks)}", "", f"Files: {files}.")

@@ -66,8 +66,8 @@ def answer(text: str = "") -> None:
 def answer_in_short(lines: Iterable[str], sentences: Iterable[str]) -> None:
     """Print lines that were asked for; in JSON keep the sentences that say the same."""
     voice.lines += sentences
-    if not voice.as_json:
-        typer.echo("\n".join(lines))
+    if not voice.as_json and (shown := "\n".join(lines)):
+        typer.echo(shown)
 
 
 def width() -> int:

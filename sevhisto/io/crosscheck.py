@@ -118,6 +118,15 @@ def _among(known: list[str], what: str, place: str) -> Callable[[str], tuple[str
     return wrong
 
 
+def _declared(protocols: list[str]) -> Callable[[str], tuple[str, str] | None]:
+    def wrong(cell: str) -> tuple[str, str] | None:
+        near = did_you_mean(cell, protocols)
+        remedy = near if protocols else f"declare [protocols.{cell}], left empty where the group was given nothing"
+        return None if cell in ("", *protocols) else (f"protocol {cell!r} is not in study.toml", remedy)
+
+    return wrong
+
+
 def _yes_or_no(cell: str) -> tuple[str, str] | None:
     return (f"{cell!r} is neither yes nor no", "write yes, or leave it empty") if yes_no(cell) is None else None
 
@@ -207,10 +216,11 @@ def animal_problems(animals: pd.DataFrame, slides: pd.DataFrame, config: StudyCo
             told = f"is in two protocols: {', '.join(arms)}" if len(arms) > 1 else f"stands {len(rows)} times"
             found.append(Problem(f"{name}, rows {', '.join(map(str, rows.index))}", f"animal {animal!r} {told}", "keep one row per animal"))
     if config is not None:
-        found += _each(animals, "protocol", name, _among(list(config.protocols), "protocol", "study.toml"))
+        found += _each(animals, "protocol", name, _declared(list(config.protocols)))
     sampled = {a.strip() for a in slides.loc[slides["role"] == "sample", "animal"]}
+    grouped = config is None or config.protocols or any(stripped["protocol"] != "")  # else it is one group that was given nothing
     for row, animal, protocol in stripped[["animal", "protocol"]].itertuples():
-        if protocol == "" and animal in sampled:
+        if protocol == "" and animal in sampled and grouped:
             found.append(Problem(f"{name}, row {row}, column protocol", "is empty", f"name the protocol of animal {animal!r}"))
     found += _each(animals, "excluded", name, _yes_or_no)
     if "excluded" in animals:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from sevhisto.columns import NUMBER, Table
-from sevhisto.config import StudyConfig, parse_config
+from sevhisto.config import ProtocolSettings, StudyConfig, parse_config
 from sevhisto.io import crosscheck
 from sevhisto.io import labels as label_images
 from sevhisto.io.annotations import SUFFIXES
@@ -31,6 +31,8 @@ from sevhisto.types import Problem, StudyError
 
 _LARGEST_TOML, _MOST_DOTS = 1_000_000, 500
 INIT = "`sevhisto init SLIDES` drafts the study files from the images"
+ONE_GROUP = "all animals"
+"""The group of a study that declares none."""
 # what an arm can be told by, apart from the protocol itself
 _BLINDED_ANIMALS = ("animal", "sex", "species", "strain", "age", "injury_level", "dpi", "excluded", "exclusion_reason")
 
@@ -168,7 +170,17 @@ def load_study(root: Path) -> Study:
     slides["flipped"] = [bool(crosscheck.yes_no(c)) for c in slides["flipped"]]
     animals["excluded"] = [bool(crosscheck.yes_no(c)) for c in animals["excluded"]]
     motor["test"] = motor["test"].replace("", "BBB")
+    config = _one_group(config, animals, slides)
     return Study(root, config, slides, animals, motor)
+
+
+def _one_group(config: StudyConfig, animals: pd.DataFrame, slides: pd.DataFrame) -> StudyConfig:
+    """Return the settings with a protocol for a study of one group that was given nothing, which `animals` then names."""
+    sampled = animals["animal"].isin(slides.loc[slides["role"] == "sample", "animal"])
+    if config.protocols or not sampled.any():
+        return config
+    animals.loc[sampled, "protocol"] = ONE_GROUP
+    return config.model_copy(update={"protocols": {ONE_GROUP: ProtocolSettings()}})
 
 
 def _config(path: Path) -> tuple[StudyConfig | None, list[Problem]]:

@@ -170,11 +170,9 @@ def _curve(
 def _planned(study: Study) -> list[ContrastSettings]:
     """Return the contrasts of the groups that take part; StudyError where groups or endpoints allow no comparison."""
     if not study.config.protocols:
-        raise StudyError(
-            Problem("study.toml: protocols", "none are declared: there is nothing to compare", "add a [protocols.NAME] per group")
-        )
+        raise StudyError(Problem("slides.csv", "lists no section of role sample: there is nothing to compare", "see the column role"))
     animals = read_table(study.results_dir / "animals.csv", ANIMALS)
     whole = with_composite(animals, pd.Series("", index=animals["animal"].unique()), study.config, False)
     choose_endpoints(study.config, wide(whole).columns)
     gone = study.animals["excluded"].astype(bool) | study.animals["animal"].isin(whole_animals(left_out(study)))
-    return planned_contrasts(study.config, set(study.animals.loc[~gone, "protocol"]))
+    return planned_contrasts(study.config, set(study.animals.loc[~gone, "protocol"]) - {""})

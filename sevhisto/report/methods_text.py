@@ -110,6 +110,8 @@ def _delivery(facts: PaperFacts) -> Iterator[Statement]:
 
 
 def _protocol(p: ProtocolSettings) -> str:
+    if p.untreated:
+        return "nothing was given"
     dose = "no treatment" if not p.total_dose else f"{p.total_dose:.4g} {'µg' if p.dose_unit == 'ug' else p.dose_unit}"
     dose += " per kg" if p.per_kg and p.total_dose else ""
     pump = p.infusion

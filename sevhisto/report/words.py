@@ -88,8 +88,8 @@ TISSUE_METRICS = {
     "area_um2": "tissue area",
 }
 MODELS = {
-    "within_arm": "within treatment arms",
-    "adjusted": "within treatment arms, adjusted",
+    "within_arm": "within groups",
+    "adjusted": "within groups, adjusted",
     "pooled": "pooled over all animals",
 }
 _ZONE = re.compile(r"(?:^|_)(core|all|\d+-\d+)(_rostral|_caudal)?(?=_|$)")

@@ -182,3 +182,9 @@ def test_spared_white_matter_is_adjusted_for(make_rows, make_study):
     used = row(table, "adjusted")["covariates"].split(";")
     assert used[0] == "arm" and any("zone_volume" in c for c in used) and any("spared_white_matter" in c for c in used)
     assert "spared_white_matter" not in row(table, "within_arm")["covariates"]
+
+
+def test_one_group_has_no_pooled_model(make_rows, make_study):
+    histology, motor, _, _ = tables(make_rows, -3)
+    table = relate(histology, motor, pd.Series("all", index=GROUPS.index), make_study(protocols={"all": {}}))
+    assert list(table["model"]) == ["within_arm", "adjusted"]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sevhisto.config import ProtocolSettings
 from sevhisto.io.check import check_files, inspect_files
 from sevhisto.io.study import Study, load_study
 from sevhisto.mistakes import not_toml
@@ -287,3 +288,24 @@ def test_a_damaged_sheet_is_told_never_a_traceback(study_dir: Path, name: str, d
         assert all(p.where and p.what for p in error.problems)
     finally:
         path.write_bytes(good)
+
+
+def test_a_study_without_treatment_needs_no_protocol(study_dir: Path, change: Change) -> None:
+    text = (study_dir / "study.toml").read_text("utf-8")
+    kept = text[: text.index("[protocols")]
+    (study_dir / "study.toml").write_text(kept, "utf-8")
+    assert any("declare [protocols.daily]" in p for p in problems(study_dir))  # names that nobody explained
+    (study_dir / "study.toml").write_text(f"{kept}[protocols.vehicle]\n[protocols.daily]\n", "utf-8")
+    assert all(p.untreated for p in load_study(study_dir).config.protocols.values())
+    (study_dir / "study.toml").write_text(kept, "utf-8")
+    for name in ("daily", "vehicle"):
+        change("animals.csv", f",{name},", ",,")
+    study = load_study(study_dir)
+    assert list(study.config.protocols) == ["all animals"] and study.config.protocols["all animals"].untreated
+    assert set(study.animals["protocol"]) == {"all animals"}
+
+
+@pytest.mark.parametrize("given", ['route = "intravenous"', "total_dose = 3e9", "injections_h = [24]"])
+def test_a_protocol_is_whole_or_empty(given: str) -> None:
+    with pytest.raises(ValueError, match="leave the whole table empty only where the group was given nothing"):
+        ProtocolSettings(**tomllib.loads(given))

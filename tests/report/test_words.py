@@ -71,7 +71,7 @@ def test_pooled_groups_fractions_and_missing_intervals(make_comparison: Row) -> 
 def test_an_association_is_never_a_cause(make_relation: Row) -> None:
     said = relation_sentence(make_relation())
     assert said == (
-        "BBB area under the recovery curve and fibronectin volume in the core, within treatment arms: 21 score × days less "
+        "BBB area under the recovery curve and fibronectin volume in the core, within groups: 21 score × days less "
         "for each SD more (95 % interval −38 to −5; partial correlation −0.58; p = 0.014; n = 19 animals)."
     )
     pooled = relation_sentence(make_relation(model="pooled", flags="pooled_across_groups"))

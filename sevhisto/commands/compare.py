@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Annotated
 
 import typer
@@ -35,12 +36,11 @@ def compare(
     role = done.comparisons["role"]
     primary, others = done.comparisons[role == "primary"], done.comparisons[role != "primary"]
     sentences = [comparison_sentence({str(k): v for k, v in row.items()}) for row in primary.to_dict("records")]
-    answer_in_short(brief(primary, width()), sentences)
+    lines = [*brief(primary, width()), ""]
     if voice.verbose:
-        for sentence in sentences:
-            say(f"\n{sentence}")
-        say("\nSecondary outcomes:\n" + "\n".join(brief(others, width())))
-    say("")
+        lines += [line for text in sentences for line in (*wrap(text, width()), "")]
+        lines += ["Secondary outcomes", *brief(others, width()), ""]
+    answer_in_short(lines, sentences)
     for text in done.notes:
         note(text)
     written = f"comparisons.csv ({len(done.comparisons)} rows), relations.csv ({len(done.relations)} rows) and specifications.csv"

@@ -120,15 +120,15 @@ def make_stack(sections: SectionArrays, listed: pd.DataFrame, zones: list[str], 
     zones, markers : every zone and marker that its sections have
     """
     words = sections.words
-    names = sorted(set(words["section"]) & set(listed.loc[listed["status"].isin(MEASURED), "section"]))
+    position_of = dict(zip(listed["section"], listed["position_um"].astype(float), strict=True))
+    names = sorted({s for s, status in zip(listed["section"], listed["status"], strict=True) if status in MEASURED} & set(words["section"]))
     place = {name: {v: i for i, v in enumerate(known)} for name, known in (("section", names), ("zone", zones), ("marker", markers))}
     kept = np.array([s in place["section"] for s in words["section"]], bool)
     where = tuple(np.array([known[w] for w in words[name][kept]], np.intp) for name, known in place.items())
     numbers = np.full((len(names), len(zones), len(markers), len(SUMMED)), np.nan)
     numbers[where] = sections.numbers[kept]
     values = {column: np.ascontiguousarray(numbers[..., i]) for i, column in enumerate(SUMMED)}
-    by_name = listed.set_index("section")
-    position = by_name.loc[names, "position_um"].to_numpy(float)
+    position = np.array([position_of[name] for name in names], np.float64)
     core = zones.index(CORE)
     core_um2 = (values["zone_um2"] + values["cavity_um2"])[:, core, 0]
     flags: dict[str, set[str]] = {m: set() for m in markers}
@@ -141,7 +141,7 @@ def make_stack(sections: SectionArrays, listed: pd.DataFrame, zones: list[str], 
         zones=zones,
         markers=markers,
         position_um=position,
-        lost_um=by_name.drop(index=names)["position_um"].to_numpy(float),
+        lost_um=np.array([um for section, um in position_of.items() if section not in place["section"]], np.float64),
         numbers=numbers,
         values=values,
         flags={**flags, "": set().union(*flags.values())},

@@ -59,10 +59,11 @@ class _Task:
 def _some_animals(task: _Task) -> dict[Variant, dict[str, AnyArray]]:
     """Return their columns of the animal table under every variant that changes sections, whose own rows would take ten times as much."""
     parts: dict[Variant, list[Columns]] = {variant: [] for variant in (*THRESHOLDS_TIMES, *SHIFTS)}
+    scaled = {variant: scale_thresholds(task.thresholds, factor) for variant, factor in THRESHOLDS_TIMES.items()}
     for record, row in task.sections:
         plain, *shifted = summarise_shifted(replace(row, record=load_tallies(record)), task.config, (AS_SET, *SHIFTS.values()))
-        for variant, factor in THRESHOLDS_TIMES.items():
-            parts[variant].append(section_columns(plain, scale_thresholds(task.thresholds, factor), task.config))
+        for variant, thresholds in scaled.items():
+            parts[variant].append(section_columns(plain, thresholds, task.config))
         for variant, summary in zip(SHIFTS, shifted, strict=True):
             parts[variant].append(section_columns(summary, task.thresholds, task.config))
     nothing = dict.fromkeys(SECTIONS.names, ())

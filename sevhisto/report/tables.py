@@ -15,13 +15,13 @@ from sevhisto.metrics import endpoint_name, unit_of
 from sevhisto.registry import FLAGS, split_flags
 from sevhisto.report.figures import group_order
 from sevhisto.report.words import (
-    decimals_for,
     endpoint_words,
     finite,
     fixed,
     number,
     p_words,
     pair_words,
+    places_of,
     ratio_words,
     sentence,
     tells_ratio,
@@ -126,7 +126,7 @@ def estimate_words(r: Mapping[Any, Any], unit: str) -> str:
     """Return an estimate with its interval; a dash where there is none."""
     if not finite(r["estimate"]):
         return "–"
-    places = decimals_for(r["estimate"], r["ci_low"], r["ci_high"])
+    places = places_of(r)
     interval = "no interval"
     if finite(r["ci_low"]) and finite(r["ci_high"]):
         interval = f"{fixed(r['ci_low'], places)} to {fixed(r['ci_high'], places)}"

@@ -249,8 +249,15 @@ def _size(row: Mapping[str, Any], a: str, b: str, unit: str) -> str:
 
 def places_of(row: Mapping[str, Any]) -> int:
     """Return the decimals of a difference and its interval."""
-    estimate = row["estimate"]  # a small estimate keeps one digit: "by 0.000" tells nothing
-    return max(decimals_for(estimate, row["ci_low"], row["ci_high"]), -math.floor(math.log10(abs(estimate))) if estimate else 0)
+    estimate, *ends = (row[k] for k in ("estimate", "ci_low", "ci_high"))
+    places = decimals_for(estimate, *ends)
+    least = max((_first_digit(v) for v in ends), default=places)  # "0.000 to 0.010" hides on which side of zero it begins
+    return max(places, _first_digit(estimate), min(least, places + 2))  # "by 0.000" tells nothing
+
+
+def _first_digit(value: Any) -> int:
+    """Return the decimals that show the first digit of a number; 0 of none and of zero."""
+    return -math.floor(math.log10(abs(value))) if finite(value) and value else 0
 
 
 def _signed(value: float, places: int, unit: str) -> str:
@@ -332,7 +339,7 @@ def relation_finding(row: Mapping[str, Any]) -> Finding:
         return Finding(f"{start}: the slope could not be estimated", n, cautions)
     low, high, estimate = row["ci_low"], row["ci_high"], row["estimate"]
     known = finite(low) and finite(high)
-    places, unit = decimals_for(estimate, low, high), f" {motor.unit}" if motor.unit else ""
+    places, unit = places_of(row), f" {motor.unit}" if motor.unit else ""
     slope = f"{start}: {fixed(abs(estimate), places)}{unit} {'less' if estimate < 0 else 'more'} for each SD more"
     if known and low <= 0 <= high:
         slope += f"; the 95 % interval goes from {fixed(abs(low), places)} less to {fixed(abs(high), places)} more"

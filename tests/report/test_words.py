@@ -116,3 +116,7 @@ def test_number(value: Any, text: str) -> None:
 
 def test_p_words() -> None:
     assert [p_words(p) for p in (0.00004, 0.0079, 0.05, 0.123, 1.0, NAN)] == ["< 0.001", "0.008", "0.050", "0.12", "1.00", "–"]
+
+
+def test_an_interval_beside_zero_shows_on_which_side_it_is(make_comparison: Row) -> None:
+    assert "95 % interval 0.0001 to 0.0104 mm³" in comparison_sentence(make_comparison(estimate=0.0053, ci_low=0.00012, ci_high=0.0104))

@@ -146,7 +146,7 @@ def write_sealed(path: Path, facts: dict[str, Any]) -> None:
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """Return what `write_sealed` wrote; ValueError where it is not that any more. What has no seal (an older version's) is taken as it is."""
+    """Return what `write_sealed` wrote; ValueError where it is not that any more. One without a seal (of an older version) is taken."""
     facts = json.loads(path.read_text("utf-8"))
     if not isinstance(facts, dict):
         raise ValueError("not an object")

@@ -15,7 +15,7 @@ from sevhisto.compare.relations import relate
 from sevhisto.compare.specifications import robustness, specification_curve
 from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.engine import default_jobs
-from sevhisto.io.files import write_json
+from sevhisto.io.files import write_sealed
 from sevhisto.io.key import codes, unblind, unblinded
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
@@ -137,7 +137,7 @@ def _write_beside(study: Study, names: Names, groups: pd.Series[str], stamp: set
     if is_open(study):
         balance = exclusion_balance(left, read_table(results / STATUS.name, STATUS), groups)
         write_table(results / EXCLUSION_BALANCE.name, stamped(balance, stamp), EXCLUSION_BALANCE)
-    write_json(results / "key" / "compared.json", compared_facts(study, key, (unblinded(results) or {}).get("time", ""), stamp))
+    write_sealed(results / "key" / "compared.json", compared_facts(study, key, (unblinded(results) or {}).get("time", ""), stamp))
 
 
 def _curve(

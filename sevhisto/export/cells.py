@@ -26,7 +26,7 @@ def anndata(given: Given, folder: Path) -> list[str]:
 
     ``obsm["spatial"]`` is x, y in um from the section's corner, as scanpy and squidpy expect it.
     """
-    library = needed("anndata", "anndata")
+    library = needed("anndata")
     limits = cell_limits(given.table("sections.csv"), given.config)
     panels = list(dict.fromkeys(panel for _, _, panel in limits))
     names = file_names([f"cells_{p}" for p in panels], ".h5ad")

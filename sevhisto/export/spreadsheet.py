@@ -26,7 +26,7 @@ _PLAIN = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_nu
 @formats.register("xlsx")
 def xlsx(given: Given, folder: Path) -> list[str]:
     """Write study.xlsx: About, the tables that a person reads, Dictionary and Flags; headers stay in view, text is never a formula."""
-    writer = needed("xlsxwriter", "xlsx")
+    writer = needed("xlsxwriter")
     notes: list[str] = []
     with writer.Workbook(str(folder / "study.xlsx"), _PLAIN) as book:
         book.set_properties({"created": datetime.fromisoformat(given.made["finished"]).replace(tzinfo=None)})  # not the time of writing

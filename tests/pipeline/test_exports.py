@@ -25,7 +25,7 @@ from ome_zarr_models.v04.image import Image
 from ome_zarr_models.v04.image_label import ImageLabel
 from ome_zarr_models.v04.labels import Labels
 
-from sevhisto.export.given import Given, PlacedSlide
+from sevhisto.export.given import Given, PlacedSlide, formats, slide_formats
 from sevhisto.export.names import FORMATS
 from sevhisto.export.odc_rules import findings
 from sevhisto.io.annotations import outline_mask, outlines_of, read_annotations, read_outlines
@@ -349,6 +349,42 @@ def test_what_cannot_be_exported_is_told(exported: Study, study: Study, monkeypa
     with pytest.raises(SevhistoError, match="sevhisto compare"):
         export(study.root, ["r"])  # it was not compared
     monkeypatch.setitem(__import__("sys").modules, "xlsxwriter", None)
-    with pytest.raises(SevhistoError, match=r"pip install 'sevhisto\[export\]'"):
-        export(exported.root, ["xlsx"], tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    out = tmp_path / "out"
+    for to in (["xlsx"], ["r", "xlsx", "all"]):
+        with pytest.raises(SevhistoError, match=r"xlsxwriter: is not installed(?s:.)*pip install xlsxwriter"):
+            export(exported.root, to, out)
+    assert list(out.iterdir()) == []
+
+
+def test_of_all_formats_those_are_made_that_can_be(exported: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in formats:  # a quick stand-in for each, but of the one whose library is missing
+        if name != "xlsx":
+            monkeypatch.setitem(formats._entries, name, lambda given, folder: [])
+    for name in slide_formats:
+        monkeypatch.setitem(slide_formats._entries, name, lambda given, folder: [])
+    export(exported.root, ["all"], out)
+    (earlier,) = (out / "xlsx").glob("*.xlsx")
+    monkeypatch.setitem(__import__("sys").modules, "xlsxwriter", None)
+    done = export(exported.root, ["all"], out)
+    assert sorted(done.folders) == sorted(set(FORMATS) - {"xlsx"}) and earlier.exists()
+    (problem,) = done.left_out
+    assert "xlsxwriter" in problem.where and "of an earlier export" in problem.what and "pip install xlsxwriter" in problem.remedy
+
+
+def test_exports_are_put_into_place_all_or_none(exported: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out, rename = tmp_path / "out", Path.replace
+    for name in ("prism", "r"):
+        monkeypatch.setitem(formats._entries, name, lambda given, folder: [])
+    export(exported.root, ["prism", "r"], out)
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+
+    def held(path: Path, target: Path) -> Path:  # as Windows answers while a spreadsheet holds a file of it
+        if path == out / "r":
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", held)
+    with pytest.raises(SevhistoError, match="close its files in other programs"):
+        export(exported.root, ["prism", "r"], out)
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before

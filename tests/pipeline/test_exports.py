@@ -238,12 +238,17 @@ def test_cells_for_qupath_have_place_area_and_class(folder: Path, slides: list[P
     features = json.loads((folder / "qupath" / f"{slide.name}_cells.geojson").read_text("utf-8"))["features"]
     records = [s.load() for s in slide.sections]
     assert len(features) == sum(len(r.cells["y_um"]) for r in records)
-    um, (y0, x0) = records[0].meta["um_per_px"], records[0].meta["corner_px"]
-    ring = np.array(features[0]["geometry"]["coordinates"][0])
-    np.testing.assert_allclose(ring[:-1].mean(axis=0) - [x0, y0], [records[0].cells[f"{n}_um"][0] / um for n in "xy"], atol=0.01)
-    x, y = ring[:-1].T
-    area = abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2 * um**2
-    assert area == pytest.approx(features[0]["properties"]["measurements"]["area_um2"], rel=0.02)
+    rings = (np.array(f["geometry"]["coordinates"][0])[:-1] for f in features)
+    for record in records:
+        um, (y0, x0) = record.meta["um_per_px"], record.meta["corner_px"]
+        for y_um, x_um, area_um2 in zip(*(record.cells[c].astype(float) for c in ("y_um", "x_um", "area_um2")), strict=True):
+            ring = next(rings) - [x0, y0]
+            x, y = ring.T
+            cross = x * np.roll(y, -1) - np.roll(x, -1) * y
+            area = cross.sum() / 2
+            centre = ((ring + np.roll(ring, -1, axis=0)) * cross[:, None]).sum(axis=0) / (6 * area)
+            assert abs(area) == pytest.approx(area_um2 / um**2, rel=0.01, abs=0.05)
+            assert np.abs(centre - [x_um / um, y_um / um]).max() < 0.5 * record.outlines.step
     assert {f["properties"]["objectType"] for f in features} == {"detection"}
 
 

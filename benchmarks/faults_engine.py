@@ -48,7 +48,7 @@ PARTS: dict[str, Part] = {
     "torn": _part("torn", lambda b, o: kills(b, o.n(TORN), torn=True)),
     "full": _part("full", lambda b, o: disks(b, o.n(EACH), read_only=False), needs_root=True),
     "read-only": _part("read-only", lambda b, o: disks(b, o.n(EACH), read_only=True), needs_root=True),
-    "writes": _part("writes", lambda b, o: failing_writes(b, o.n(EACH))),
+    "writes": _part("writes", lambda b, o: failing_writes(b, max(1, round(1 / o.share)))),
     "clocks": _part("clocks", lambda b, o: clocks(b, o.n(EACH))),
     "changed": _part("changed", lambda b, o: changes(b, o.n(EACH))),
     "rivals": _part("rivals", lambda b, o: rivals(b, o.n(EACH))),

@@ -143,23 +143,18 @@ print(count)
 """
 
 
-def failing_writes(bench: Bench, n: int) -> Tally:
-    """Let the n-th call that writes fail, once or from then on, for every n: four sections to measure, tables to replace."""
+def failing_writes(bench: Bench, step: int) -> Tally:
+    """Let the n-th call that writes fail, once or from then on, for every `step`-th n: four sections to measure, tables to replace."""
     tally = Tally("n-th write failing")
-    nth, step = 1, 1
-    while nth < 10_000:
-        root = bench.fresh(old=True)
-        words = [sys.executable, "-c", FAILING, str(root), str(nth), "once" if nth % 2 else "always"]
-        done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
-        if done.returncode == 0 and nth > 1 and int(done.stdout or 0) < nth:
-            shutil.rmtree(root.parent)
-            break  # the run was done before its n-th write
-        note = clear(done)
-        silent = seen_wrong(bench, root)
-        if nth == 1:
-            step = max(1, 100 // n)
-        ended(bench, root, tally, silent, note)
-        nth += step
+    for nth in range(1, 10_000, step):
+        for how in ("once", "always"):
+            root = bench.fresh(old=True)
+            words = [sys.executable, "-c", FAILING, str(root), str(nth), how]
+            done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
+            if done.returncode == 0 and int(done.stdout or 0) < nth:
+                shutil.rmtree(root.parent)
+                return tally  # the run was done before its n-th write
+            ended(bench, root, tally, seen_wrong(bench, root), clear(done))
     return tally
 
 

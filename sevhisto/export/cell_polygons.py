@@ -16,7 +16,7 @@ MOST_SCALED = 0.1
 """A polygon gets the cell's area where that of its pixels differs by no more: else the cell has holes, or parts that are not outlined."""
 CORNERS = 8
 """Of the polygon that stands for a cell without an outline."""
-_BYTES = 40  # a corner as text at most: two numbers under 10**12 with two decimals, and what stands around them
+_BYTES = 32  # a corner as text at most: two numbers under 10**8 with two decimals, and what stands around them
 
 
 def polygon_texts(outlines: CellOutlines, rows: slice, corner: tuple[float, float], centres: DoubleArray, areas: DoubleArray) -> pa.Array:

@@ -20,8 +20,8 @@ from sevhisto.rings import Shape
 from sevhisto.types import DoubleArray, SectionView
 
 DECIMALS = 3
-ROWS = 100_000
-"""Cells that are made into text at once: 60 MB."""
+ROWS = 25_000
+"""Cells that are made into text at once: 20 MB."""
 _CELL_FACTS = ("area_um2", "distance_um")
 
 

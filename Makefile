@@ -1,7 +1,7 @@
 # `make demo` and `make test` work from a clean clone; nothing is installed outside .venv but missing system packages (as root).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs venv constraints clean
+.PHONY: help demo test lint format docs venv locked constraints clean
 
 BIN := .venv/bin
 WORKERS ?= 2
@@ -14,7 +14,8 @@ help:
 	@echo "make format       let ruff correct what it can"
 	@echo "make docs         write the reference pages of docs/ again from the code, and build the pages in build/docs"
 	@echo "make venv         the virtual environment .venv, with what development needs"
-	@echo "make constraints  resolve every dependency anew and pin it in constraints.txt"
+	@echo "make locked       the same from locked.txt: every file is compared with its sha256 (Linux)"
+	@echo "make constraints  resolve every dependency anew and pin it in constraints.txt and locked.txt"
 	@echo "make clean        remove .venv, demo and caches"
 	@echo "PYTHON=/path/to/python3 chooses the Python (3.11 or newer); WORKERS=4 the number of test processes"
 
@@ -33,6 +34,14 @@ $(BIN)/python:
 	@touch .venv/stamp-run $@
 
 venv: .venv/stamp-test
+
+# The same environment, in which no file can be another than the one that was tested: pip compares each with its sha256.
+locked: | $(BIN)/python
+	@echo "Installing pinned dependencies, each compared with its sha256, and sevhisto into .venv (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locked.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip check
+	@touch .venv/stamp-run .venv/stamp-test .venv/stamp-docs
 
 demo: .venv/stamp-run
 	$(BIN)/sevhisto demo demo
@@ -67,15 +76,20 @@ test: lint
 	    set -x; $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not gui"; \
 	fi
 
-# Pins what a fresh environment resolves to, with the viewer and everything optional: one set for users, tests and GUI.
+# Pins what a fresh environment resolves to, with the viewer and everything optional: one set for users, tests and GUI; then asks for the
+# sha256 of every file of these versions.
 constraints:
 	@rm -rf build/constraints && mkdir -p build
 	@python=$$(.ci/system-packages python) && "$$python" -m venv build/constraints
-	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[all,docs,test]'
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[all,docs,test]' hatchling editables
 	@{ echo "# Versions that were tested together. Written by 'make constraints'; do not edit."; \
 	   build/constraints/bin/python -m pip freeze --exclude sevhisto | grep -E '^[A-Za-z0-9._-]+==' | LC_ALL=C sort -f; } > build/constraints.txt
-	@build/constraints/bin/python -m pip check && mv build/constraints.txt constraints.txt && rm -rf build/constraints
-	@git diff --stat -- constraints.txt
+	@build/constraints/bin/python -m pip check && mv build/constraints.txt constraints.txt
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@{ echo "# The same versions with the sha256 of their files. Written by 'make constraints'; do not edit."; \
+	   build/constraints/bin/uv pip compile --quiet --no-deps --generate-hashes --no-annotate --no-header constraints.txt; } > build/locked.txt
+	@mv build/locked.txt locked.txt && rm -rf build/constraints
+	@git diff --stat -- constraints.txt locked.txt
 
 clean:
 	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

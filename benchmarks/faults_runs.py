@@ -19,6 +19,9 @@ import pandas as pd
 from faults_trial import Bench, Tally, begin, ended, kill, seen_wrong, tables
 from tiny_study import environment, read, say
 
+from sevhisto.io.sources import FirstSight
+from sevhisto.types import SevhistoError
+
 KINDS = ("group", "parent", "worker")
 
 
@@ -58,19 +61,14 @@ def kills(bench: Bench, n: int, torn: bool) -> Tally:
 
 def follow_remedy(root: Path) -> str:
     """Delete the list of first sight where it was torn, as the program's own words ask for; return what else is wrong with them."""
-    path = root / "results" / "key" / "sources.json"
-    with suppress(FileNotFoundError):
-        try:
-            json.loads(path.read_text("utf-8"))
-            return ""
-        except ValueError:
-            pass
+    try:
+        FirstSight.of(root / "results")
+        return ""
+    except SevhistoError:
         done = say("run", root, "--jobs", 1)
-        path.unlink()
-        return (
-            "" if done.returncode == 1 and "sources.json: is damaged" in done.stderr else f"no word about a torn file: {done.stderr[-200:]}"
-        )
-    return ""
+    (root / "results" / "key" / "sources.json").unlink()
+    told = done.returncode == 1 and "sources.json: is damaged" in done.stderr
+    return "" if told else f"no word about a torn file: {done.stderr[-200:]}"
 
 
 @contextmanager
@@ -96,7 +94,7 @@ def clear(done: subprocess.CompletedProcess[str]) -> str:
 def disks(bench: Bench, n: int, read_only: bool) -> Tally:
     """Fill the disk of the results, or make it read-only, before a run; give it back, and run again."""
     tally = Tally("read-only" if read_only else "disk full")
-    need = sum(p.stat().st_size for p in (bench.folder / "old").rglob("*") if p.is_file()) // 1024
+    need = sum(-(-p.stat().st_size // 4096) * 4 for p in (bench.folder / "old").rglob("*") if p.is_file())  # kB, in whole pages
     for _ in range(n):
         root = bench.fresh()
         results = root / "results"

@@ -93,28 +93,33 @@ def cost(*words: object) -> Cost:
     return Cost(time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
+STEPS = {
+    "check": ("check",),
+    "resume and tables": ("run", "--jobs", 1),
+    "compare": ("compare", "--jobs", 1),
+    "report": ("report", "--no-pictures", "--jobs", 1),
+}
+"""What is done with a study of which all sections are measured; `compare` and the report are of interest to whoever has so many."""
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sections", nargs="*", type=int, default=[1000, 3000])
     wanted = parser.parse_args().sections
-    found: dict[int, tuple[Cost, Cost]] = {}
-    print("| sections | check, CPU s | check, MB | resume and tables, CPU s | MB | ms a section |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    found: dict[int, dict[str, Cost]] = {}
+    print("| sections | " + " | ".join(f"{name}, CPU s | MB" for name in STEPS) + " |\n| --- |" + " --- | --- |" * len(STEPS))
     for n in wanted:
         with tempfile.TemporaryDirectory() as folder:
             root = grown(Path(folder) / "study", n)
-            found[n] = cost("check", root), cost("run", root, "--jobs", 1)
-        a, b = found[n]
-        print(f"| {n} | {a.cpu:.1f} | {a.peak_mb:.0f} | {b.cpu:.1f} | {b.peak_mb:.0f} | {1000 * b.cpu / n:.1f} |", flush=True)
+            found[n] = {name: cost(words[0], root, *words[1:]) for name, words in STEPS.items()}
+        print(f"| {n} | " + " | ".join(f"{c.cpu:.1f} | {c.peak_mb:.0f}" for c in found[n].values()) + " |", flush=True)
     if len(wanted) > 1:
-        for what, of in (("check", 0), ("resume and tables", 1)):
-            powers = [
-                np.polyfit(np.log(wanted), [np.log(getattr(found[n][of], of_what)) for n in wanted], 1)[0] for of_what in ("cpu", "peak_mb")
-            ]
-            print(f"{what}: time grows with the sections to the power {powers[0]:.2f}, memory {powers[1]:.2f}")
+        for name in STEPS:
+            powers = [np.polyfit(np.log(wanted), [np.log(getattr(found[n][name], of)) for n in wanted], 1)[0] for of in ("cpu", "peak_mb")]
+            print(f"{name}: time grows with the sections to the power {powers[0]:.2f}, memory {powers[1]:.2f}")
     n = max(wanted)
-    each = found[n][1].cpu / n
+    each = found[n]["resume and tables"].cpu / n
     for cores in (1, 32, 256):
         hours = (10_000 * PIXELS_CPU_S / cores + 10_000 * each) / 3600
         print(f"on paper, 10,000 sections of 15 CPU s on {cores} cores, bookkeeping on one: {hours:.1f} h")

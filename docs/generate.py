@@ -196,7 +196,7 @@ def formats_page() -> str:
         "One reader per row. `pip install 'sevhisto[EXTRA]'` installs what a reader needs, `formats` everything; a missing one is named\n"
         "in the error. Pixels are measured at full resolution; the smaller copies that a file holds serve overviews only, and only where\n"
         "they agree with the image. What is checked before a library opens a file, and which\n"
-        "damage is told: [reliability.md](reliability.md).\n"
+        "damage is told: [reliability.md](reliability.md). Colour of more than 8 bits is scaled by its range to 8 when it is read.\n"
         "A new format is one registered function (`sevhisto.io.slides.readers`)."
     )
     return intro + "\n\n" + markdown_table(["format", "suffix", "library", "extra", "checked with", "remarks"], rows) + "\n"
@@ -311,7 +311,7 @@ def commands_page() -> str:
         "# Commands\n\n"
         f"{NOTE}\n\n"
         "`STUDY` is the folder that holds study.toml. Exit status: 0 done, 1 the study or the command is wrong (nothing was run),\n"
-        "2 usage, 3 done, but some sections failed."
+        "2 usage, 3 done, but some sections failed or some formats of an export could not be made."
     )
     return "\n\n".join([intro, *(command_section(n, c) for n, c in commands().items())]) + "\n"
 

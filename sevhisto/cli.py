@@ -1,6 +1,6 @@
 """The command line: `sevhisto COMMAND`.
 
-Exit status 0: done. 1: the study or the command is wrong, nothing was run. 2: usage. 3: done, but some sections failed.
+Exit status 0: done. 1: the study or the command is wrong, nothing was run. 2: usage. 3: done, but some sections or formats failed.
 """
 
 from __future__ import annotations

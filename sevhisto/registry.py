@@ -216,6 +216,11 @@ _FLAGS = [
     Flag("ceiling_effect", "result", "animals have the top score of the scale: a difference above it cannot be seen"),
     Flag("day1_imbalance", "result", "the sides differed on day 1 already, before the treatment could work: see the day-1 score"),
     Flag("pooled_across_groups", "result", "group differences alone can create this association"),
+    Flag(
+        "scales_disagree",
+        "result",
+        "the ratio of geometric means points the other way than the difference of means: single animals decide which side is higher",
+    ),
     Flag("ratio_undefined", "result", "a value is zero or negative: no ratio can be given"),
     Flag("few_for_mediation", "result", "fewer than 60 animals: mediation of the size that is usual is missed more often than found"),
     Flag("singular_fit", "result", "animals do not differ in level or change beyond chance: df are animals less groups"),

@@ -242,7 +242,7 @@ SPECIFICATIONS = Table(
         _t("endpoint", "column of animals_wide.csv"),
         _t("contrast", "contrast, a minus b"),
         _t("choice", "what was chosen otherwise; as analysed for the study as it is"),
-        _t("variant", "how"),
+        _t("variant", "how; of animals left out, one by one, only those that have a part in the contrast"),
         _w("n_a", "animals in a"),
         _w("n_b", "animals in b"),
         _n("estimate", "mean of a minus mean of b, in the endpoint's unit"),

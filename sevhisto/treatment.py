@@ -26,12 +26,12 @@ class InfusionSettings(Settings):
 
 
 class ProtocolSettings(Settings):
-    """[protocols.X]: how a treatment was delivered."""
+    """[protocols.X]: how a treatment was delivered; an empty table for a group that was given nothing (injury only, sham)."""
 
-    route: str = Field(description="route, such as intravenous", min_length=1)
+    route: str = _s("", "route, such as intravenous")
     vehicle: str = _s("", "the solution that carries the treatment")
-    total_dose: float = Field(description="dose delivered in total; 0 for a vehicle group", ge=0, le=1e18)
-    dose_unit: Literal["particles", "ug"] = Field(description="unit of the dose")
+    total_dose: float = _s(0.0, "dose delivered in total; 0 for a vehicle group", ge=0, le=1e18)
+    dose_unit: Literal["particles", "ug"] = _s("particles", "unit of the dose")
     other_dose: float | None = _s(None, "the same dose in the other of the two units, where it is known", ge=0)
     per_kg: bool = _s(False, "doses are per kg of body weight; animals.csv then needs weight_g")
     double_dummy: bool = _s(False, "the group also got the vehicle in the other mode: pump and injections for every animal")
@@ -39,8 +39,24 @@ class ProtocolSettings(Settings):
     injections_h: list[float] = _s([], "times of the injections after injury", "h")
     infusion: InfusionSettings | None = _s(None, "continuous delivery")
 
+    @property
+    def untreated(self) -> bool:
+        """Whether the group was given nothing, not even a vehicle."""
+        return self.infusion is None and not self.injections_h
+
+    @property
+    def is_vehicle(self) -> bool:
+        """Whether the group was given the vehicle alone."""
+        return self.total_dose == 0 and not self.untreated
+
     @model_validator(mode="after")
     def _one_mode(self) -> ProtocolSettings:
+        if not self.model_fields_set:
+            return self
+        missing = [name for name in ("route", "total_dose", "dose_unit") if name not in self.model_fields_set]
+        if missing or not self.route:
+            told = ", ".join(missing or ["route"])
+            raise ValueError(f"{told}: missing; leave the whole table empty only where the group was given nothing")
         if bool(self.injections_h) == (self.infusion is not None):
             raise ValueError("give either injections_h or infusion")
         if any(t < 0 or not math.isfinite(t) for t in self.injections_h):

@@ -16,19 +16,19 @@ PLUGIN = "sevhisto_napari"
 
 VOCABULARY = (
     *("types", "columns", "schema", "schema_compare", "schema_evidence", "metrics", "settings", "treatment", "panels", "config"),
-    *("mistakes", "registry", "rules", "rings", "tallies", "lazy"),
+    *("mistakes", "registry", "rules", "rings", "tallies", "lazy", "compiled"),
 )
 SIBLINGS = ("io", "imaging", "decide", "compare", "report", "export", "phantom")
 PATH = ("pipeline", "engine")  # where the siblings meet
 LAYERS = (VOCABULARY, SIBLINGS, PATH, (PLUGIN,), ("commands",), ("cli", "__main__"))  # cli may open the plugin
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 
-VOCABULARY_LIBRARIES = {"numpy", "pandas", "pydantic", *sys.stdlib_module_names}
+VOCABULARY_LIBRARIES = {"numpy", "pandas", "pydantic", "numba", *sys.stdlib_module_names}
 HOMES: dict[str, set[str]] = {
     # library: the parts that may use it
     "cv2": {"imaging", "phantom", "io"},  # io: rasterising drawn outlines, averaging an overview
     "skimage": {"imaging", "phantom", "io", "export"},  # export: outlines of masks
-    "numba": {"imaging", "io"},  # io: walking the codes of JPEG and LZW
+    "numba": {"compiled"},
     "scipy.ndimage": {"imaging", "phantom"},
     "tifffile": {"io", "phantom", "export"},
     "nd2": {"io"},
@@ -42,7 +42,6 @@ HOMES: dict[str, set[str]] = {
     "xlsxwriter": {"export"},
     "anndata": {"export"},
     "pyarrow": {"io", "export"},
-    "statsmodels": {"compare"},
     "scipy.stats": {"compare"},
     "matplotlib": {"report"},
     "jinja2": {"report"},

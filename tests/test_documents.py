@@ -151,6 +151,14 @@ def test_the_pins_name_no_index_and_no_place(repo: Path) -> None:
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line)] == []
 
 
+def test_every_pin_has_the_checksums_of_its_files(repo: Path) -> None:
+    lines = [line.lower() for line in (repo / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    locked = (repo / "locked.txt").read_text(encoding="utf-8").partition("\n")[2].replace("\\\n", " ").splitlines()
+    assert sorted(normal(line.split()[0]) for line in locked) == sorted(map(normal, lines)), "type: make constraints"
+    assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", word) for line in locked for word in line.split()[1:])
+    assert all(len(line.split()) > 1 for line in locked)
+
+
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Annotated
 
 import typer
 
 from sevhisto.commands.options import Jobs, Memory, StudyFolder, processes
 from sevhisto.commands.progress import progress_bars
-from sevhisto.commands.voice import answer, found, next_step, note, say, typed
+from sevhisto.commands.voice import answer_in_short, found, next_step, note, say, typed, voice, width
 
 EXAMPLES = ("sevhisto compare my_study", "sevhisto compare my_study --unblind")
 
@@ -26,14 +27,20 @@ def compare(
     Every result is made again with other thresholds, lesion borders and zone edges, and without flagged sections, each batch, each animal.
     """
     from sevhisto.pipeline import compare as make
+    from sevhisto.report.brief import brief
     from sevhisto.report.words import comparison_sentence
 
     n = processes(jobs, memory)
     with progress_bars(n) as progress:
         done = make(study, unblind, n, progress)
-    primary = done.comparisons[done.comparisons["role"] == "primary"]
-    for row in primary.to_dict("records"):
-        answer(comparison_sentence({str(k): v for k, v in row.items()}))
+    role = done.comparisons["role"]
+    primary, others = done.comparisons[role == "primary"], done.comparisons[role != "primary"]
+    sentences = [comparison_sentence({str(k): v for k, v in row.items()}) for row in primary.to_dict("records")]
+    lines = [*brief(primary, width()), ""]
+    if voice.verbose:
+        lines += [line for text in sentences for line in (*wrap(text, width()), "")]
+        lines += ["Secondary outcomes", *brief(others, width()), ""]
+    answer_in_short(lines, sentences)
     for text in done.notes:
         note(text)
     written = f"comparisons.csv ({len(done.comparisons)} rows), relations.csv ({len(done.relations)} rows) and specifications.csv"

@@ -9,7 +9,7 @@ import typer
 
 from sevhisto.commands.options import Jobs, Memory, StudyFolder, processes
 from sevhisto.commands.progress import progress_bars
-from sevhisto.commands.voice import found, next_step, note, say
+from sevhisto.commands.voice import SOME_FAILED, found, next_step, note, say
 from sevhisto.export.names import FORMATS
 
 EXAMPLES = (
@@ -27,7 +27,12 @@ def export(
     study: StudyFolder,
     to: Annotated[
         list[str],
-        typer.Option("--to", metavar="FORMAT", autocompletion=_choices, help=f"One of {', '.join(FORMATS)}, or all; may be repeated."),
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            autocompletion=_choices,
+            help=f"One of {', '.join(FORMATS)}, or all that can be made; may be repeated.",
+        ),
     ],
     out: Annotated[
         Optional[Path],  # noqa: UP045
@@ -46,6 +51,11 @@ def export(
         note(text)
     for name, folder in done.folders.items():
         say(f"Wrote {folder}. {FORMATS.get(name, '')}".rstrip())
-    found(folders=done.folders, blinded=done.blinded)
+    for problem in done.left_out:
+        say(f"Not made: {problem}")
+    left_out = [{"where": p.where, "what": p.what, "remedy": p.remedy} for p in done.left_out]
+    found(folders=done.folders, blinded=done.blinded, left_out=left_out)
     closed = "; names come with `sevhisto compare --unblind`, and then export again" if done.blinded else ""
     next_step(f"about.txt in each folder says what it holds{closed}")
+    if done.left_out:
+        raise typer.Exit(SOME_FAILED)

@@ -12,7 +12,9 @@ import json
 import math
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,6 +63,18 @@ def answer(text: str = "") -> None:
         typer.echo(text)
 
 
+def answer_in_short(lines: Iterable[str], sentences: Iterable[str]) -> None:
+    """Print lines that were asked for; in JSON keep the sentences that say the same."""
+    voice.lines += sentences
+    if not voice.as_json and (shown := "\n".join(lines)):
+        typer.echo(shown)
+
+
+def width() -> int:
+    """Return the letters in a line of the terminal; a hundred where there is none."""
+    return max(shutil.get_terminal_size((100, 24)).columns, 60)
+
+
 def say(text: str) -> None:
     """Print a line of what was done; not with --quiet."""
     voice.lines.append(text)
@@ -72,6 +86,8 @@ def note(text: str) -> None:
     """Print what a reader must know besides; not with --quiet."""
     voice.notes.append(text)
     if not (voice.as_json or voice.quiet):
+        if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+            text = textwrap.fill(text, width() - 6, break_long_words=False, break_on_hyphens=False).replace("\n", "\n      ")
         typer.echo(f"{_coloured('note', 'yellow')}: {text}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import fdtri, ndtr, stdtr
 
 from sevhisto.metrics import METRIC_UNITS, endpoint_name
 from sevhisto.registry import join_flags
@@ -59,7 +59,7 @@ def components(n: DoubleArray, mean: DoubleArray, sum_squares: DoubleArray, arm:
     if msb == 0 and msw == 0:
         return Components(0.0, 0.0, float(n.mean()), _NAN, _NAN, _NAN)
     ratio = msb / msw if msw > 0 else math.inf
-    low, high = ratio / stats.f.ppf(0.975, df_b, df_w), ratio * stats.f.ppf(0.975, df_w, df_b)
+    low, high = ratio / fdtri(df_b, df_w, 0.975), ratio * fdtri(df_w, df_b, 0.975)
     icc, icc_low, icc_high = (1.0 if f == math.inf else (f - 1) / (f + k - 1) for f in (ratio, low, high))
     return Components(max((msb - msw) / k, 0.0), msw, float(n.mean()), icc, icc_low, icc_high)
 
@@ -76,7 +76,7 @@ def p_of_sections(n: DoubleArray, mean: DoubleArray, sum_squares: DoubleArray, a
         spread = (float(sum_squares[own].sum()) + float((n * (mean - centre) ** 2)[own].sum())) / (count - 1)
         part = share**2 * spread / count
         estimate, variance, below = estimate + share * centre, variance + part, below + part**2 / (count - 1)
-    return float(2 * stats.t.sf(abs(estimate) / math.sqrt(variance), variance**2 / below)) if variance > 0 else _NAN
+    return float(2 * stdtr(variance**2 / below, -abs(estimate) / math.sqrt(variance))) if variance > 0 else _NAN
 
 
 def p_of_cells(positive: DoubleArray, cells: DoubleArray, in_a: BoolArray) -> float:
@@ -87,7 +87,7 @@ def p_of_cells(positive: DoubleArray, cells: DoubleArray, in_a: BoolArray) -> fl
         return _NAN
     pooled = x.sum() / total.sum()
     variance = pooled * (1 - pooled) * (1 / total).sum()
-    return float(2 * stats.norm.sf(abs(x[0] / total[0] - x[1] / total[1]) / math.sqrt(variance))) if variance > 0 else _NAN
+    return float(2 * ndtr(-abs(x[0] / total[0] - x[1] / total[1]) / math.sqrt(variance))) if variance > 0 else _NAN
 
 
 def hidden(spread: pd.DataFrame, comparisons: pd.DataFrame, groups: pd.Series[str]) -> pd.DataFrame:

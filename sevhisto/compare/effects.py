@@ -102,6 +102,8 @@ def contrast(
     ratio, ratio_low, ratio_high = map(float, np.exp(t_interval(interval(np.log(everything), where)))) if positive else (NAN,) * 3
     if not positive:
         flags.add("ratio_undefined")
+    elif estimate * (ratio - 1) < 0:
+        flags.add("scales_disagree")
     within = [" within blocks" if used else "" for used in (where.blocked, blocks is not None)]
     told = "no interval" if math.isnan(low) else f"Welch t interval{within[0]}"
     method = f"{told}; {'exact' if test.exact else 'Monte-Carlo'} permutation{within[1]} ({test.arrangements})"

@@ -61,6 +61,11 @@ def rows_of(animals: pd.DataFrame, endpoints: Collection[str]) -> pd.DataFrame:
     return animals[[key in wanted for key in keys]]
 
 
+def endpoint_values(animals: pd.DataFrame, endpoints: Collection[str]) -> pd.DataFrame:
+    """Return one row per animal (index) and one column per endpoint, of these endpoints only; errors as in `with_endpoints`."""
+    return widen(with_endpoints(rows_of(animals, endpoints)), "value")
+
+
 def _refuse_twins(names: dict[tuple[str, ...], str]) -> None:
     seen: dict[str, tuple[str, ...]] = {}
     for key, name in names.items():

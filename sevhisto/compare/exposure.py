@@ -107,7 +107,7 @@ def plateau(config: StudyConfig, half_life_h: float) -> float:
 
 
 def exposure(animals: pd.DataFrame, groups: pd.Series[str], config: StudyConfig) -> pd.DataFrame:
-    """Return `schema.EXPOSURE`: one row per animal and half-life.
+    """Return `schema.EXPOSURE`: one row per animal that was given something, and half-life.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def exposure(animals: pd.DataFrame, groups: pd.Series[str], config: StudyConfig)
     groups : Series
         Animal to protocol.
     """
-    rows = []
+    rows, groups = [], groups[[not config.protocols[name].untreated for name in groups]]
     for (animal, person), name in zip(animals.loc[list(groups.index)].iterrows(), groups, strict=True):
         protocol = config.protocols[name]
         got = given(protocol, person)

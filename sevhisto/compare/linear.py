@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from sevhisto.types import DoubleArray
 
@@ -98,14 +98,14 @@ def interval(values: DoubleArray, where: Layout) -> tuple[float, float, float]:
 def t_interval(found: tuple[float, float, float], level: float = 0.95) -> tuple[float, float, float]:
     """Return estimate and bounds from estimate, standard error and degrees of freedom; NaN bounds where these are NaN."""
     estimate, se, df = found
-    half = NAN if math.isnan(se) else float(stats.t.ppf((1 + level) / 2, df)) * se
+    half = NAN if math.isnan(se) else float(stdtrit(df, (1 + level) / 2)) * se
     return estimate, estimate - half, estimate + half
 
 
 def t_test(found: tuple[float, float, float]) -> float:
     """Return the two-sided p of the t statistic; NaN where it has no standard error."""
     estimate, se, df = found
-    return NAN if math.isnan(se) else float(2 * stats.t.sf(abs(estimate) / se, df))
+    return NAN if math.isnan(se) else float(2 * stdtr(df, -abs(estimate) / se))
 
 
 def shares_of(n_a: int, n_b: int) -> tuple[float, ...]:

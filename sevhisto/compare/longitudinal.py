@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
 
 from sevhisto.compare.endpoints import impact
 from sevhisto.compare.mixed import MixedFit, fit_mixed
@@ -134,7 +134,7 @@ def _data(motor: pd.DataFrame, groups: pd.Series[str], config: StudyConfig, peop
 
 
 def _estimate(estimate: float, se: float, df: float) -> dict[str, object]:
-    half = float(student.ppf(0.975, df)) * se
+    half = float(stdtrit(df, 0.975)) * se
     return {"estimate": estimate, "se": se, "df": df, "ci_low": estimate - half, "ci_high": estimate + half}
 
 
@@ -171,7 +171,7 @@ def _linear(data: _Data, contrasts: Sequence[ContrastSettings]) -> Iterator[dict
 
 def _linear_effect(fit: MixedFit, weights: DoubleArray, df: float) -> dict[str, object]:
     estimate, se, found = fit.effect(weights, df)
-    p = float(2 * student.sf(abs(estimate) / se, found))
+    p = float(2 * stdtr(found, -abs(estimate) / se))
     method = "REML; t with animals less groups as df" if fit.singular else "REML; t with Satterthwaite df"
     return {**_estimate(estimate, se, found), "p": p, "method": method}
 

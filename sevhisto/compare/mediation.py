@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 from sevhisto.types import DoubleArray
 
@@ -94,7 +94,7 @@ def _slope(y: DoubleArray, design: DoubleArray, column: int) -> tuple[float, flo
     df = len(y) - design.shape[1]
     rest = y - design @ beta
     se = math.sqrt(float(rest @ rest) / df * float(inverse[column, column]))
-    return float(beta[column]), float(2 * student.sf(abs(beta[column]) / se, df)) if se > 0 else 0.0
+    return float(beta[column]), float(2 * stdtr(df, -abs(beta[column]) / se)) if se > 0 else 0.0
 
 
 def _weights(x: DoubleArray, draws: int, seed: int) -> DoubleArray:

@@ -12,8 +12,8 @@ _SAME_DURATION = 0.10  # share by which durations may differ and still count as 
 
 
 def mode(protocol: ProtocolSettings) -> str:
-    """Return ``"infusion"`` or ``"injection"``."""
-    return "injection" if protocol.infusion is None else "infusion"
+    """Return ``"infusion"``, ``"injection"`` or ``"none"``."""
+    return "none" if protocol.untreated else "injection" if protocol.infusion is None else "infusion"
 
 
 def duration_h(protocol: ProtocolSettings) -> float:
@@ -31,12 +31,12 @@ def _equal_duration(a: ProtocolSettings, b: ProtocolSettings) -> bool:
 def default_contrasts(config: StudyConfig, present: Iterable[str] | None = None) -> list[ContrastSettings]:
     """Return the contrasts of a delivery study: mode at equal duration, duration within a mode, any treatment against vehicle.
 
-    An infusion against injections of another duration confounds the two and is marked exploratory. Only protocols in `present` take
-    part (all where None).
+    An infusion against injections of another duration confounds the two and is marked exploratory. Where no group was given anything, each
+    is held against the first. Only protocols in `present` take part (all where None).
     """
     here = set(config.protocols if present is None else present)
     treated = {n: p for n, p in config.protocols.items() if p.total_dose > 0 and n in here}
-    vehicles = [n for n, p in config.protocols.items() if p.total_dose == 0 and n in here]
+    vehicles = [n for n, p in config.protocols.items() if p.is_vehicle and n in here]
     infusions = sorted((n for n, p in treated.items() if mode(p) == "infusion"), key=lambda n: duration_h(treated[n]))
     injections = sorted((n for n, p in treated.items() if mode(p) == "injection"), key=lambda n: duration_h(treated[n]))
     by_mode = list(itertools.product(infusions, injections))
@@ -45,6 +45,9 @@ def default_contrasts(config: StudyConfig, present: Iterable[str] | None = None)
         found += [_pair(b, a) for a, b in itertools.pairwise(names) if not _equal_duration(treated[a], treated[b])]
     if treated and vehicles:
         found.append(ContrastSettings(name="treated-vehicle", a=list(treated), b=vehicles))
+    if not treated and not vehicles:
+        first, *others = [n for n in config.protocols if n in here] or [""]
+        found += [_pair(other, first) for other in others]
     found += [_pair(a, b, planned=False) for a, b in by_mode if not _equal_duration(treated[a], treated[b])]
     return found
 
@@ -59,13 +62,14 @@ def study_contrasts(config: StudyConfig, present: Iterable[str] | None = None) -
 
 
 def planned_contrasts(config: StudyConfig, present: Iterable[str]) -> list[ContrastSettings]:
-    """Return the contrasts as `study_contrasts`; StudyError where there is none, or two share a name."""
-    plan = study_contrasts(config, present)
+    """Return the contrasts as `study_contrasts`, none of a single group; StudyError where there is none of several, or two share a name."""
+    here = set(present)
+    plan = study_contrasts(config, here)
     names = [c.name for c in plan]
     if len(set(names)) < len(names):
         twice = sorted({n for n in names if names.count(n) > 1})
         raise StudyError(Problem("study.toml: contrasts", f"two contrasts are called {twice[0]!r}", "give each its own name"))
-    if not plan:
+    if not plan and len(here) > 1:
         remedy = "declare [[contrasts]], or protocols with a vehicle (total_dose = 0) or with different deliveries"
         raise StudyError(Problem("study.toml: contrasts", "none are declared and the groups suggest none", remedy))
     return plan
@@ -129,7 +133,7 @@ def contrast_flags(config: StudyConfig, c: ContrastSettings) -> set[str]:
 
 def unmatched_vehicles(config: StudyConfig, treated: Iterable[str]) -> dict[tuple[str, str], list[str]]:
     """Return the ways of giving (mode, route) of these treated groups that no vehicle group had, with the groups that had them."""
-    vehicles = {(m, p.route) for p in config.protocols.values() if p.total_dose == 0 for m in _modes(p)}
+    vehicles = {(m, p.route) for p in config.protocols.values() if p.is_vehicle for m in _modes(p)}
     needed: dict[tuple[str, str], list[str]] = {}
     for name in treated:
         for how in _modes(config.protocols[name]):
@@ -146,6 +150,10 @@ def design_notes(config: StudyConfig) -> list[str]:
     protocols = config.protocols
     treated = {n: p for n, p in protocols.items() if p.total_dose > 0}
     notes = []
+    if protocols and all(p.untreated for p in protocols.values()):
+        notes.append("No group was given anything: nothing is said of doses, exposure or the way of delivery.")
+    if len(protocols) == 1:
+        notes.append("There is one group: nothing is compared between groups.")
     for c in study_contrasts(config):
         pairs = [(protocols[x], protocols[y]) for x in c.a for y in c.b if x in treated and y in treated]
         if any(mode(x) != mode(y) and not _equal_duration(x, y) for x, y in pairs):

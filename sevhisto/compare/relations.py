@@ -1,4 +1,4 @@
-"""How extracellular matrix goes with motor recovery: regression within treatment arms, over animals."""
+"""How extracellular matrix goes with motor recovery: regression within groups, over animals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from statsmodels.regression.linear_model import OLS
+from scipy.special import stdtr, stdtrit
 
 from sevhisto.compare.contrasts import carried_flags
 from sevhisto.compare.endpoints import core_volume, impact, widen, with_endpoints
@@ -69,13 +69,15 @@ def relate(
     DataFrame
         Slopes are motor units per SD of the ECM endpoint within arms. ``within_arm``: motor ~ ecm + arm. ``adjusted``: also core
         volume, spared white matter, score on day 1 and force (or displacement), in this order, each where it is known, varies, and
-        leaves 3 degrees of freedom. ``pooled``: motor ~ ecm, which group differences alone can create. Association, not cause.
+        leaves 3 degrees of freedom. ``pooled``: motor ~ ecm, which group differences alone can create; not made of one group, where it is
+        the first. Association, not cause.
     """
     long = animals if motor is None else pd.concat([animals[animals["zone"] != ""], motor], ignore_index=True)
     table = with_endpoints(long)
     arms = groups[groups.isin(list(config.protocols)) & ~groups.index.isin(list(excluded))].astype(str).sort_index()
     values, flags = widen(table, "value").reindex(arms.index), widen(table, "flags")
     extra = pd.DataFrame(index=arms.index) if covariates is None else covariates.reindex(arms.index)
+    models = MODELS if len(set(arms)) > 1 else MODELS[:-1]
     rows = []
     for panel, ecm in ecm_endpoints(config, values.columns):
         for outcome in motor_endpoints(config, values.columns):
@@ -85,7 +87,7 @@ def relate(
             common = {f for e in (ecm, outcome) for f in carried_flags(flags, e, list(known.index))}
             if "dpi" in extra.columns and len(set(extra.loc[known.index, "dpi"].dropna())) > 1:
                 common.add("dpi_mixed")
-            for model in MODELS:
+            for model in models:
                 fit, used = _fit_model(model, known, candidates, len(data), "dpi_mixed" in common)
                 rows.append(_row(ecm, outcome, model, fit, used, common))
     return RELATIONS.conform(pd.DataFrame(rows, columns=RELATIONS.names))
@@ -195,13 +197,17 @@ def fit_slope(y: DoubleArray, x: DoubleArray, nuisance: DoubleArray) -> Fit:
     flags = frozenset({"too_few_animals"} if df < _MIN_DF else ())
     if not np.isfinite(x).all() or np.ptp(y) == 0 or _residual_share(x, nuisance) < 1e-8 or _residual_share(y, nuisance) < 1e-8:
         return Fit(n, flags=flags | {"no_variation"})
-    result = OLS(y, np.column_stack([x, nuisance])).fit()
-    slope, t = float(result.params[0]), float(result.tvalues[0])
+    design = np.column_stack([x, nuisance])
+    inverse = np.linalg.pinv(design)
+    beta = inverse @ y
+    rest, slope = y - design @ beta, float(beta[0])
+    se = float(np.sqrt((inverse @ inverse.T)[0, 0] * (rest @ rest / df)))
+    t = slope / se if se > 0 else math.copysign(math.inf, slope)
     r = t / math.hypot(t, math.sqrt(df)) if math.isfinite(t) else math.copysign(1.0, slope)
     if df < _MIN_DF:
         return Fit(n, slope, correlation=r, flags=flags)
-    low, high = result.conf_int()[0]
-    return Fit(n, slope, float(low), float(high), float(result.pvalues[0]), r, flags)
+    half = float(stdtrit(df, 0.975)) * se
+    return Fit(n, slope, slope - half, slope + half, float(2 * stdtr(df, -abs(t))), r, flags)
 
 
 def _residual_share(v: DoubleArray, nuisance: DoubleArray) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from sevhisto.compare.relations import fit_slope
 from sevhisto.types import DoubleArray
@@ -80,5 +80,5 @@ def _turns(motor: DoubleArray, design: DoubleArray, ends: DoubleArray) -> bool:
     at = np.zeros((2, design.shape[1]))
     at[:, -2], at[:, -1] = 1.0, 2 * ends
     slope = at @ beta
-    limit = student.ppf(0.95, df) * np.sqrt(float(rest @ rest) / df * np.einsum("ip,pq,iq->i", at, inverse, at))
+    limit = stdtrit(df, 0.95) * np.sqrt(float(rest @ rest) / df * np.einsum("ip,pq,iq->i", at, inverse, at))
     return bool(slope[0] * slope[1] < 0 and (np.abs(slope) > limit).all())

@@ -6,14 +6,14 @@ reader sees which of them matters.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from sevhisto.compare.contrasts import estimates
-from sevhisto.compare.endpoints import rows_of
+from sevhisto.compare.endpoints import endpoint_values
 from sevhisto.config import StudyConfig
 from sevhisto.schema import AS_ANALYSED, NOT_MADE, SPECIFICATIONS
 
@@ -46,6 +46,7 @@ def specification_curve(
     endpoints: Collection[str],
     excluded: Collection[str] = (),
     blocks: pd.Series[str] | None = None,
+    complete: Callable[[pd.DataFrame], pd.DataFrame] = lambda animals: animals,
 ) -> pd.DataFrame:
     """Return `schema.SPECIFICATIONS`: estimate and interval of each endpoint and contrast under each specification.
 
@@ -54,17 +55,22 @@ def specification_curve(
     specifications : the study as analysed first, then its variants
     groups, config, excluded, blocks : as in `contrasts.compare`
     endpoints : columns of the wide table, of histology or motor
+    complete : returns an animal table with the rows that are made of its other rows
 
     Notes
     -----
     A variant without an estimate (a group lost its animals) has no verdict and does not count; nor does one that has no form for the
-    endpoint, as cells have none over the local background: it says NOT_MADE.
+    endpoint, as cells have none over the local background: it says NOT_MADE. Without an animal that has no part in a contrast, or no value
+    of the endpoint, nothing is made otherwise: such rows are left out.
     """
-    parts, wanted = [], set(endpoints)
+    parts, wanted, apart = [], set(endpoints), _alone(blocks, excluded)
+    table, values = None, pd.DataFrame()
     for s in specifications:
+        if s.animals is not table:  # many leave out an animal of one and the same table
+            table, values = s.animals, endpoint_values(complete(s.animals), wanted)
         out = {*(() if s.with_excluded else excluded), *s.left_out}
-        found = estimates(rows_of(s.animals, wanted), groups, config, out, endpoints, _alone(blocks, excluded))
-        parts.append(found.assign(choice=s.choice, variant=s.variant))
+        found = estimates(values, groups, config, out, endpoints, apart)
+        parts.append(found.assign(choice=s.choice, variant=s.variant, fewer=bool(s.left_out)))
     table = pd.concat(parts, ignore_index=True)
     base = table[table["choice"] == AS_ANALYSED].set_index(["endpoint", "contrast"])
     base = base.reindex(pd.MultiIndex.from_frame(table[["endpoint", "contrast"]]))
@@ -74,7 +80,8 @@ def specification_curve(
     gone = (table[["n_a", "n_b"]].sum(axis=1) == 0).to_numpy() & (base[["n_a", "n_b"]].sum(axis=1) > 0).to_numpy()
     table.loc[gone, "verdict"] = NOT_MADE
     table.loc[table["choice"] == AS_ANALYSED, "verdict"] = ""
-    return SPECIFICATIONS.conform(table[SPECIFICATIONS.names])
+    idle = table["fewer"].to_numpy() & (table[["n_a", "n_b"]].to_numpy() == base[["n_a", "n_b"]].to_numpy()).all(axis=1)
+    return SPECIFICATIONS.conform(table.loc[~idle, SPECIFICATIONS.names].reset_index(drop=True))
 
 
 def _alone(blocks: pd.Series[str] | None, excluded: Collection[str]) -> pd.Series[str] | None:

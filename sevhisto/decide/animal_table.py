@@ -67,21 +67,34 @@ def animal_table(
     SevhistoError
         A table is not what its schema says, or names an unknown panel.
     """
-    sections = SECTIONS.conform(sections)
-    for column in (c for c in SECTIONS.names if c not in sections.columns):
-        sections[column] = np.nan
-    listed = _listed(status)
-    known_zones = [z.name for z in section_zones(config)]
-    arrays, rows_of = SectionArrays.of(sections), sections.groupby(["animal", "panel"], sort=False).indices
+    arrays = SectionArrays.of(SECTIONS.conform(sections))
+    return ANIMALS.conform(as_frame(animal_columns(arrays, listed_sections(status), config, animal_zones(config), tick)))
+
+
+def animal_columns(
+    sections: SectionArrays,
+    listed: pd.DataFrame,
+    config: StudyConfig,
+    zones: list[str],
+    tick: Callable[[int, int], object] = lambda done, total: None,
+) -> dict[str, AnyArray]:
+    """Return the columns of the animal table, of some zones.
+
+    Parameters
+    ----------
+    listed : as `listed_sections` returns it
+    zones : some of `zones.animal_zones`
+    """
+    known_zones, rows_of = [z.name for z in section_zones(config)], sections.places()
     blocks: list[dict[str, AnyArray]] = []
     groups = listed.groupby(["animal", "panel"], sort=True)
     for done, ((animal, panel), mine) in enumerate(groups, 1):
         markers = list(panel_settings(config, str(panel)).rows)
-        stack = make_stack(arrays.at(np.asarray(rows_of.get((animal, panel), ()), np.int64)), mine, known_zones, markers)
-        rows = [row for selection in selections(stack, animal_zones(config)) for row in _zone_rows(stack, selection, config)]
+        stack = make_stack(sections.at(np.asarray(rows_of.get((animal, panel), ()), np.int64)), mine, known_zones, markers)
+        rows = [row for selection in selections(stack, zones) for row in _zone_rows(stack, selection, config)]
         blocks.append(_columns(rows))
         tick(done, len(groups))
-    return ANIMALS.conform(as_frame({name: np.concatenate([b[name] for b in blocks or [_columns([])]]) for name in _COLUMNS}))
+    return {name: np.concatenate([b[name] for b in blocks or [_columns([])]]) for name in _COLUMNS}
 
 
 def _columns(rows: list[_Row]) -> dict[str, AnyArray]:
@@ -90,7 +103,8 @@ def _columns(rows: list[_Row]) -> dict[str, AnyArray]:
     return {n: np.array(c, _KINDS.get(n, object)) for n, c in zip(_COLUMNS, columns, strict=True)}
 
 
-def _listed(status: pd.DataFrame) -> pd.DataFrame:
+def listed_sections(status: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `animal_table`'s `status` that animals are made of, checked."""
     missing = [c for c in ("position_um", "role") if c not in status.columns]
     if missing:
         raise SevhistoError(Problem("status", f"missing columns: {', '.join(missing)}", "join them from slides.csv"))

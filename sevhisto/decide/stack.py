@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sevhisto.decide.cavalieri import equally_spaced
@@ -18,6 +20,7 @@ from sevhisto.types import AnyArray, BoolArray, DoubleArray, IntArray
 
 SUMMED = tuple(c.name for c in SECTIONS.columns if c.additive and c.name != "masked_um2")
 """Columns of the section table that an animal's values are made of."""
+_WORDS = ("animal", "panel", "section", "zone", "marker", "flags")
 
 
 @dataclass
@@ -85,16 +88,22 @@ class Selection:
 
 @dataclass(frozen=True)
 class SectionArrays:
-    """Rows of the section table as arrays: `words` by column (n,), `numbers` (n, columns) as in `SUMMED`."""
+    """Rows of the section table as arrays: `words` by column (n,), `numbers` (n, columns) as in `SUMMED`, NaN where one is not there."""
 
     words: dict[str, AnyArray]
     numbers: DoubleArray
 
     @classmethod
-    def of(cls, sections: pd.DataFrame) -> SectionArrays:
+    def of(cls, sections: Mapping[str, npt.ArrayLike] | pd.DataFrame) -> SectionArrays:
         """Take them out of a section table, once for all of its animals."""
-        words = {name: sections[name].to_numpy(object) for name in ("section", "zone", "marker", "flags")}
-        return cls(words, sections[list(SUMMED)].to_numpy(np.float64))
+        words = {name: np.asarray(sections[name], object) for name in _WORDS}
+        nothing = np.full(len(words["animal"]), np.nan)
+        numbers = [np.asarray(sections[name], np.float64) if name in sections else nothing for name in SUMMED]
+        return cls(words, np.stack(numbers, axis=1))
+
+    def places(self) -> dict[Any, Any]:
+        """Return the rows of each animal and panel, as arrays of their numbers."""
+        return pd.DataFrame({name: self.words[name] for name in ("animal", "panel")}).groupby(["animal", "panel"], sort=False).indices
 
     def at(self, rows: IntArray) -> SectionArrays:
         """Return some of the rows."""
@@ -111,15 +120,15 @@ def make_stack(sections: SectionArrays, listed: pd.DataFrame, zones: list[str], 
     zones, markers : every zone and marker that its sections have
     """
     words = sections.words
-    names = sorted(set(words["section"]) & set(listed.loc[listed["status"].isin(MEASURED), "section"]))
+    position_of = dict(zip(listed["section"], listed["position_um"].astype(float), strict=True))
+    names = sorted({s for s, status in zip(listed["section"], listed["status"], strict=True) if status in MEASURED} & set(words["section"]))
     place = {name: {v: i for i, v in enumerate(known)} for name, known in (("section", names), ("zone", zones), ("marker", markers))}
     kept = np.array([s in place["section"] for s in words["section"]], bool)
     where = tuple(np.array([known[w] for w in words[name][kept]], np.intp) for name, known in place.items())
     numbers = np.full((len(names), len(zones), len(markers), len(SUMMED)), np.nan)
     numbers[where] = sections.numbers[kept]
     values = {column: np.ascontiguousarray(numbers[..., i]) for i, column in enumerate(SUMMED)}
-    by_name = listed.set_index("section")
-    position = by_name.loc[names, "position_um"].to_numpy(float)
+    position = np.array([position_of[name] for name in names], np.float64)
     core = zones.index(CORE)
     core_um2 = (values["zone_um2"] + values["cavity_um2"])[:, core, 0]
     flags: dict[str, set[str]] = {m: set() for m in markers}
@@ -132,7 +141,7 @@ def make_stack(sections: SectionArrays, listed: pd.DataFrame, zones: list[str], 
         zones=zones,
         markers=markers,
         position_um=position,
-        lost_um=by_name.drop(index=names)["position_um"].to_numpy(float),
+        lost_um=np.array([um for section, um in position_of.items() if section not in place["section"]], np.float64),
         numbers=numbers,
         values=values,
         flags={**flags, "": set().union(*flags.values())},

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ def anndata(given: Given, folder: Path) -> list[str]:
 
     ``obsm["spatial"]`` is x, y in um from the section's corner, as scanpy and squidpy expect it.
     """
-    library = needed("anndata", "anndata")
+    library = needed("anndata")
     limits = cell_limits(given.table("sections.csv"), given.config)
     panels = list(dict.fromkeys(panel for _, _, panel in limits))
     names = file_names([f"cells_{p}" for p in panels], ".h5ad")
@@ -43,8 +47,21 @@ def anndata(given: Given, folder: Path) -> list[str]:
             uns={"spatial_unit": "um", "notes": given.notes()},
         )
         del rows
-        data.write_h5ad(folder / names[f"cells_{panel}"], compression="gzip", compression_opts=1)
+        with _plain_errors():
+            data.write_h5ad(folder / names[f"cells_{panel}"], compression="gzip", compression_opts=1)
     return []
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Tell of a disk that is full what the system says, in place of what the library says of its own insides."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _cells(given: Given, panel: str, limits: Limits) -> pd.DataFrame:

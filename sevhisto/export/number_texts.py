@@ -9,21 +9,12 @@ import pyarrow.compute as pc
 from sevhisto.types import AnyArray
 
 _POWERS = np.array([float(10**n) for n in range(23)])  # exact
-_HUNDREDTHS = pa.array([f".{n:02d}" for n in range(100)])
-_SIGNS = pa.array(["", "-"])
 SIGNIFICANT = 6
 
 
 def joined(*parts: pa.Array | str, between: str = "", skip: bool = False) -> pa.Array:
     """Return the texts of several columns, and texts that are the same for all, joined row by row; `skip` : leave nulls out."""
     return pc.binary_join_element_wise(*parts, between, null_handling="skip" if skip else "emit_null")
-
-
-def two_decimals(values: AnyArray) -> pa.Array:
-    """Return finite numbers (n,) with two decimals, as ``%.2f`` writes them."""
-    hundredths = np.rint(values * 100).astype(np.int64)
-    whole, rest = np.divmod(np.abs(hundredths), 100)
-    return joined(_SIGNS.take(pa.array(hundredths < 0, pa.int8())), pa.array(whole).cast(pa.string()), _HUNDREDTHS.take(pa.array(rest)))
 
 
 def six_digits(values: AnyArray) -> pa.Array:

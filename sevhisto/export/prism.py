@@ -42,7 +42,7 @@ class Sheet:
 def prism(given: Given, folder: Path) -> list[str]:
     """Write study.pzfx, column/, grouped/ and xy/ with the same tables as CSV, and animals.csv, which says who stands where."""
     tables = list(sheets(given))
-    (folder / "study.pzfx").write_bytes(pzfx(tables, given.notes()))
+    (folder / "study.pzfx").write_bytes(pzfx(tables, given.notes(), given.made))
     names = file_names([f"{s.kind}/{s.title}" for s in tables], ".csv")
     for sheet in tables:
         kind, _, title = names[f"{sheet.kind}/{sheet.title}"].partition("_")
@@ -115,11 +115,12 @@ def _side_by_side(columns: Sequence[np.ndarray], titles: list[str]) -> pd.DataFr
     return frame
 
 
-def pzfx(tables: Sequence[Sheet], notes: Sequence[str]) -> bytes:
-    """Return the tables as a Prism file (XML, the form of Prism 5 that every later version opens)."""
+def pzfx(tables: Sequence[Sheet], notes: Sequence[str], made: Mapping[str, str]) -> bytes:
+    """Return the tables as a Prism file (XML, the form of Prism 5 that every later version opens); `made` : as in `Given`."""
     root = Xml.Element("GraphPadPrismFile", PrismXMLVersion="5.00")
     created = Xml.SubElement(root, "Created")
-    Xml.SubElement(created, "OriginalVersion", CreatedByProgram="sevhisto", CreatedByVersion="", Login="", DateTime="")
+    by = {"CreatedByProgram": "sevhisto", "CreatedByVersion": made["version"], "Login": "", "DateTime": made["finished"]}
+    Xml.SubElement(created, "OriginalVersion", by)
     Xml.SubElement(Xml.SubElement(root, "InfoSequence"), "Ref", ID="Info0", Selected="1")
     info = Xml.SubElement(root, "Info", ID="Info0")
     Xml.SubElement(info, "Title").text = "About"
@@ -152,7 +153,7 @@ def _table(element: Xml.Element, sheet: Sheet) -> None:
     replicates = max((len(g) for g in sheet.groups.values()), default=1)
     for group, animals in sheet.groups.items():
         n = 1 if sheet.kind == "column" else replicates
-        y = Xml.SubElement(element, "YColumn", Width="90", Decimals=str(_decimals(animals)), Subcolumns=str(n))
+        y = Xml.SubElement(element, "YColumn", Width=str(90 * n), Decimals=str(_decimals(animals)), Subcolumns=str(n))
         Xml.SubElement(y, "Title").text = printable(group)
         if sheet.kind == "column":
             _cells(y, [number_text(float(v[0])) for v in animals.values()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sevhisto.imaging.kernels import compiled
+from sevhisto.compiled import compiled
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, HIGHEST_QUANTUM, JOINT_OF_DISTANCE, LOWEST_QUANTUM, intensity_bin, quantise
 from sevhisto.types import N_DISTANCE, N_INTENSITY, N_JOINT_DISTANCE, QUANTUM, AnyArray, FloatArray, IntArray
 

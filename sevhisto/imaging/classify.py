@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from sevhisto.compiled import compiled
 from sevhisto.config import PanelSettings
 from sevhisto.imaging import kernels
 from sevhisto.imaging.background import corrected_marker
@@ -173,7 +174,7 @@ class Classifier:
         return np.asarray(upper + (rows[bottom - cells[0]] - upper) * down[:, None], np.float32)
 
 
-@kernels.compiled
+@compiled
 def add_up(total: IntArray, plane: FloatArray, columns: IntArray, rows: IntArray) -> None:
     """Add the per mille of each pixel (h, w) to its overview pixel of `total`; `columns`, `rows` : which one, (w,) and (h,)."""
     for y in range(plane.shape[0]):

@@ -13,7 +13,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from sevhisto.imaging.kernels import compiled
+from sevhisto.compiled import compiled
 from sevhisto.types import DoubleArray, FloatArray
 
 OF_A_SCALE = ("smooth", "slope", "valley", "ridge", "across", "along")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sevhisto.imaging.kernels import compiled
+from sevhisto.compiled import compiled
 from sevhisto.types import QUANTUM, AnyArray, FloatArray, IntArray
 
 ROW_STEP = 4

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sevhisto.imaging.kernels import compiled
+from sevhisto.compiled import compiled
 from sevhisto.types import AnyArray, DoubleArray, FloatArray, IntArray, PixelModel
 
 N_TREES, MAX_DEPTH, MIN_LEAF, N_BINS = 32, 8, 8, 64

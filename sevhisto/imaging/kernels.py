@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
-import numba
 import numpy as np
 
+from sevhisto.compiled import compiled
 from sevhisto.imaging.tally import (
     COARSE_OF_FINE,
     GRADIENT_QUANTUM,
@@ -17,7 +14,6 @@ from sevhisto.imaging.tally import (
 )
 from sevhisto.types import DISTANCE_EDGES_UM, DISTANCE_STEP_UM, N_DISTANCE, NO_DISTANCE, QUANTUM, AnyArray, FloatArray, IntArray
 
-F = TypeVar("F", bound=Callable[..., object])
 TISSUE, CAVITY, MASKED, SECOND = 1, 2, 4, 8
 """Bits of the class map of a layout."""
 MIXED = 255
@@ -27,12 +23,6 @@ _FIRST_BIN = 1 - int(DISTANCE_EDGES_UM[0]) // DISTANCE_STEP_UM
 _LAST_BIN = len(DISTANCE_EDGES_UM)
 _PER_GREY = int(1 / QUANTUM)
 _PER_PRODUCT = float(1 / GRADIENT_QUANTUM)
-
-
-def compiled(function: F) -> F:
-    """Compile a function on arrays once per machine; strict arithmetic, so that it gives the same bits everywhere."""
-    made: F = numba.njit(cache=True, nogil=True)(function)
-    return made
 
 
 @compiled

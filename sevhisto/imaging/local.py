@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from sevhisto.compiled import compiled
 from sevhisto.config import PanelSettings
 from sevhisto.imaging.autofluorescence import ROW_STEP
 from sevhisto.imaging.background import corrected_marker
 from sevhisto.imaging.blocks import Block
 from sevhisto.imaging.geometry import Layout, neighbours
-from sevhisto.imaging.kernels import compiled
 from sevhisto.imaging.tally import (
     BIN_OF_QUANTUM,
     HIGHEST_QUANTUM,

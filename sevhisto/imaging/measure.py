@@ -21,6 +21,7 @@ from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.local import NO_BACKGROUND, LocalBackground, local_block
 from sevhisto.imaging.nuclear_size import reduction
 from sevhisto.imaging.nuclei import cell_step, containing_pixel, contrast_threshold, local_contrast, measure_cells
+from sevhisto.imaging.outlining import cell_outlines
 from sevhisto.imaging.process import give_back_memory
 from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.segmenters import Segmenter, segmenters
@@ -356,3 +357,4 @@ def _cells_block(
             found = uptake.sparse_spots(contrast, near, owner, step, len(cells.y))
             totals.cell_spots.setdefault(marker, []).append(found + np.array([before, 0, 0]))
     totals.cells.append(columns)
+    totals.outlines.append(cell_outlines(labels, cells.labels, step, (block.ry0, block.rx0)))

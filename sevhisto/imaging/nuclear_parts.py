@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sevhisto.imaging.kernels import compiled
+from sevhisto.compiled import compiled
 from sevhisto.types import AnyArray, BoolArray, DoubleArray, FloatArray
 
 MOST_TYPICAL = 6.0  # nothing of more typical areas is one nucleus

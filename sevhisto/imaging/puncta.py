@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sevhisto.imaging.kernels import compiled
+from sevhisto.compiled import compiled
 from sevhisto.imaging.tally import HIGHEST_QUANTUM, LOWEST_QUANTUM, intensity_bin, quantise
 from sevhisto.types import N_DISTANCE, N_INTENSITY, QUANTUM, AnyArray, BoolArray, FloatArray, IntArray
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sevhisto.imaging.kernels import compiled
+from sevhisto.compiled import compiled
 from sevhisto.imaging.tally import COARSE_OF_FINE, JOINT_OF_DISTANCE
 from sevhisto.types import N_DISTANCE, AnyArray, IntArray
 

@@ -13,6 +13,7 @@ from sevhisto.imaging.focus import focus
 from sevhisto.imaging.geometry import long_axis_deg
 from sevhisto.imaging.labels import Labelled
 from sevhisto.imaging.measure import SATURATED_SHARE, measure
+from sevhisto.imaging.outlining import joined
 from sevhisto.imaging.plan import Crop, Plan
 from sevhisto.imaging.reader import MarkerReader
 from sevhisto.imaging.segmenters import Segmenter
@@ -20,6 +21,7 @@ from sevhisto.imaging.stains import dye_markers
 from sevhisto.imaging.sums import Sums, bounded_rows
 from sevhisto.types import (
     AnyArray,
+    CellOutlines,
     Correction,
     FloatArray,
     IntArray,
@@ -79,7 +81,7 @@ def measure_section(
         "axis_deg": None if np.isnan(axis) else round(axis, 2),
         "flags": sorted(set(flags)),
     }
-    cells, spots = _cell_columns(sums, panel)
+    cells, spots, outlines = _cell_columns(sums, panel)
     return SectionRecord(
         meta,
         panel.markers,
@@ -96,6 +98,7 @@ def measure_section(
         spots,
         sums.local,
         sums.scrambled,
+        outlines,
     )
 
 
@@ -161,15 +164,15 @@ def _quality_flags(sums: Sums, counts: IntArray, panel: PanelSettings, correctio
     return flags
 
 
-def _cell_columns(sums: Sums, panel: PanelSettings) -> tuple[dict[str, FloatArray], dict[str, IntArray]]:
-    """Return the columns of the cells, in order of their place, and the spots in them."""
+def _cell_columns(sums: Sums, panel: PanelSettings) -> tuple[dict[str, FloatArray], dict[str, IntArray], CellOutlines | None]:
+    """Return the columns of the cells, in order of their place, the spots in them, and their outlines."""
     names = ["y_um", "x_um", "distance_um", "side", "area_um2"] + ["footprint_um2"] * bool(sums.puncta)
     names += [f"{m}_{part}" for m in panel.markers for part in ("nucleus", "ring")]
     names += [f"{panel.markers[i]}_{part}" for i in bounded_rows(panel) for part in ("ring_low", "ring_high")]
     counted = list(sums.puncta) if panel.cell_marker else []
     if not sums.cells:
         empty = {name: np.zeros(0, np.float32) for name in names} if panel.cell_marker else {}
-        return empty, {m: np.zeros((0, 3), np.int64) for m in counted}
+        return empty, {m: np.zeros((0, 3), np.int64) for m in counted}, None
     y, x = (np.concatenate([c[name] for c in sums.cells]) for name in ("y_um", "x_um"))
     order = np.lexsort((x, y))
     place = np.argsort(order)
@@ -178,5 +181,7 @@ def _cell_columns(sums: Sums, panel: PanelSettings) -> tuple[dict[str, FloatArra
         rows = np.concatenate(sums.cell_spots[marker])
         rows[:, 0] = place[rows[:, 0]]
         spots[marker] = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    outlines = joined(sums.outlines, order)
+    sums.outlines.clear()
     # a very large section has millions of cells: one column after the other, and what is copied is let go of
-    return {name: np.concatenate([c.pop(name) for c in sums.cells])[order] for name in names}, spots
+    return {name: np.concatenate([c.pop(name) for c in sums.cells])[order] for name in names}, spots, outlines

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from sevhisto.imaging.kernels import compiled
+from sevhisto.compiled import compiled
 from sevhisto.types import SHADING_NODES, AnyArray, DoubleArray, FloatArray, IntArray, Problem, Shading, SlideError
 
 LEAST_GAIN, MOST_GAIN = 0.5, 2.0

@@ -16,6 +16,7 @@ from sevhisto.types import (
     N_JOINT_DISTANCE,
     NEAR_VESSEL,
     AnyArray,
+    CellOutlines,
     Correction,
     FloatArray,
     IntArray,
@@ -45,6 +46,7 @@ class Sums:
     seen: dict[str, IntArray]
     nucleus_diameter_um: float = 0.0
     cells: list[dict[str, FloatArray]] = field(default_factory=list)
+    outlines: list[CellOutlines] = field(default_factory=list)
     cell_spots: dict[str, list[IntArray]] = field(default_factory=dict)
 
     @property

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sevhisto.imaging.kernels import compiled, rings
+from sevhisto.compiled import compiled
+from sevhisto.imaging.kernels import rings
 from sevhisto.imaging.tally import BIN_OF_QUANTUM, COARSE_OF_FINE, HIGHEST_QUANTUM, LOWEST_QUANTUM, N_COARSE
 from sevhisto.types import QUANTUM, AnyArray, FloatArray, IntArray
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from sevhisto.config import SLIDE_ROLES, StudyConfig
 from sevhisto.io.channel_set import slide_files
-from sevhisto.io.sheets import PENDING, near_equal_ids, whole
+from sevhisto.io.sheets import PENDING, whole
 from sevhisto.registry import did_you_mean
 from sevhisto.types import Problem
 
@@ -39,21 +39,9 @@ def _each(frame: pd.DataFrame, column: str, name: str, wrong: Callable[[str], tu
     return [Problem(where, *told) for where, told in found if told]
 
 
-def spelling_problems(slides: pd.DataFrame, animals: pd.DataFrame, motor: pd.DataFrame, config: StudyConfig | None) -> list[Problem]:
-    """Ids that differ by case, blanks, leading zeros or look-alike letters, over all sheets; and ids that could do harm."""
-
-    def column(name: str, *frames: pd.DataFrame) -> list[str]:
-        return [v for f in frames if name in f for v in f[name] if v != PENDING]
-
-    found = near_equal_ids(column("animal", slides, animals, motor), "column animal of slides.csv, animals.csv and motor.csv")
-    for animal, rows in slides.groupby("animal", sort=False):
-        found += near_equal_ids([v for v in rows["section"] if v != PENDING], f"slides.csv, sections of animal {animal}")
-    found += near_equal_ids([*column("batch", slides), *(config.batches if config else ())], "slides.csv, column batch")
-    found += near_equal_ids([*column("test", motor), *([config.motor.test] if config else [])], "motor.csv, column test")
-    for frame, name in ((slides, "slides.csv"), (animals, "animals.csv"), (motor, "motor.csv")):
-        for field in ("animal", "section"):
-            found += _each(frame, field, name, _unsafe)
-    return found
+def unsafe_ids(sheets: Mapping[str, pd.DataFrame]) -> list[Problem]:
+    """Return ids that could do harm; `sheets` by file name."""
+    return [p for name, frame in sheets.items() for field in ("animal", "section") for p in _each(frame, field, name, _unsafe)]
 
 
 def _unsafe(cell: str) -> tuple[str, str] | None:
@@ -126,6 +114,15 @@ def _not_positive(cell: str) -> bool:
 def _among(known: list[str], what: str, place: str) -> Callable[[str], tuple[str, str] | None]:
     def wrong(cell: str) -> tuple[str, str] | None:
         return None if cell in ("", *known) else (f"{what} {cell!r} is not in {place}", did_you_mean(cell, known))
+
+    return wrong
+
+
+def _declared(protocols: list[str]) -> Callable[[str], tuple[str, str] | None]:
+    def wrong(cell: str) -> tuple[str, str] | None:
+        near = did_you_mean(cell, protocols)
+        remedy = near if protocols else f"declare [protocols.{cell}], left empty where the group was given nothing"
+        return None if cell in ("", *protocols) else (f"protocol {cell!r} is not in study.toml", remedy)
 
     return wrong
 
@@ -219,10 +216,11 @@ def animal_problems(animals: pd.DataFrame, slides: pd.DataFrame, config: StudyCo
             told = f"is in two protocols: {', '.join(arms)}" if len(arms) > 1 else f"stands {len(rows)} times"
             found.append(Problem(f"{name}, rows {', '.join(map(str, rows.index))}", f"animal {animal!r} {told}", "keep one row per animal"))
     if config is not None:
-        found += _each(animals, "protocol", name, _among(list(config.protocols), "protocol", "study.toml"))
+        found += _each(animals, "protocol", name, _declared(list(config.protocols)))
     sampled = {a.strip() for a in slides.loc[slides["role"] == "sample", "animal"]}
+    grouped = config is None or config.protocols or any(stripped["protocol"] != "")  # else it is one group that was given nothing
     for row, animal, protocol in stripped[["animal", "protocol"]].itertuples():
-        if protocol == "" and animal in sampled:
+        if protocol == "" and animal in sampled and grouped:
             found.append(Problem(f"{name}, row {row}, column protocol", "is empty", f"name the protocol of animal {animal!r}"))
     found += _each(animals, "excluded", name, _yes_or_no)
     if "excluded" in animals:

@@ -17,6 +17,7 @@ from sevhisto.types import OutputError, Problem
 
 TEMPORARY = ".tmp"
 """Ending of a file or folder that is being written."""
+_SEAL = "sha256_of_the_rest"
 
 
 _together: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("together", default=None)
@@ -132,4 +133,28 @@ def _sync_folder(folder: Path) -> None:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON, keys sorted; NaN and infinity are refused (ValueError), since no other program could read them."""
-    write_bytes_atomic(path, (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_bytes_atomic(path, _as_json(data))
+
+
+def _as_json(data: Any) -> bytes:
+    return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write_sealed(path: Path, facts: dict[str, Any]) -> None:
+    """Write facts as JSON, with a checksum of them all: one digit of them that changes on a disk is a fact like any other."""
+    write_json(path, facts | {_SEAL: _sum(facts)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Return what `write_sealed` wrote; ValueError where it is not that any more. One without a seal (of an older version) is taken."""
+    facts = json.loads(path.read_text("utf-8"))
+    if not isinstance(facts, dict):
+        raise ValueError("not an object")
+    seal = facts.pop(_SEAL, None)
+    if seal is not None and seal != _sum(facts):
+        raise ValueError("its own checksum does not fit: it was edited, or a part of it was lost")
+    return facts
+
+
+def _sum(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(_as_json(json.loads(_as_json(facts)))).hexdigest()  # keys become text before they are put in order

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sevhisto.io.compiled import compiled
+from sevhisto.compiled import compiled
 from sevhisto.types import AnyArray, DoubleArray, IntArray
 
 _WHOLE, _NO_CODE, _SHORT, _MORE, _NO_RESTART, _RANGE = range(6)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from sevhisto.columns import Column, Table
-from sevhisto.io.files import write_json
+from sevhisto.io.files import read_sealed, write_sealed
 from sevhisto.io.sheets import read_sheet
 from sevhisto.io.store import write_frame
 from sevhisto.io.study import Study, image_stem
@@ -225,7 +225,7 @@ def unblind(results_dir: Path, frozen: dict[str, Any]) -> None:
     The first opening is what counts: a record that is there stays as it is.
     """
     if unblinded(results_dir) is None:
-        write_json(results_dir / "key" / "unblinded.json", {**frozen, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+        write_sealed(results_dir / "key" / "unblinded.json", {**frozen, "time": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def unblinded(results_dir: Path) -> dict[str, Any] | None:
@@ -234,9 +234,9 @@ def unblinded(results_dir: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        record = json.loads(path.read_text("utf-8"))
+        record = read_sealed(path)
     except (OSError, ValueError) as error:
         raise SevhistoError(Problem(str(path), f"cannot be read: {error}", "restore it from a backup: it says what was fixed")) from error
-    if not isinstance(record, dict) or "time" not in record:
+    if "time" not in record:
         raise SevhistoError(Problem(str(path), "does not say when the key was opened", "restore it from a backup"))
     return record

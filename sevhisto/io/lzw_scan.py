@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sevhisto.io.compiled import compiled
+from sevhisto.compiled import compiled
 from sevhisto.types import AnyArray
 
 _WHOLE, _NO_CODE, _NO_END, _TWICE, _MORE = range(5)

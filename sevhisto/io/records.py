@@ -20,9 +20,10 @@ from sevhisto.io.files import write_bytes_atomic
 from sevhisto.io.npz import NpzMembers, npz_bytes
 from sevhisto.io.tallies import read_tallies, save_tallies
 from sevhisto.tallies import Tallies, smallest
-from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, Problem, SectionRecord, SectionView, SevhistoError, SlideError
+from sevhisto.types import INTENSITY_EDGES_Q, AnyArray, CellOutlines, Problem, SectionRecord, SectionView, SevhistoError, SlideError
 
-RECORD_FORMAT = 6
+RECORD_FORMAT = 7
+_OUTLINES = ("outlines.start", "outlines.length", "outlines.turns")
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.npz")
 
 
@@ -173,7 +174,10 @@ def load_view(path: Path, cells: bool = True, masks: Collection[str] | None = No
     """
     arrays = _opened(path)
     head = _head(arrays, path)
-    return SectionView(head["meta"], tuple(head["markers"]), _cells(arrays, head) if cells else {}, _masks(arrays, head, masks))
+    found = (
+        (_cells(arrays, head), _masks(arrays, head, masks), _outlines(arrays, head)) if cells else ({}, _masks(arrays, head, masks), None)
+    )
+    return SectionView(head["meta"], tuple(head["markers"]), *found)
 
 
 def _opened(path: Path, store: str = "") -> NpzMembers:
@@ -194,6 +198,14 @@ def _head(arrays: Mapping[str, AnyArray], path: Path) -> dict[str, Any]:
 
 def _cells(arrays: Mapping[str, AnyArray], head: dict[str, Any]) -> dict[str, AnyArray]:
     return {name: arrays[f"cells{i}"] for i, name in enumerate(head["cells"])}
+
+
+def _outlines(arrays: Mapping[str, AnyArray], head: dict[str, Any]) -> CellOutlines | None:
+    step = head["outline_step"]
+    if not step:
+        return None
+    start, length, turns = (arrays[name] for name in _OUTLINES)
+    return CellOutlines(start, length, turns, step)
 
 
 def _masks(arrays: Mapping[str, AnyArray], head: dict[str, Any], wanted: Collection[str] | None = None) -> dict[str, AnyArray]:
@@ -228,6 +240,7 @@ def _record_bytes(record: SectionRecord) -> bytes:
         "local": list(record.local),
         "cell_spots": list(record.cell_spots),
         "cells": list(record.cells),
+        "outline_step": record.outlines.step if record.outlines else 0,
         "masks": list(record.masks),
     }
     text = json.dumps(head, sort_keys=True, allow_nan=False)
@@ -239,6 +252,8 @@ def _record_bytes(record: SectionRecord) -> bytes:
     for name, array in sparse.items():
         arrays |= _pack(name, array)
     arrays |= {f"cells{i}": a for i, a in enumerate(record.cells.values())}
+    if record.outlines:
+        arrays |= {name: getattr(record.outlines, name.partition(".")[2]) for name in _OUTLINES}
     arrays |= {f"masks{i}": _differences(a) for i, a in enumerate(record.masks.values())}
     return npz_bytes(arrays)
 
@@ -295,4 +310,5 @@ def _unpack(arrays: dict[str, AnyArray], path: Path) -> SectionRecord:
         scrambled={(a, b): dense(f"scrambled{i}") for i, (a, b) in enumerate(head["scrambled"])},
         autofluorescent={name: dense(f"autofluorescent{i}") for i, name in enumerate(head["autofluorescent"])},
         local={name: dense(f"local{i}") for i, name in enumerate(head["local"])},
+        outlines=_outlines(arrays, head),
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -28,8 +27,6 @@ _MONTH = r"(jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|sept|oct|okt|nov|de
 _AUTOCORRECTED = re.compile(rf"\d{{1,2}}[.]?[- ]{_MONTH}[.]?|{_MONTH}[.]?[- ]\d{{2}}|\d([.,]\d+)?E\+\d+", re.IGNORECASE)
 FREE_TEXT = ("notes", "exclusion_reason")
 """Columns in which a person may write anything; every output takes it for text."""
-# Cyrillic and Greek letters that look like Latin ones: the same id to the eye, another one to a computer
-_LOOKALIKES = str.maketrans("АВЕЅІЈКМНОРСТХасеоријхуѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABESIJKMHOPCTXaceopujxysABEZHIKMNOPTYXo")
 
 
 def decode(path: Path) -> tuple[str, list[Problem]]:
@@ -208,12 +205,12 @@ def pending(frame: pd.DataFrame, name: str) -> list[Problem]:
     for column in frame.columns:
         rows = [int(str(row)) for row, cell in frame[column].items() if str(cell).strip() == PENDING]
         if rows:
-            where = f"{name}, row{'s' * (len(rows) > 1)} {_runs(rows)}, column {column}"
+            where = f"{name}, row{'s' * (len(rows) > 1)} {runs(rows)}, column {column}"
             found.append(Problem(where, "is still to be filled in", f"replace the ?{' in each' * (len(rows) > 1)}"))
     return found
 
 
-def _runs(rows: Sequence[int]) -> str:
+def runs(rows: Sequence[int]) -> str:
     """Return ascending row numbers as text, neighbours joined: ``2-5, 9``."""
     runs: list[list[int]] = []
     for row in rows:
@@ -242,30 +239,6 @@ def spreadsheet_problems(frame: pd.DataFrame, name: str) -> list[Problem]:
                 remedy = "give the cells of ids the format Text before typing them, and write this one anew"
                 found.append(Problem(where, f"{text!r} is what a spreadsheet makes of an id", remedy))
     return found
-
-
-def spelling_key(text: str) -> str:
-    """Return what an id looks like to the eye: without case, blanks, unicode forms, look-alike letters and leading zeros of numbers."""
-    plain = unicodedata.normalize("NFKC", text).translate(_LOOKALIKES).casefold()
-    return re.sub(r"(?<!\d)0+(?=\d)", "", " ".join(plain.split()), flags=re.ASCII)
-
-
-def near_equal_ids(ids: Iterable[str], where: str) -> list[Problem]:
-    """Return a Problem for each set of ids that differ only by case, blanks, unicode form, look-alike letters or leading zeros."""
-    groups: dict[str, list[str]] = {}
-    for value in dict.fromkeys(ids):
-        if value != "":
-            groups.setdefault(spelling_key(value), []).append(value)
-    return [
-        Problem(where, f"ids that are hard to tell apart: {' and '.join(_shown(s) for s in spellings)}", "use one spelling everywhere")
-        for spellings in groups.values()
-        if len(spellings) > 1
-    ]
-
-
-def _shown(text: str) -> str:
-    odd = any(ord(c) > 127 for c in text)
-    return f"{text!r} ({ascii(text)[1:-1]})" if odd else repr(text)
 
 
 def whole(value: str) -> int | None:

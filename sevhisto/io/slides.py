@@ -13,7 +13,7 @@ import numpy as np
 from sevhisto.io.channel_set import ChannelSetFile
 from sevhisto.io.overview import make_overview
 from sevhisto.io.pixelsize import Calibration, reconcile
-from sevhisto.io.scene import SceneInfo, SlideFile, broken, why
+from sevhisto.io.scene import RGB, SceneInfo, SlideFile, broken, why
 from sevhisto.registry import Registry
 from sevhisto.types import AnyArray, FloatArray, Problem, SevhistoError, SlideError
 
@@ -131,8 +131,8 @@ class Slide:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Pixel type of the file."""
-        return self.info.dtype
+        """Pixel type of what is read: that of the file, or uint8 of a colour picture."""
+        return np.dtype(np.uint8) if _is_colour(self.info) else self.info.dtype
 
     @property
     def is_rgb(self) -> bool:
@@ -151,8 +151,8 @@ class Slide:
 
     @property
     def bit_max(self) -> int:
-        """Top of the range: 255, 65535, or what the file's significant bits allow."""
-        return self.info.bit_max
+        """Top of the range of what is read: 255, 65535, or what the file's significant bits allow."""
+        return _WHITE if _is_colour(self.info) else self.info.bit_max
 
     @cached_property
     def _calibration(self) -> Calibration:
@@ -178,6 +178,7 @@ class Slide:
     def read(self, channels: Sequence[int], y0: int, y1: int, x0: int, x1: int, level: int = 0) -> AnyArray:
         """Read pixels, shape (len(channels), y1 - y0, x1 - x0), in the file's dtype, at full resolution or of a smaller copy.
 
+        Colour has 8 bits, whatever the file has: optical density, pictures and training all count from 255 as white.
         Stacks are read plane by plane and give their maximum over depth. ValueError for a region or channel outside the
         image; SlideError where pixels cannot be read or are not finite.
         """
@@ -202,7 +203,7 @@ class Slide:
             raise broken(self.path, f"asked for {(len(channels), y1 - y0, x1 - x0)} pixels, got {block.shape}")
         if block.dtype.kind == "f" and not np.isfinite(block).all():
             raise broken(self.path, f"holds pixels that are no number (NaN or infinite) in rows {y0} to {y1}", "save the raw image instead")
-        return block
+        return _in_8_bits(block, self.info.bit_max) if _is_colour(self.info) else block
 
     def overview(
         self, um: float, channels: Sequence[int] | None = None, box: tuple[int, int, int, int] | None = None
@@ -268,12 +269,30 @@ def open_slide(path: Path | str, scene: int = 1, um_per_px: float | None = None)
             raise broken(path, f"scene {scene} {info.refused}", "name another scene in slides.csv")
         if info.n_t > 1:
             raise broken(path, f"is a time series of {info.n_t} frames", "save the frame to be measured as a file of its own")
+        if _is_colour(info) and info.dtype.kind == "f":
+            raise broken(path, "is a colour picture of floating-point numbers, which do not say what white is", "save it as RGB of 8 bits")
         if info.is_rgb and info.n_z > 1:
             raise broken(path, f"is a stack of {info.n_z} colour pictures", "save the plane to be measured as a file of its own")
         return Slide(path, file, info, um_per_px)
     except BaseException:
         file.close()
         raise
+
+
+_WHITE = 255
+
+
+def _is_colour(info: SceneInfo) -> bool:
+    """Return whether a scene is measured as colour: also three channels that are named so."""
+    return tuple(n.upper() for n in info.channels) == RGB
+
+
+def _in_8_bits(colour: AnyArray, top: int) -> AnyArray:
+    """Return colour of which `top` is white as uint8."""
+    if colour.dtype == np.uint8 and top == _WHITE:
+        return colour
+    scaled = colour * np.float64(_WHITE / top)
+    return np.asarray(np.rint(np.minimum(scaled, _WHITE, out=scaled), out=scaled).astype(np.uint8))
 
 
 def slide_info(path: Path | str) -> list[SceneInfo]:

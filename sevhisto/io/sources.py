@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 from sevhisto.io.channel_set import slide_files
 from sevhisto.io.checksums import Told
-from sevhisto.io.files import write_json
+from sevhisto.io.files import read_sealed, write_sealed
 from sevhisto.io.patience import patiently
 from sevhisto.io.slides import folder_files
 from sevhisto.types import Problem, SevhistoError, SlideError, StudyError
@@ -148,7 +147,7 @@ class FirstSight:
         """Return what is kept in a folder of results; SevhistoError where that is damaged."""
         path = results / "key" / "sources.json"
         try:
-            kept: Any = json.loads(path.read_text("utf-8"))
+            kept: Any = read_sealed(path)
             files = {str(name): Source(str(s["sha256"]), int(s["n_bytes"])) for name, s in kept["files"].items()}
             return cls(path, files, [{str(k): str(v) for k, v in a.items()} for a in kept["accepted"]])
         except FileNotFoundError:
@@ -160,8 +159,8 @@ class FirstSight:
     def save(self) -> None:
         """Write it whole or not at all; nothing where nothing changed."""
         facts = {"files": {name: asdict(s) for name, s in self.files.items()}, "accepted": self.accepted}
-        if not self.path.is_file() or json.loads(self.path.read_text("utf-8")) != facts:
-            write_json(self.path, facts)
+        if not self.path.is_file() or read_sealed(self.path) != facts:
+            write_sealed(self.path, facts)
 
     def compare(self, file: str, now: Source) -> Problem | None:
         """Note an image that is new; return the Problem of one that changed since it was first seen."""

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from sevhisto.columns import NUMBER, Table
-from sevhisto.config import StudyConfig, parse_config
+from sevhisto.config import ProtocolSettings, StudyConfig, parse_config
 from sevhisto.io import crosscheck
 from sevhisto.io import labels as label_images
 from sevhisto.io.annotations import SUFFIXES
@@ -22,6 +22,7 @@ from sevhisto.io.hand_thresholds import JOURNAL as THRESHOLDS
 from sevhisto.io.hand_thresholds import held, place_problems, read_hand_thresholds, with_hand_thresholds
 from sevhisto.io.models import FOLDER as CLASSIFIERS
 from sevhisto.io.sheets import ID_COLUMNS, PENDING, numbers, pending, read_sheet, spreadsheet_problems
+from sevhisto.io.spellings import spelling_problems
 from sevhisto.io.training import FOLDER as TRAINING
 from sevhisto.mistakes import not_toml
 from sevhisto.registry import did_you_mean
@@ -30,6 +31,8 @@ from sevhisto.types import Problem, StudyError
 
 _LARGEST_TOML, _MOST_DOTS = 1_000_000, 500
 INIT = "`sevhisto init SLIDES` drafts the study files from the images"
+ONE_GROUP = "all animals"
+"""The group of a study that declares none."""
 # what an arm can be told by, apart from the protocol itself
 _BLINDED_ANIMALS = ("animal", "sex", "species", "strain", "age", "injury_level", "dpi", "excluded", "exclusion_reason")
 
@@ -167,7 +170,17 @@ def load_study(root: Path) -> Study:
     slides["flipped"] = [bool(crosscheck.yes_no(c)) for c in slides["flipped"]]
     animals["excluded"] = [bool(crosscheck.yes_no(c)) for c in animals["excluded"]]
     motor["test"] = motor["test"].replace("", "BBB")
+    config = _one_group(config, animals, slides)
     return Study(root, config, slides, animals, motor)
+
+
+def _one_group(config: StudyConfig, animals: pd.DataFrame, slides: pd.DataFrame) -> StudyConfig:
+    """Return the settings with a protocol for a study of one group that was given nothing, which `animals` then names."""
+    sampled = animals["animal"].isin(slides.loc[slides["role"] == "sample", "animal"])
+    if config.protocols or not sampled.any():
+        return config
+    animals.loc[sampled, "protocol"] = ONE_GROUP
+    return config.model_copy(update={"protocols": {ONE_GROUP: ProtocolSettings()}})
 
 
 def _config(path: Path) -> tuple[StudyConfig | None, list[Problem]]:
@@ -230,7 +243,8 @@ def _sheet(path: Path, table: Table, needed: bool) -> tuple[pd.DataFrame, pd.Dat
 
 def _cross(root: Path, config: StudyConfig | None, sheets: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> list[Problem]:
     slides, animals, (motor, scores) = sheets["slides.csv"][0], sheets["animals.csv"][0], sheets["motor.csv"]
-    found = crosscheck.spelling_problems(slides, animals, motor, config)
+    found = spelling_problems(slides, animals, motor, config)
+    found += crosscheck.unsafe_ids({name: text for name, (text, _) in sheets.items()})
     found += crosscheck.slide_problems(slides, config, animals)
     found += crosscheck.animal_problems(animals, slides, config)
     found += delivery_problems(animals, sheets["animals.csv"][1], config)

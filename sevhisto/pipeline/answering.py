@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from sevhisto.compare.balance import exclusion_balance
 from sevhisto.compare.contrasts import compare as compare_groups
-from sevhisto.compare.endpoints import choose_endpoints, wide
+from sevhisto.compare.endpoints import choose_endpoints, rows_of, wide
 from sevhisto.compare.protocols import planned_contrasts
 from sevhisto.compare.relations import relate
 from sevhisto.compare.specifications import robustness, specification_curve
 from sevhisto.config import ContrastSettings, StudyConfig
 from sevhisto.engine import default_jobs
-from sevhisto.io.files import write_json
+from sevhisto.io.files import write_sealed
 from sevhisto.io.key import codes, unblind, unblinded
 from sevhisto.io.store import read_table, write_table
 from sevhisto.io.study import Study, load_study
@@ -137,7 +137,7 @@ def _write_beside(study: Study, names: Names, groups: pd.Series[str], stamp: set
     if is_open(study):
         balance = exclusion_balance(left, read_table(results / STATUS.name, STATUS), groups)
         write_table(results / EXCLUSION_BALANCE.name, stamped(balance, stamp), EXCLUSION_BALANCE)
-    write_json(results / "key" / "compared.json", compared_facts(study, key, (unblinded(results) or {}).get("time", ""), stamp))
+    write_sealed(results / "key" / "compared.json", compared_facts(study, key, (unblinded(results) or {}).get("time", ""), stamp))
 
 
 def _curve(
@@ -153,11 +153,16 @@ def _curve(
 ) -> pd.DataFrame:
     """Return the specification curve of everything that was compared; days of sacrifice that differ are not compared here either."""
     compared = comparisons[~comparisons["flags"].map(lambda cell: "dpi_mixed" in split_flags(cell)).astype(bool)]
-    variants = specifications(LastRun.of(results), config, jobs, lambda done, total: progress("other choices", done, total), motor)
-    if comparisons["endpoint"].str.startswith(f"{COMPOSITE_PANEL}_").any():
-        kept = groups[~groups.index.isin(excluded)]
-        variants = (replace(v, animals=with_composite(v.animals, kept, config, False)) for v in variants)
-    curve = specification_curve(variants, groups, config, list(dict.fromkeys(comparisons["endpoint"])), excluded, blocks)
+    last, endpoints = LastRun.of(results), list(dict.fromkeys(comparisons["endpoint"]))
+    zones = set(rows_of(last.animals, endpoints)["zone"])
+    variants = specifications(last, config, jobs, lambda done, total: progress("other choices", done, total), motor, zones)
+    kept = groups[~groups.index.isin(excluded)]
+
+    def whole(animals: pd.DataFrame) -> pd.DataFrame:
+        return with_composite(animals, kept, config, False) if composite else animals
+
+    composite = any(name.startswith(f"{COMPOSITE_PANEL}_") for name in endpoints)
+    curve = specification_curve(variants, groups, config, endpoints, excluded, blocks, whole)
     pairs = pd.MultiIndex.from_frame(compared[["endpoint", "contrast"]])
     return curve[pd.MultiIndex.from_frame(curve[["endpoint", "contrast"]]).isin(pairs)].reset_index(drop=True)
 
@@ -165,11 +170,9 @@ def _curve(
 def _planned(study: Study) -> list[ContrastSettings]:
     """Return the contrasts of the groups that take part; StudyError where groups or endpoints allow no comparison."""
     if not study.config.protocols:
-        raise StudyError(
-            Problem("study.toml: protocols", "none are declared: there is nothing to compare", "add a [protocols.NAME] per group")
-        )
+        raise StudyError(Problem("slides.csv", "lists no section of role sample: there is nothing to compare", "see the column role"))
     animals = read_table(study.results_dir / "animals.csv", ANIMALS)
     whole = with_composite(animals, pd.Series("", index=animals["animal"].unique()), study.config, False)
     choose_endpoints(study.config, wide(whole).columns)
     gone = study.animals["excluded"].astype(bool) | study.animals["animal"].isin(whole_animals(left_out(study)))
-    return planned_contrasts(study.config, set(study.animals.loc[~gone, "protocol"]))
+    return planned_contrasts(study.config, set(study.animals.loc[~gone, "protocol"]) - {""})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 
 from sevhisto.columns import Table
 from sevhisto.compare.differences import Run, differences
+from sevhisto.io.files import read_sealed
 from sevhisto.io.key import Key, read_key
 from sevhisto.io.store import read_table, write_table
 from sevhisto.schema import ANIMALS, COMPARISONS, SECTIONS, THRESHOLDS
@@ -97,10 +97,9 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return read_sealed(path)
     except ValueError as error:
         raise SevhistoError(Problem(str(path), f"is damaged ({error})", "run the study again; no slide is read twice")) from error
-    return found
 
 
 def _same(name: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sevhisto.io.files import all_together, digest, write_json
+from sevhisto.io.files import all_together, digest, read_sealed, write_sealed
 from sevhisto.types import Problem, SevhistoError
 
 RUN_FACTS = "run.json"
@@ -22,7 +21,7 @@ def sealed(results: Path, facts: dict[str, Any]) -> Iterator[None]:
     """Write tables of a run in this block; all appear together, with `facts` and the checksum of each in run.json."""
     with all_together(results / RUN_FACTS) as sums:
         yield
-        write_json(results / RUN_FACTS, facts | {SUMS: facts.get(SUMS, {}) | sums()})
+        write_sealed(results / RUN_FACTS, facts | {SUMS: facts.get(SUMS, {}) | sums()})
 
 
 def last_facts(results: Path) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def last_facts(results: Path) -> dict[str, Any]:
     if not path.is_file():
         raise SevhistoError(Problem(str(results), "holds no finished run", "run `sevhisto run` on the study first"))
     try:
-        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        facts = read_sealed(path)
         sums = dict(facts.get(SUMS, {}))
     except (ValueError, TypeError, AttributeError) as error:
         raise SevhistoError(Problem(str(path), f"is damaged ({error})", _AGAIN)) from error

@@ -78,7 +78,7 @@ def recovery(motor: pd.DataFrame, people: pd.DataFrame, groups: pd.Series[str], 
 
 def reference(groups: pd.Series[str], config: StudyConfig, opened: bool) -> list[str]:
     """Return the animals that the composite index is relative to: those of vehicle groups; all while groups must not be known."""
-    vehicles = [n for n, p in config.protocols.items() if p.total_dose == 0] if opened else []
+    vehicles = [n for n, p in config.protocols.items() if p.is_vehicle] if opened else []
     return [str(a) for a in groups.index[groups.isin(vehicles)]] or [str(a) for a in groups.index]
 
 

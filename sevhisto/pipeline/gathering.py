@@ -104,12 +104,16 @@ def gather(study: Study) -> Given:
         groups=kept,
         plan=study_contrasts(config, set(kept)) if len(kept) else [],
         roles=dict.fromkeys(primary, "primary") | dict.fromkeys(secondary, "secondary"),
-        titles={name: (word.label, units[name]) for name, word in words.items()},
+        titles={name: (word.label.translate(_PLAIN), units[name]) for name, word in words.items()},
         motor=motor.assign(animal=[names.animals[a] for a in motor["animal"]])[["animal", "day", "score"]].reset_index(drop=True),
         people=_people(study, names),
         exclusions=read_table(results / ODC_SCI_EXCLUSIONS.name, ODC_SCI_EXCLUSIONS),
         config=config,
     )
+
+
+_PLAIN = str.maketrans({"µ": "u", "–": "-"})
+"""Spreadsheets that take a CSV for Windows' own letters show these as several others."""
 
 
 def _people(study: Study, names: Names) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from sevhisto.pipeline.tables import Results, Traced
 from sevhisto.pipeline.tasks import PieceOutcome, SlideTask, correction_key, file_sha256, labels_sha256, what_is_read
 from sevhisto.schema_evidence import PROVENANCE
 
-_PACKAGES = ("numpy", "scipy", "pandas", "scikit-image", "opencv-python-headless", "tifffile", "imagecodecs", "statsmodels")
+_PACKAGES = ("numpy", "scipy", "pandas", "scikit-image", "opencv-python-headless", "tifffile", "imagecodecs")
 _COMPARED = ("endpoints", "comparison", "contrasts", "protocols")
 """Settings that only the comparison reads."""
 
@@ -168,7 +168,7 @@ def compared_facts(study: Study, key: Key, opened: str, stamp: set[str]) -> dict
     config = study.config
     groups = sorted(zip(study.animals["animal"], study.animals["protocol"], study.animals["block"].astype(str), strict=True))
     return {
-        "program": {"sevhisto": __version__, "statsmodels": version("statsmodels"), "scipy": version("scipy")},
+        "program": {"sevhisto": __version__, "numpy": version("numpy"), "scipy": version("scipy")},
         "endpoints": config.endpoints.model_dump(mode="json"),
         "comparison": config.comparison.model_dump(mode="json"),
         "motor": config.motor.model_dump(mode="json"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sevhisto.columns import as_frame
 from sevhisto.compare.specifications import Specification
 from sevhisto.config import StudyConfig
-from sevhisto.decide.animal_table import animal_table
+from sevhisto.decide.animal_table import animal_columns, listed_sections
 from sevhisto.decide.bridge import Bridge
 from sevhisto.decide.pools import ThresholdKey
 from sevhisto.decide.rows import STUDIED_ROLES, SectionRow, summarise_shifted
-from sevhisto.decide.section_table import Columns, joined, section_columns
+from sevhisto.decide.section_table import Columns, section_columns, stacked
+from sevhisto.decide.stack import SectionArrays
 from sevhisto.decide.thresholds import Threshold, scale_thresholds
-from sevhisto.decide.zones import AS_SET, ZoneShift
+from sevhisto.decide.zones import AS_SET, CORE, ZoneShift, animal_zones
 from sevhisto.engine import run_tasks
 from sevhisto.io.records import load_tallies
 from sevhisto.io.store import read_table
 from sevhisto.registry import split_flags
 from sevhisto.schema import ANIMALS, AS_ANALYSED, RECORDS, SECTIONS, STATUS, THRESHOLDS
+from sevhisto.types import AnyArray
 
 Variant = tuple[str, str]
 THRESHOLDS_TIMES: dict[Variant, float] = {("threshold", f"x {factor:g}"): factor for factor in (0.7, 0.85, 1.15, 1.3)}
@@ -35,31 +38,39 @@ SHIFTS: dict[Variant, ZoneShift] = {
 }
 LOCAL = ("background", "local")
 AT_ONCE = 10
-"""Animals that are decided together, at most: a table takes some milliseconds, however small."""
+"""Animals that are decided together, at most."""
+WORTH_A_PROCESS = 300
+"""Sections that are decided in about the time that a process takes to come up."""
 _OVER_GLOBAL = ("signal_", "cd68_joint", "n_cells_cd68", "fibre_", "positive_free", "autofluorescent", "cd206_")
 """Starts of columns that rest on intensity over the background of the batch, and have no form over the local one."""
 
 
 @dataclass(frozen=True)
 class _Task:
-    """Some animals: their sections with their records, and their rows of status.csv with `position_um` and `role`."""
+    """Some animals: their sections with their records, their listed sections, and the zones that are wanted."""
 
     sections: list[tuple[Path, SectionRow]]
-    shown: pd.DataFrame
+    listed: pd.DataFrame
     config: StudyConfig
     thresholds: dict[ThresholdKey, Threshold]
+    zones: list[str]
 
 
-def _some_animals(task: _Task) -> dict[Variant, pd.DataFrame]:
-    """Return their rows of the animal table under every variant that changes sections, whose own rows would take ten times as much."""
+def _some_animals(task: _Task) -> dict[Variant, dict[str, AnyArray]]:
+    """Return their columns of the animal table under every variant that changes sections, whose own rows would take ten times as much."""
     parts: dict[Variant, list[Columns]] = {variant: [] for variant in (*THRESHOLDS_TIMES, *SHIFTS)}
+    scaled = {variant: scale_thresholds(task.thresholds, factor) for variant, factor in THRESHOLDS_TIMES.items()}
     for record, row in task.sections:
         plain, *shifted = summarise_shifted(replace(row, record=load_tallies(record)), task.config, (AS_SET, *SHIFTS.values()))
-        for variant, factor in THRESHOLDS_TIMES.items():
-            parts[variant].append(section_columns(plain, scale_thresholds(task.thresholds, factor), task.config))
+        for variant, thresholds in scaled.items():
+            parts[variant].append(section_columns(plain, thresholds, task.config))
         for variant, summary in zip(SHIFTS, shifted, strict=True):
             parts[variant].append(section_columns(summary, task.thresholds, task.config))
-    return {variant: animal_table(joined(blocks), task.shown, task.config) for variant, blocks in parts.items()}
+    nothing = dict.fromkeys(SECTIONS.names, ())
+    return {
+        variant: animal_columns(SectionArrays.of(*stacked(blocks) or [nothing]), task.listed, task.config, task.zones)
+        for variant, blocks in parts.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ def specifications(
     jobs: int = 1,
     tick: Callable[[int, int], None] = lambda done, total: None,
     excluded_motor: pd.DataFrame | None = None,
+    zones: Collection[str] | None = None,
 ) -> Iterator[Specification]:
     """Yield the study as analysed and its variants: thresholds, lesion border, zone edges, background, flagged sections, each batch, each
     animal; and with what was excluded.
@@ -93,22 +105,26 @@ def specifications(
 
     Parameters
     ----------
-    jobs : processes that read records
+    jobs : processes that read records, where there are many
     tick : called with the sections done and their number
     excluded_motor : motor endpoints of excluded animals, as rows of the animal table; None where the study excludes nothing
+    zones : those of the endpoints; the core is among them in any case. All where None
     """
     listed, status, sections, animals = last.listed, last.status, last.sections, last.animals
     yield Specification(AS_ANALYSED, "", animals)
     shown = status[STATUS.names].assign(position_um=listed["position_um"].to_numpy(), role=listed["role"].to_numpy())
-    panels = set(config.panels)
-    motor = animals[~animals["panel"].isin(panels)]
+    motor = animals[~animals["panel"].isin(set(config.panels))]
+    wanted = [z for z in animal_zones(config) if zones is None or z in {*zones, CORE}]
+
+    def with_motor(parts: list[dict[str, AnyArray]]) -> pd.DataFrame:
+        return pd.concat([*(as_frame(block) for block in stacked(parts)), motor], ignore_index=True)
 
     def decided(rows: pd.DataFrame, with_status: pd.DataFrame) -> pd.DataFrame:
-        return pd.concat([animal_table(rows, with_status, config), motor], ignore_index=True)
+        return with_motor([animal_columns(SectionArrays.of(rows), listed_sections(with_status), config, wanted)])
 
-    made = _decided_again(last, shown, config, jobs, tick)
+    made = _decided_again(last, shown, config, wanted, jobs, tick)
     for choice, variant in list(made):
-        yield Specification(choice, variant, pd.concat([*made.pop((choice, variant)), motor], ignore_index=True))
+        yield Specification(choice, variant, with_motor(made.pop((choice, variant))))
     yield Specification(*LOCAL, decided(over_local_background(sections, config), shown))
     key = ["animal", "section", "panel"]
     for choice, variant, gone in _left_out(shown, listed):
@@ -124,22 +140,23 @@ def specifications(
 
 
 def _decided_again(
-    last: LastRun, shown: pd.DataFrame, config: StudyConfig, jobs: int, tick: Callable[[int, int], None]
-) -> dict[Variant, list[pd.DataFrame]]:
-    """Return the animal table of every variant that changes sections, in parts of some animals."""
+    last: LastRun, shown: pd.DataFrame, config: StudyConfig, zones: list[str], jobs: int, tick: Callable[[int, int], None]
+) -> dict[Variant, list[dict[str, AnyArray]]]:
+    """Return the columns of the animal table of every variant that changes sections, in parts of some animals."""
     applied, listed = _thresholds(last.thresholds), last.listed
     there = (listed["record"] != "") & listed["role"].isin(STUDIED_ROLES) & (shown["status"] != "excluded").to_numpy()
     sections: dict[str, list[tuple[Path, SectionRow]]] = {}
     for line in listed[there].to_dict("records"):
         sections.setdefault(line["animal"], []).append((last.records / line["record"], _section_row(line)))
-    studied = shown[shown["role"].isin(STUDIED_ROLES)]
+    studied = listed_sections(shown)
     animals = sorted(set(studied["animal"])) if sections else []
+    jobs = min(jobs, 1 + int(there.sum()) // WORTH_A_PROCESS)
     n = min(AT_ONCE, max(1, len(animals) // (4 * jobs)))
     tasks = []
     for some in (animals[i : i + n] for i in range(0, len(animals), n)):
         theirs = [section for animal in some for section in sections.get(animal, [])]
-        tasks.append(_Task(theirs, studied[studied["animal"].isin(some)], config, applied))
-    found: dict[int, dict[Variant, pd.DataFrame]] = {}
+        tasks.append(_Task(theirs, studied[studied["animal"].isin(some)], config, applied, zones))
+    found: dict[int, dict[Variant, dict[str, AnyArray]]] = {}
     for i, tables in run_tasks(_some_animals, tasks, jobs):
         if isinstance(tables, BaseException):
             raise tables

@@ -215,7 +215,7 @@ def resolution_words(pictures: Sequence[Picture]) -> str:
         return f"Pictures are at full resolution: {size} µm per pixel."
     slide = sorted({round(p.slide_um_per_px, 3) for p in pictures})
     full = f"{slide[0]:g}" if len(slide) == 1 else f"{slide[0]:g} to {slide[-1]:g}"
-    return f"Pictures have {size} µm per pixel; the slides have {full}."
+    return f"Pictures have {size} µm per pixel; the slides have {full}, as have pictures made with --slides-um-per-px 0."
 
 
 def _publish(study: Study, folder: Path, page: SlidesPage, listed: pd.DataFrame, shown: Mapping[int, ShownSection]) -> None:

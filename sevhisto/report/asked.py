@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sevhisto.report.words import Finding, comparison_finding, endpoint_words, group_words, p_words, pair_words, relation_finding
+from sevhisto.registry import FLAGS, split_flags
+from sevhisto.report.words import Finding, comparison_finding, endpoint_words, group_words, p_words, pair_words, relation_finding, sentence
 
 _STANDS = {
     "robust": "It stands under every other choice that was tried",
@@ -62,11 +63,13 @@ def _found(finding: Finding, heading: str) -> tuple[str, str]:
     found = finding.headline.removeprefix(heading)
     if not heading.endswith(": "):  # a group's name keeps its own spelling
         found = found[:1].upper() + found[1:]
-    return f"{found}.", f"{finding.detail[:1].upper()}{finding.detail[1:]}."
+    detail = finding.detail
+    return f"{found}.", f"{detail if detail.startswith('p ') else detail[:1].upper() + detail[1:]}."
 
 
 def _stands(row: Mapping[str, Any]) -> str:
-    said = _STANDS.get(str(row.get("robustness", "")), "")
-    few = "Too few animals to reach p < 0.05" if "cannot_reach_0.05" in str(row["flags"]).split(";") else ""
+    flags = split_flags(str(row["flags"]))
+    few = "Too few animals to reach p < 0.05" if "cannot_reach_0.05" in flags else ""
     least = f" (the smallest possible is {p_words(row['p_min'])})" if few and row.get("p_min") == row.get("p_min") else ""
-    return ". ".join(t for t in (f"{few}{least}" if few else "", said) if t) + ("." if few or said else "")
+    apart = FLAGS["scales_disagree"].meaning if "scales_disagree" in flags else ""
+    return " ".join(sentence(t) for t in (f"{few}{least}", apart, _STANDS.get(str(row.get("robustness", "")), "")) if t)

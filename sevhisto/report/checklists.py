@@ -45,13 +45,16 @@ _RECOMMENDED = (
 
 def checklists(facts: PaperFacts) -> dict[str, list[Item]]:
     """Return the items of each checklist by its name."""
-    return {"ARRIVE 2.0": _arrive(facts), "MIASCI (selected elements)": _miasci(facts), "MISEV2023 (selected elements)": _misev(facts)}
+    protocols = facts.config.protocols
+    lists = {"ARRIVE 2.0": _arrive(facts), "MIASCI (selected elements)": _miasci(facts)}
+    untreated = bool(protocols) and all(p.untreated for p in protocols.values())
+    return lists if untreated else lists | {"MISEV2023 (selected elements)": _misev(facts)}
 
 
 def _arrive(facts: PaperFacts) -> list[Item]:
     text = _paragraphs(facts)
     compared = facts.inputs.comparisons is not None
-    found = " ".join(s.text for s in results(facts)) if compared else gap("results: groups have not been compared yet")
+    found = " ".join(s.text for s in results(facts, ())) if compared else gap("results: groups have not been compared yet")
     primary = listed([endpoint_words(e).axis for e in facts.config.endpoints.primary]) or gap("primary outcome")
     analysis, statistics = text["Image analysis"], text["Outcomes and statistics"]
     return [
@@ -144,7 +147,8 @@ def _misev(facts: PaperFacts) -> list[Item]:
     hidden = "not told while groups are codes"
 
     def each(tell: Callable[[ProtocolSettings], str]) -> str:
-        return "; ".join(f"{plain(n)}: {tell(p)}" for n, p in protocols.items()) or (gap("protocols") if facts.opened else hidden)
+        given = [f"{plain(n)}: {tell(p)}" for n, p in protocols.items() if not p.untreated]
+        return "; ".join(given) or (gap("protocols") if facts.opened else hidden)
 
     return [
         Item("source", "Cells or fluid that the vesicles are from, culture", gap("source of the vesicles and culture conditions")),

@@ -34,12 +34,12 @@ def choices_figure(curve: pd.DataFrame, endpoint: str) -> Drawing:
     for ax, contrast in zip(axes, contrasts, strict=True):
         _column(ax, curve[curve["contrast"] == contrast], lines)
         ax.set_title(shorten(contrast, max(int((page.width - names) / len(contrasts) * 1.6), 6)), fontsize=pt(8.5))
-    axes[0].set_yticks(range(len(lines)), [shorten(line, 34 if names > 15 else 29) for line in lines], fontsize=pt(8.5))
+    axes[0].set_yticks(range(len(lines)), [shorten(line, 31 if names > 15 else 27) for line in lines], fontsize=pt(8.5))
     axes[0].set_ylim(len(lines) - 0.4, -0.6)
     middle = (names + (page.width - names) / 2) / page.width
     _, bottom, _, _ = page.rect(figure, 0, 0.5, 0, 0)
     figure.text(middle, bottom, _below(unit), fontsize=pt(8.5), ha="center", va="bottom")
-    return Drawing(figure, _alt(curve, endpoint), curve.drop(columns="endpoint", errors="ignore").reset_index(drop=True))
+    return Drawing(figure, choices_told(curve, endpoint), curve.drop(columns="endpoint", errors="ignore").reset_index(drop=True))
 
 
 def _below(unit: str) -> str:
@@ -73,7 +73,8 @@ def _column(ax: Axes, rows: pd.DataFrame, lines: list[str]) -> None:
     ax.tick_params(axis="x", labelsize=pt(7))
 
 
-def _alt(curve: pd.DataFrame, endpoint: str) -> str:
+def choices_told(curve: pd.DataFrame, endpoint: str) -> str:
+    """Return how often a conclusion stands under other choices, in a sentence."""
     counts = {word: int((curve["verdict"] == word).sum()) for word in ("robust", "fragile", "reverses")}
     told = ", ".join(f"{n} {word}" for word, n in counts.items())
     return f"{endpoint_words(endpoint).label} under other choices: {told}."

@@ -110,6 +110,8 @@ def _delivery(facts: PaperFacts) -> Iterator[Statement]:
 
 
 def _protocol(p: ProtocolSettings) -> str:
+    if p.untreated:
+        return "nothing was given"
     dose = "no treatment" if not p.total_dose else f"{p.total_dose:.4g} {'µg' if p.dose_unit == 'ug' else p.dose_unit}"
     dose += " per kg" if p.per_kg and p.total_dose else ""
     pump = p.infusion
@@ -209,6 +211,11 @@ def _statistics(facts: PaperFacts) -> Iterator[Statement]:
     if inputs.specifications is not None and len(inputs.specifications):
         tried = listed([plain(c) for c in dict.fromkeys(inputs.specifications["choice"]) if c != "as analysed"])
         yield Statement(h, f"Every result was made again under other choices: {tried}.", "results/specifications.csv: choice")
+    yield Statement(
+        h,
+        "In figures every animal is drawn; error bars are 95 % intervals. Figures and legends stand in [results.md](results.md#figures).",
+        "results/paper/",
+    )
     if inputs.excluded is not None:
         left = " ".join(arrive_sentences(inputs.excluded, inputs.status, inputs.n_listed, inputs.opened, inputs.blind))
         yield Statement(h, left, "results/exclusions.csv; results/status.csv")

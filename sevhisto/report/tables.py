@@ -14,7 +14,18 @@ import pandas as pd
 from sevhisto.metrics import endpoint_name, unit_of
 from sevhisto.registry import FLAGS, split_flags
 from sevhisto.report.figures import group_order
-from sevhisto.report.words import decimals_for, endpoint_words, finite, fixed, number, p_words, pair_words, ratio_words, sentence
+from sevhisto.report.words import (
+    endpoint_words,
+    finite,
+    fixed,
+    number,
+    p_words,
+    pair_words,
+    places_of,
+    ratio_words,
+    sentence,
+    tells_ratio,
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ def _comparison_row(r: Mapping[Any, Any]) -> list[str]:
     end = endpoint_words(str(r["endpoint"]))
     unit = "pp" if end.unit == "%" else end.unit
     g = fixed(r["hedges_g"], 2) if finite(r["hedges_g"]) else "–"
-    ratio = ratio_words(r["ratio"])
+    ratio = ratio_words(r["ratio"]) if tells_ratio(r) else "–"
     label = f"{end.label} [{end.panel}]" if end.panel and not end.label.startswith(end.panel) else end.label
     p = [p_words(r["p"]), p_words(r["p_adjusted"])]
     return [label, str(r["contrast"]), estimate_words(r, unit), g, ratio, *p, f"{int(r['n_a'])}, {int(r['n_b'])}", _shown_flags(r)]
@@ -115,7 +126,7 @@ def estimate_words(r: Mapping[Any, Any], unit: str) -> str:
     """Return an estimate with its interval; a dash where there is none."""
     if not finite(r["estimate"]):
         return "–"
-    places = decimals_for(r["estimate"], r["ci_low"], r["ci_high"])
+    places = places_of(r)
     interval = "no interval"
     if finite(r["ci_low"]) and finite(r["ci_high"]):
         interval = f"{fixed(r['ci_low'], places)} to {fixed(r['ci_high'], places)}"

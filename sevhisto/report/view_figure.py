@@ -117,7 +117,8 @@ def picture(channels: Sequence[Channel], field: Field, shape: tuple[int, int]) -
     for channel in channels:
         values, inside = channel.plane.at(field, shape)
         if channel.colours is None:
-            scale = 255 if channel.plane.values.dtype.kind in "iu" else 1
+            dtype = channel.plane.values.dtype
+            scale = np.iinfo(dtype).max if dtype.kind in "iu" else 1
             total[inside] = np.asarray(values, np.float32)[inside][:, :3] / scale
         else:
             low, high = channel.limits

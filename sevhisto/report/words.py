@@ -88,8 +88,8 @@ TISSUE_METRICS = {
     "area_um2": "tissue area",
 }
 MODELS = {
-    "within_arm": "within treatment arms",
-    "adjusted": "within treatment arms, adjusted",
+    "within_arm": "within groups",
+    "adjusted": "within groups, adjusted",
     "pooled": "pooled over all animals",
 }
 _ZONE = re.compile(r"(?:^|_)(core|all|\d+-\d+)(_rostral|_caudal)?(?=_|$)")
@@ -210,9 +210,10 @@ class Finding:
 
 
 def comparison_finding(row: Mapping[str, Any]) -> Finding:
-    """Return the words for one row of comparisons.csv.
+    """Return the words for one row of comparisons.csv: the difference of means, on which interval and test are made.
 
-    An interval on both sides of zero is told as the range of differences that it leaves open; it is never called no difference.
+    An interval on both sides of zero is told as the range of differences that it leaves open; it is never called no difference. The ratio
+    of geometric means stands beside where it points the same way; where it does not, a caution says so.
     """
     end = endpoint_words(str(row["endpoint"]))
     a, b = group_words(row["group_a"]), group_words(row["group_b"])
@@ -238,17 +239,25 @@ def group_words(joined: Any) -> str:
 
 def _size(row: Mapping[str, Any], a: str, b: str, unit: str) -> str:
     estimate, low, high = row["estimate"], row["ci_low"], row["ci_high"]
-    places = _places(row)
+    places = places_of(row)
     verb = "lower" if estimate < 0 else "higher"
     size = f"{a} {verb} than {b} by {fixed(abs(estimate), places)}{unit}" if estimate else f"{a} and {b} have equal means"
     if not (finite(low) and finite(high)) or low > 0 or high < 0:
         return size
-    return f"{size}; the data fit anything from {_signed(low, places, unit)} to {_signed(high, places, unit)}"
+    return f"{size}; the 95 % interval goes from {_signed(low, places, unit)} to {_signed(high, places, unit)}"
 
 
-def _places(row: Mapping[str, Any]) -> int:
-    estimate = row["estimate"]  # a small estimate keeps one digit: "by 0.000" tells nothing
-    return max(decimals_for(estimate, row["ci_low"], row["ci_high"]), -math.floor(math.log10(abs(estimate))) if estimate else 0)
+def places_of(row: Mapping[str, Any]) -> int:
+    """Return the decimals of a difference and its interval."""
+    estimate, *ends = (row[k] for k in ("estimate", "ci_low", "ci_high"))
+    places = decimals_for(estimate, *ends)
+    least = max((_first_digit(v) for v in ends), default=places)  # "0.000 to 0.010" hides on which side of zero it begins
+    return max(places, _first_digit(estimate), min(least, places + 2))  # "by 0.000" tells nothing
+
+
+def _first_digit(value: Any) -> int:
+    """Return the decimals that show the first digit of a number; 0 of none and of zero."""
+    return -math.floor(math.log10(abs(value))) if finite(value) and value else 0
 
 
 def _signed(value: float, places: int, unit: str) -> str:
@@ -259,18 +268,25 @@ def _interval(row: Mapping[str, Any], unit: str) -> str:
     low, high = row["ci_low"], row["ci_high"]
     if not (finite(low) and finite(high)):
         return "no interval can be given"
-    places = _places(row)
+    if low <= 0 <= high:  # `_size` tells it
+        return ""
+    places = places_of(row)
     if high < 0:  # "lower by": the sizes, smallest first
         low, high = -high, -low
     return f"95 % interval {fixed(low, places)} to {fixed(high, places)}{unit}"
 
 
 def _ratio(row: Mapping[str, Any]) -> str:
-    if not finite(row.get("ratio")):
+    if not tells_ratio(row):
         return ""
     low, high = row.get("ratio_low"), row.get("ratio_high")
     text = f"ratio {ratio_words(row['ratio'])}"
     return f"{text}, {ratio_words(low)} to {ratio_words(high)}" if finite(low) and finite(high) else text
+
+
+def tells_ratio(row: Mapping[str, Any]) -> bool:
+    """Whether the ratio of geometric means is known and points the same way as the difference of means."""
+    return finite(row.get("ratio")) and "scales_disagree" not in split_flags(row["flags"])
 
 
 def ratio_words(ratio: Any) -> str:
@@ -323,11 +339,13 @@ def relation_finding(row: Mapping[str, Any]) -> Finding:
         return Finding(f"{start}: the slope could not be estimated", n, cautions)
     low, high, estimate = row["ci_low"], row["ci_high"], row["estimate"]
     known = finite(low) and finite(high)
-    places, unit = decimals_for(estimate, low, high), f" {motor.unit}" if motor.unit else ""
+    places, unit = places_of(row), f" {motor.unit}" if motor.unit else ""
     slope = f"{start}: {fixed(abs(estimate), places)}{unit} {'less' if estimate < 0 else 'more'} for each SD more"
     if known and low <= 0 <= high:
-        slope += f"; the data fit anything from {fixed(abs(low), places)} less to {fixed(abs(high), places)} more"
-    parts = [f"95 % interval {fixed(low, places)} to {fixed(high, places)}" if known else "no interval can be given"]
+        slope += f"; the 95 % interval goes from {fixed(abs(low), places)} less to {fixed(abs(high), places)} more"
+        parts = []
+    else:
+        parts = [f"95 % interval {fixed(low, places)} to {fixed(high, places)}" if known else "no interval can be given"]
     if finite(row.get("correlation")):
         parts.append(f"partial correlation {fixed(row['correlation'], 2)}")
     if finite(row["p"]):

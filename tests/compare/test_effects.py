@@ -280,3 +280,9 @@ def test_null_is_rejected_at_its_rate():
     assert 0.92 < np.mean([e.ci_low <= 0 <= e.ci_high for e in effects]) < 0.98
     shifted = [contrast([rng.normal(1, 3, 6), rng.normal(3, 1, 6)], [rng.normal(0, 0.5, 5)]) for _ in range(600)]
     assert 0.92 < np.mean([e.ci_low <= 2 <= e.ci_high for e in shifted]) < 0.98
+
+
+def test_means_and_geometric_means_that_disagree_are_flagged():
+    assert "scales_disagree" in contrast([[1.0, 1.0, 100.0]], [[20.0, 21.0, 22.0]]).flags
+    assert "scales_disagree" not in contrast([[1.0, 2.0, 3.0]], [[20.0, 21.0, 22.0]]).flags
+    assert "scales_disagree" not in contrast([[0.0, 2.0, 3.0]], [[20.0, 21.0, 22.0]]).flags  # no ratio

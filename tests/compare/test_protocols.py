@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from sevhisto.compare.protocols import default_contrasts, design_notes, dose_problems, duration_h, dye_notes
+from sevhisto.compare.protocols import (
+    contrast_flags,
+    default_contrasts,
+    design_notes,
+    dose_problems,
+    duration_h,
+    dye_notes,
+    planned_contrasts,
+)
 
 
 def shape(contrasts):
@@ -69,3 +77,22 @@ def test_a_tracer_asks_for_a_group_that_got_its_dye_only(make_study):
     assert "dye_only" in note and note in design_notes(with_tracer(config))
     assert dye_notes(with_tracer(changed(make_study, "V", dye_only=True))) == []
     assert dye_notes(with_tracer(config).model_copy(update={"protocols": {}})) == []
+
+
+def test_groups_that_were_given_nothing_are_held_against_the_first(make_study):
+    config = make_study(protocols={"sham": {}, "injury": {}})
+    assert [(c.name, c.a, c.b) for c in default_contrasts(config)] == [("injury-sham", ["injury"], ["sham"])]
+    assert design_notes(config) == ["No group was given anything: nothing is said of doses, exposure or the way of delivery."]
+    assert contrast_flags(config, default_contrasts(config)[0]) == set()
+
+
+def test_a_sham_group_is_no_vehicle(make_study):
+    protocols = make_study().protocols
+    config = make_study(protocols={"sham": {}, **{n: protocols[n].model_dump(exclude_unset=True) for n in ("V", "D3")}})
+    assert [(c.a, c.b) for c in default_contrasts(config)] == [(["D3"], ["V"])]
+
+
+def test_one_group_has_no_contrast_and_that_is_no_fault(make_study):
+    config = make_study(protocols={"all": {}})
+    assert planned_contrasts(config, {"all"}) == []
+    assert "There is one group: nothing is compared between groups." in design_notes(config)

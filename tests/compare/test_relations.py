@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 
 from sevhisto.compare.relations import fit_slope, relate, within_sd
 from sevhisto.schema import RELATIONS
@@ -157,6 +158,15 @@ def test_slope_covers_the_truth():
     assert 0.91 < hits / 300 < 0.99
 
 
+def test_slopes_are_those_of_statsmodels():
+    rng = np.random.default_rng(5)
+    arms, x = np.kron(np.eye(3), np.ones((6, 1))), rng.normal(size=18)
+    for y in (rng.normal(size=18), 2 * x + rng.normal(size=18)):
+        fit, known = fit_slope(y, x, arms), OLS(y, np.column_stack([x, arms])).fit()
+        low, high = known.conf_int()[0]
+        assert (fit.estimate, fit.ci_low, fit.ci_high, fit.p) == pytest.approx((known.params[0], low, high, known.pvalues[0]), rel=1e-12)
+
+
 def test_within_sd():
     known = pd.DataFrame({"ecm": [1.0, 3, 10, 14], "arm": list("aabb")})
     assert within_sd(known) == pytest.approx(math.sqrt((2 + 8) / 2))
@@ -172,3 +182,9 @@ def test_spared_white_matter_is_adjusted_for(make_rows, make_study):
     used = row(table, "adjusted")["covariates"].split(";")
     assert used[0] == "arm" and any("zone_volume" in c for c in used) and any("spared_white_matter" in c for c in used)
     assert "spared_white_matter" not in row(table, "within_arm")["covariates"]
+
+
+def test_one_group_has_no_pooled_model(make_rows, make_study):
+    histology, motor, _, _ = tables(make_rows, -3)
+    table = relate(histology, motor, pd.Series("all", index=GROUPS.index), make_study(protocols={"all": {}}))
+    assert list(table["model"]) == ["within_arm", "adjusted"]

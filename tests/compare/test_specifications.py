@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sevhisto.compare import compare
 from sevhisto.compare.contrasts import estimates
+from sevhisto.compare.endpoints import endpoint_values
 from sevhisto.compare.specifications import Specification, robustness, specification_curve, verdict
 from sevhisto.schema import AS_ANALYSED, NOT_MADE, SPECIFICATIONS
 
@@ -61,7 +62,7 @@ def test_the_verdict_does_not_depend_on_which_group_comes_first(a, b):
 def test_estimates_are_those_of_the_comparison(make_rows, config):
     animals = make_rows(numbers(-9))
     full = compare(animals, GROUPS, config)
-    quick = estimates(animals, GROUPS, config, (), [FN])
+    quick = estimates(endpoint_values(animals, {FN}), GROUPS, config, (), [FN])
     same = full.loc[full["endpoint"] == FN, list(quick.columns)].reset_index(drop=True)
     pd.testing.assert_frame_equal(quick, same, rtol=1e-12, check_dtype=False)
 
@@ -89,6 +90,8 @@ def test_curve_and_word(make_rows, config):
     }
     assert mine.loc[("threshold", "x 1.3"), "verdict"] in ("fragile", "reverses")
     assert mine.loc[("without animal", "P30"), ["n_a", "n_b"]].tolist() == [5, 4]
+    without = curve.loc[curve["choice"] == "without animal", "contrast"]
+    assert set(without) == {c for c in curve["contrast"] if "P3" in c or c == "treated-vehicle"} < set(curve["contrast"])
     assert robustness(curve)[FN, "P6-P3"] == mine.loc[("threshold", "x 1.3"), "verdict"]
 
 

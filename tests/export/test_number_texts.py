@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sevhisto.export.number_texts import joined, six_digits, text_bytes, two_decimals
+from sevhisto.export.number_texts import joined, six_digits, text_bytes
 
 NUMBERS = st.lists(st.floats(-1e7, 1e7, width=32) | st.sampled_from([0.0, 999999.5, 9.999995, 1e-5, 0.1, -3.25, 123456.5]), min_size=1)
 
@@ -16,14 +16,6 @@ NUMBERS = st.lists(st.floats(-1e7, 1e7, width=32) | st.sampled_from([0.0, 999999
 def test_six_digits_are_those_of_g(values):
     found = six_digits(np.array(values))
     assert [float(v.as_py()) for v in found] == [float(f"{v:.6g}") for v in values]
-
-
-@given(NUMBERS)
-@settings(max_examples=200, deadline=None)
-def test_two_decimals_are_those_of_f(values):
-    exact = np.rint(np.array(values) * 8) / 8  # no number whose third decimal is a rounding error
-    zero = {"-0.00": "0.00"}
-    assert [v.as_py() for v in two_decimals(exact)] == [zero.get(t, t) for t in (f"{v:.2f}" for v in exact)]
 
 
 def test_what_is_missing_is_left_out_with_its_comma():

@@ -115,6 +115,8 @@ def test_each_label_is_one_cell_with_its_own_numbers_whatever_the_blocks(bench, 
         assert record.cells.keys() == first.cells.keys()
         assert all(np.array_equal(record.cells[k], v, equal_nan=True) for k, v in first.cells.items()), block
         assert np.array_equal(record.counts, first.counts)
+        for part in ("start", "length", "turns"):
+            assert np.array_equal(getattr(record.outlines, part), getattr(first.outlines, part)), (block, part)
     y0, x0 = first.meta["corner_px"]
     wanted = truth(image, labels, 2.0)
     got = np.stack([first.cells[c] for c in ("y_um", "x_um", "area_um2", "CD68_nucleus")], axis=1)

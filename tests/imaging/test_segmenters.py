@@ -30,6 +30,7 @@ def test_real_cells_are_counted_once_whatever_the_blocks(bench, shared_data, mon
     for record in cut:
         for name in ("y_um", "x_um", "area_um2", "M_nucleus"):
             assert np.allclose(record.cells[name], whole.cells[name], rtol=1e-5, atol=1e-3), name
+        assert np.array_equal(record.outlines.start, whole.outlines.start) and np.array_equal(record.outlines.turns, whole.outlines.turns)
 
 
 def test_an_image_without_cells_has_none_of_either_kind(bench):

@@ -6,12 +6,13 @@ import errno
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sevhisto.io.files import all_together, remove_unfinished, whole_file, write_bytes_atomic
+from sevhisto.io.files import all_together, read_sealed, remove_unfinished, whole_file, write_bytes_atomic, write_json, write_sealed
 from sevhisto.types import OutputError
 
 NAMES = ("a.csv", "b.csv", "seal.json")
@@ -90,3 +91,23 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a.tmp").write_bytes(b"not ours")
     remove_unfinished(tmp_path, tmp_path / "not there")
     assert sorted(there(tmp_path)) == ["a.tmp"]
+
+
+def test_a_sealed_file_is_what_was_written_or_told(tmp_path: Path) -> None:
+    path, facts = (
+        tmp_path / "facts.json",
+        {"files": {"a.tif": {"sha256": "0f" * 32, "n_bytes": 5}}, "share": 0.1, "list": [1, None, "\u00e9"]},
+    )
+    write_sealed(path, facts)
+    assert read_sealed(path) == facts
+    data = path.read_bytes()
+    for at in range(len(data)):
+        for bit in range(8):
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
+            with suppress(ValueError):
+                assert {name: fact for name, fact in read_sealed(path).items() if name in facts} == facts
+    path.write_bytes(data.replace(b"0f0f", b"0f0e"))
+    with pytest.raises(ValueError, match="checksum does not fit"):
+        read_sealed(path)
+    write_json(path, facts)  # as versions before the seal did
+    assert read_sealed(path) == facts

@@ -4,10 +4,8 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sevhisto.io.sheets import near_equal_ids, numbers, pending, read_sheet, spelling_key
+from sevhisto.io.sheets import numbers, pending, read_sheet
 from sevhisto.schema import ANIMALS_SHEET, MOTOR
 
 
@@ -85,32 +83,3 @@ def test_decimal_comma_with_semicolons(tmp_path: Path) -> None:
     frame, problems = numbers(read_sheet(sheet(tmp_path, "animal;day;score\nR1;1;2,5\nR2;1;0,325\nR3;1;1,500\n"), MOTOR)[0], MOTOR)
     assert list(frame["score"][:2]) == [2.5, 0.325]
     assert len(problems) == 1 and "two ways" in problems[0].what and math.isnan(frame["score"].iloc[2])
-
-
-@pytest.mark.parametrize(
-    ("a", "b"),
-    [
-        ("A1", "a1"),
-        ("A1", "A1 "),
-        ("007", "7"),
-        ("R01", "R1"),
-        ("é1", "e\u03011"),
-        ("\u04101", "A1"),
-        ("\uff21\uff11", "A1"),
-        ("A  1", "A 1"),
-    ],
-)
-def test_near_equal_ids(a: str, b: str) -> None:
-    problems = near_equal_ids([a, b, "other", a], "here")
-    assert len(problems) == 1 and repr(a) in problems[0].what and repr(b) in problems[0].what
-
-
-@pytest.mark.parametrize(("a", "b"), [("R10", "R1"), ("R100", "R1"), ("1E5", "100000"), ("A1", "A-1"), ("0", "00A")])
-def test_different_ids(a: str, b: str) -> None:
-    assert not near_equal_ids([a, b], "here")
-
-
-@given(st.text(max_size=12))
-def test_spelling_key_is_stable(text: str) -> None:
-    assert spelling_key(text + " ") == spelling_key(text)
-    assert not near_equal_ids([text, text], "here")

@@ -74,6 +74,23 @@ def test_samples_last_are_channels_and_rgb_is_colour(tmp_path: Path) -> None:
     assert np.array_equal(everything(tmp_path / "rgb.tif"), np.moveaxis(colour, -1, 0))
 
 
+def test_colour_of_more_bits_is_read_as_the_same_colour_of_eight(tmp_path: Path) -> None:
+    colour = RNG.integers(0, 256, (20, 30, 3)).astype(np.uint16)
+    wide, meta = tmp_path / "wide.tif", {"axes": "YXS", "SignificantBits": 12}
+    tifffile.imwrite(wide, colour * 257, photometric="rgb")
+    tifffile.imwrite(tmp_path / "bits.ome.tif", np.rint(colour * (4095 / 255)).astype(np.uint16), photometric="rgb", metadata=meta)
+    named = {"axes": "CYX", "Channel": {"Name": ["R", "G", "B"]}}
+    tifffile.imwrite(tmp_path / "named.ome.tif", np.moveaxis(colour, -1, 0) * 257, photometric="minisblack", metadata=named)
+    (tmp_path / "wide.png").write_bytes(imagecodecs.png_encode(colour * 257))
+    for path in tmp_path.iterdir():
+        with open_slide(path, um_per_px=0.5) as slide:
+            assert (slide.dtype, slide.bit_max) == (np.uint8, 255)
+            assert np.array_equal(slide.read((0, 1, 2), 0, 20, 0, 30), np.moveaxis(colour, -1, 0)), path.name
+    tifffile.imwrite(tmp_path / "float.tif", colour.astype(np.float32), photometric="rgb")
+    with pytest.raises(SlideError, match="what white is"):
+        open_slide(tmp_path / "float.tif")
+
+
 def test_ome_names_size_bits_and_pyramid(tmp_path: Path) -> None:
     path = tmp_path / "p.ome.tif"
     meta = {**OME, "PhysicalSizeX": 500, "PhysicalSizeXUnit": "nm", "Channel": {"Name": ["DAPI", "CD68", "FN"]}, "SignificantBits": 12}

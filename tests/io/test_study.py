@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sevhisto.config import ProtocolSettings
 from sevhisto.io.check import check_files, inspect_files
 from sevhisto.io.study import Study, load_study
 from sevhisto.mistakes import not_toml
@@ -131,7 +132,7 @@ def test_what_was_left_open(study_dir: Path, change: Change) -> None:
         ("slides.csv", "R01,2,2,A", "R01,2,1,A", ["rows 2, 3", "file R01_s1.tif, scene 1, piece 1"]),
         ("slides.csv", "R01,2,2,A", "R01,1,2,A", ["rows 2, 3", "animal R01, section 1, panel A"]),
         ("slides.csv", "R01,2,2,A", "R01,02,2,A", []),
-        ("slides.csv", "R01,2,2,A", "R01,01,2,A", ["'1' and '01'"]),
+        ("slides.csv", "R01,2,2,A", "R01,01,2,A", ["'1' (slides.csv, row 2) and '01' (slides.csv, row 3)"]),
         ("slides.csv", "sample,0,,,yes", "sample,,,,yes", ["row 3, column position_um", "is empty"]),
         ("slides.csv", "R01,2,2,A", "R01,2,2.5,A", ["row 3, column piece", "whole number"]),
         ("slides.csv", "sample,0,,,yes", "sample,0,0,,yes", ["row 3, column scene", "whole number"]),
@@ -146,8 +147,8 @@ def test_what_was_left_open(study_dir: Path, change: Change) -> None:
         ("animals.csv", "R02,daily,f", "R02,daily,f,28,,\nR02,vehicle,f", ["rows 3, 4", "'R02' is in two protocols: daily, vehicle"]),
         ("motor.csv", "R01,7,8", "R01,7,22", ["row 3, column score", "0 to 21"]),
         ("motor.csv", "R01,7,8,BBB", "R01,7,22,BMS", []),
-        ("motor.csv", "R01,7,8,BBB", "R01,7,8,bbb", ["'bbb' and 'BBB'"]),
-        ("motor.csv", "R02,1,1", "R2,1,1", ["'R02' and 'R2'"]),
+        ("motor.csv", "R01,7,8,BBB", "R01,7,8,bbb", ["'bbb' (motor.csv, row 3) and 'BBB' (motor.csv, row 4; study.toml: motor.test)"]),
+        ("motor.csv", "R02,1,1", "R2,1,1", ["'R02' (slides.csv, row 5; animals.csv, row 3) and 'R2' (motor.csv, row 4)"]),
         ("motor.csv", "R02,1,1", "R77,1,1", ["row 4, column animal", "not in animals.csv"]),
         ("motor.csv", "R01,7,8", "R01,1,8", ["rows 2, 3", "day 1"]),
         ("motor.csv", "R01,7,8", "R01,7,", ["row 3, column score", "is empty"]),
@@ -287,3 +288,24 @@ def test_a_damaged_sheet_is_told_never_a_traceback(study_dir: Path, name: str, d
         assert all(p.where and p.what for p in error.problems)
     finally:
         path.write_bytes(good)
+
+
+def test_a_study_without_treatment_needs_no_protocol(study_dir: Path, change: Change) -> None:
+    text = (study_dir / "study.toml").read_text("utf-8")
+    kept = text[: text.index("[protocols")]
+    (study_dir / "study.toml").write_text(kept, "utf-8")
+    assert any("declare [protocols.daily]" in p for p in problems(study_dir))  # names that nobody explained
+    (study_dir / "study.toml").write_text(f"{kept}[protocols.vehicle]\n[protocols.daily]\n", "utf-8")
+    assert all(p.untreated for p in load_study(study_dir).config.protocols.values())
+    (study_dir / "study.toml").write_text(kept, "utf-8")
+    for name in ("daily", "vehicle"):
+        change("animals.csv", f",{name},", ",,")
+    study = load_study(study_dir)
+    assert list(study.config.protocols) == ["all animals"] and study.config.protocols["all animals"].untreated
+    assert set(study.animals["protocol"]) == {"all animals"}
+
+
+@pytest.mark.parametrize("given", ['route = "intravenous"', "total_dose = 3e9", "injections_h = [24]"])
+def test_a_protocol_is_whole_or_empty(given: str) -> None:
+    with pytest.raises(ValueError, match="leave the whole table empty only where the group was given nothing"):
+        ProtocolSettings(**tomllib.loads(given))

@@ -124,15 +124,18 @@ def test_a_study_that_is_not_blind_says_so_everywhere(fresh):
         assert frame["flags"].str.contains("unblinded_study").all()
 
 
-def test_the_key_stays_closed_where_there_is_nothing_to_compare(study):
+def test_a_study_of_one_group_without_treatment_is_related_and_reported_and_says_what_it_cannot(study):
     text = (study.root / "study.toml").read_text("utf-8")
     kept = text[: text.index("[protocols.")]
     (study.root / "study.toml").write_text(kept, "utf-8")
     animals = study.sheet("animals.csv").assign(protocol="")
     study.write_sheet("animals.csv", animals)
-    with pytest.raises(StudyError):
-        compare(study.root, open_key=True)
-    assert not (study.results / "key" / "unblinded.json").exists()
+    done = compare(study.root, open_key=True)
+    assert done.comparisons.empty and len(done.relations)
+    assert len([note for note in done.notes if "No group was given anything" in note or "There is one group" in note]) == 2
+    assert study.table("exposure.csv").empty and study.table("specifications.csv").empty
+    page = report(study.root, 1, pictures=False).read_text("utf-8")
+    assert page.count("No group was given anything") == 1 and "differ from" not in page and "all animals" in page
 
 
 def test_the_key_stays_closed_where_an_endpoint_was_not_measured(study):

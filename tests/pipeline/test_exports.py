@@ -25,7 +25,7 @@ from ome_zarr_models.v04.image import Image
 from ome_zarr_models.v04.image_label import ImageLabel
 from ome_zarr_models.v04.labels import Labels
 
-from sevhisto.export.given import Given, PlacedSlide
+from sevhisto.export.given import Given, PlacedSlide, formats, slide_formats
 from sevhisto.export.names import FORMATS
 from sevhisto.export.odc_rules import findings
 from sevhisto.io.annotations import outline_mask, outlines_of, read_annotations, read_outlines
@@ -238,12 +238,17 @@ def test_cells_for_qupath_have_place_area_and_class(folder: Path, slides: list[P
     features = json.loads((folder / "qupath" / f"{slide.name}_cells.geojson").read_text("utf-8"))["features"]
     records = [s.load() for s in slide.sections]
     assert len(features) == sum(len(r.cells["y_um"]) for r in records)
-    um, (y0, x0) = records[0].meta["um_per_px"], records[0].meta["corner_px"]
-    ring = np.array(features[0]["geometry"]["coordinates"][0])
-    np.testing.assert_allclose(ring[:-1].mean(axis=0) - [x0, y0], [records[0].cells[f"{n}_um"][0] / um for n in "xy"], atol=0.01)
-    x, y = ring[:-1].T
-    area = abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2 * um**2
-    assert area == pytest.approx(features[0]["properties"]["measurements"]["area_um2"], rel=0.02)
+    rings = (np.array(f["geometry"]["coordinates"][0])[:-1] for f in features)
+    for record in records:
+        um, (y0, x0) = record.meta["um_per_px"], record.meta["corner_px"]
+        for y_um, x_um, area_um2 in zip(*(record.cells[c].astype(float) for c in ("y_um", "x_um", "area_um2")), strict=True):
+            ring = next(rings) - [x0, y0]
+            x, y = ring.T
+            cross = x * np.roll(y, -1) - np.roll(x, -1) * y
+            area = cross.sum() / 2
+            centre = ((ring + np.roll(ring, -1, axis=0)) * cross[:, None]).sum(axis=0) / (6 * area)
+            assert abs(area) == pytest.approx(area_um2 / um**2, rel=0.01, abs=0.05)
+            assert np.abs(centre - [x_um / um, y_um / um]).max() < 0.5 * record.outlines.step
     assert {f["properties"]["objectType"] for f in features} == {"detection"}
 
 
@@ -349,6 +354,42 @@ def test_what_cannot_be_exported_is_told(exported: Study, study: Study, monkeypa
     with pytest.raises(SevhistoError, match="sevhisto compare"):
         export(study.root, ["r"])  # it was not compared
     monkeypatch.setitem(__import__("sys").modules, "xlsxwriter", None)
-    with pytest.raises(SevhistoError, match=r"pip install 'sevhisto\[export\]'"):
-        export(exported.root, ["xlsx"], tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    out = tmp_path / "out"
+    for to in (["xlsx"], ["r", "xlsx", "all"]):
+        with pytest.raises(SevhistoError, match=r"xlsxwriter: is not installed(?s:.)*pip install xlsxwriter"):
+            export(exported.root, to, out)
+    assert list(out.iterdir()) == []
+
+
+def test_of_all_formats_those_are_made_that_can_be(exported: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in formats:  # a quick stand-in for each, but of the one whose library is missing
+        if name != "xlsx":
+            monkeypatch.setitem(formats._entries, name, lambda given, folder: [])
+    for name in slide_formats:
+        monkeypatch.setitem(slide_formats._entries, name, lambda given, folder: [])
+    export(exported.root, ["all"], out)
+    (earlier,) = (out / "xlsx").glob("*.xlsx")
+    monkeypatch.setitem(__import__("sys").modules, "xlsxwriter", None)
+    done = export(exported.root, ["all"], out)
+    assert sorted(done.folders) == sorted(set(FORMATS) - {"xlsx"}) and earlier.exists()
+    (problem,) = done.left_out
+    assert "xlsxwriter" in problem.where and "of an earlier export" in problem.what and "pip install xlsxwriter" in problem.remedy
+
+
+def test_exports_are_put_into_place_all_or_none(exported: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out, rename = tmp_path / "out", Path.replace
+    for name in ("prism", "r"):
+        monkeypatch.setitem(formats._entries, name, lambda given, folder: [])
+    export(exported.root, ["prism", "r"], out)
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+
+    def held(path: Path, target: Path) -> Path:  # as Windows answers while a spreadsheet holds a file of it
+        if path == out / "r":
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", held)
+    with pytest.raises(SevhistoError, match="close its files in other programs"):
+        export(exported.root, ["prism", "r"], out)
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before

@@ -174,7 +174,7 @@ def test_the_report_links_to_pictures_of_the_same_record_under_the_same_name(
     said = sevhisto("report", root, "--slides", "--slides-um-per-px", 4, "--no-pictures", "--jobs", 1, "--json")
     answer = json.loads(said.out)
     assert said.status == 0 and answer["slides"]["sections"] == answer["slides"]["new"] == 1
-    assert "Pictures have 4 µm per pixel; the slides have 2." in answer["lines"][0]
+    assert "Pictures have 4 µm per pixel; the slides have 2, as have pictures made with --slides-um-per-px 0." in answer["lines"][0]
     assert (results / "report.html").read_text("utf-8").count('href="slides/view.html#section=s') == 1
     assert len(slide_links(results, listed)) == 1
     assert slide_links(results, listed.assign(animal="Ratte1")) == {}  # once the key is open: those under codes are not linked

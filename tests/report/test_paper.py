@@ -17,10 +17,10 @@ VOLUME, AUC = "ECM_core_fibronectin_positive_volume_mm3", "BBB_auc_score_days"
 
 
 def test_every_plot_of_the_report_can_be_had_for_a_paper(make_inputs: Callable[..., ReportInputs]) -> None:
-    found = dict(plots(make_inputs(pictures=False)))
+    found = {plot.name: plot for plot in plots(make_inputs(pictures=False))}
     relation = f"relation_{VOLUME}_{AUC}"
     assert set(found) == {f"estimation_{VOLUME}", f"estimation_{AUC}", "recovery", relation, "profile_A_fibronectin", "profile_A_CD68"}
-    files = dict(drawing_files("recovery", found["recovery"], ["changed_after_unblinding"], ("85mm",)))
+    files = dict(drawing_files("recovery", found["recovery"].draw, ["changed_after_unblinding"], ("85mm",)))
     svg, pdf, data = files["recovery_85mm.svg"], files["recovery_85mm.pdf"], files["recovery.csv"]
     assert isinstance(svg, bytes) and b"changed after unblinding" in svg
     assert isinstance(pdf, bytes) and pdf.startswith(b"%PDF")

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,8 @@ from sevhisto.config import parse_config
 from sevhisto.report import ReportInputs
 from sevhisto.report.checklists import checklist_markdown, checklists
 from sevhisto.report.methods_text import PaperFacts, methods
-from sevhisto.report.prose import gaps, listed, markdown, plain
+from sevhisto.report.paper import File, drawing_files, plots
+from sevhisto.report.prose import Picture, gaps, listed, markdown, plain
 from sevhisto.report.results_text import results
 
 Make = Callable[..., ReportInputs]
@@ -63,7 +65,7 @@ def test_the_methods_say_what_the_files_say_and_name_what_is_missing(make_inputs
 
 
 def test_every_statement_names_its_source(make_inputs: Make) -> None:
-    statements = [*methods(facts(make_inputs)), *results(facts(make_inputs))]
+    statements = [*methods(facts(make_inputs)), *results(facts(make_inputs), ())]
     assert all(s.source for s in statements)
     text = markdown("x", statements, "")
     cited = [int(n) for n in re.findall(r"\[(\d+)\]$", text, re.MULTILINE)]
@@ -73,11 +75,43 @@ def test_every_statement_names_its_source(make_inputs: Make) -> None:
 
 def test_the_numbers_of_the_results_are_those_of_the_tables(make_inputs: Make) -> None:
     told = facts(make_inputs)
-    found = [s for s in results(told) if "results/comparisons.csv" in s.source]
+    found = [s for s in results(told, ()) if "results/comparisons.csv: endpoint" in s.source]
     shown = told.inputs.comparisons[told.inputs.comparisons["role"] == "primary"]
     assert len(found) == len(shown)
     duration = next(s.text for s in found if "contrast duration" in s.source)
     assert "lower than 3-day infusion by 0.021 mm³" in duration and "0.005 to 0.037 mm³" in duration
+
+
+def test_every_figure_is_cited_once_in_order_and_every_link_leads_to_a_file(make_inputs: Make, tmp_path: Path) -> None:
+    told = facts(make_inputs)
+    pictures: dict[str, Picture] = {}
+
+    def files() -> Iterator[File]:
+        for plot in plots(told.inputs):
+            pictures[plot.name] = yield from drawing_files(plot.name, plot.draw, (), ("85mm",), plot.marks)
+
+    for name, data in files():
+        (tmp_path / name).write_bytes(data if isinstance(data, bytes) else data.to_csv().encode())
+    text = markdown("x", results(told, pictures), "", pictures)
+    body, shown = text.split("## Figures")
+    numbers = [str(n) for n in range(1, len(pictures) + 1)]
+    assert re.findall(r"\(#figure-(\d+)\)", body) == re.findall(r"^### Figure (\d+)$", shown, re.MULTILINE) == numbers
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("#")]
+    assert {f.name for f in tmp_path.iterdir()} == set(links)
+    for said in (
+        "n = 5",
+        "95 % t intervals of the group means",
+        "mean of the first side minus mean of the second",
+        "animals, parallel lines",
+    ):
+        assert said in shown, said
+
+
+def test_a_caution_stands_once_in_the_results(make_inputs: Make) -> None:
+    inputs = make_inputs(pictures=False)
+    flagged = inputs.comparisons.assign(**{"flags": "contour_unreviewed"})
+    text = markdown("x", results(facts(make_inputs, comparisons=flagged), ()), "")
+    assert text.count("nobody has confirmed it") == 1 and "This concerns: Fibronectin volume in the core (" in text
 
 
 def test_while_groups_are_codes_no_text_tells_how_they_were_treated(make_inputs: Make) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sevhisto.metrics import METRIC_UNITS, endpoint_name
+from sevhisto.report.tables import comparison_table
 from sevhisto.report.words import comparison_sentence, endpoint_words, number, p_words, relation_sentence
 
 Row = Callable[..., dict[str, Any]]
@@ -24,8 +26,15 @@ def test_a_clear_result_in_one_sentence(make_comparison: Row) -> None:
 
 def test_an_interval_over_zero_tells_its_range(make_comparison: Row) -> None:
     said = comparison_sentence(make_comparison(estimate=-0.004, ci_low=-0.021, ci_high=0.013, p=0.6, p_adjusted=1.0))
-    assert "the data fit anything from 0.021 mm³ lower to 0.013 mm³ higher" in said
-    assert "95 % interval −0.021 to 0.013 mm³" in said
+    assert "lower than 3-day infusion by 0.004 mm³; the 95 % interval goes from 0.021 mm³ lower to 0.013 mm³ higher (ratio" in said
+
+
+def test_two_scales_that_disagree_are_never_both_told(make_comparison: Row) -> None:
+    row = make_comparison(estimate=-0.004, ci_low=-0.021, ci_high=0.013, ratio=1.3, ratio_low=0.8, ratio_high=2.1, flags="scales_disagree")
+    said = comparison_sentence(row)
+    assert "ratio 1.3" not in said and "1.30" not in said
+    assert "The ratio of geometric means points the other way than the difference of means" in said
+    assert "1.30" not in comparison_table(pd.DataFrame([row])).rows[0]
 
 
 @given(
@@ -62,7 +71,7 @@ def test_pooled_groups_fractions_and_missing_intervals(make_comparison: Row) -> 
 def test_an_association_is_never_a_cause(make_relation: Row) -> None:
     said = relation_sentence(make_relation())
     assert said == (
-        "BBB area under the recovery curve and fibronectin volume in the core, within treatment arms: 21 score × days less "
+        "BBB area under the recovery curve and fibronectin volume in the core, within groups: 21 score × days less "
         "for each SD more (95 % interval −38 to −5; partial correlation −0.58; p = 0.014; n = 19 animals)."
     )
     pooled = relation_sentence(make_relation(model="pooled", flags="pooled_across_groups"))
@@ -107,3 +116,7 @@ def test_number(value: Any, text: str) -> None:
 
 def test_p_words() -> None:
     assert [p_words(p) for p in (0.00004, 0.0079, 0.05, 0.123, 1.0, NAN)] == ["< 0.001", "0.008", "0.050", "0.12", "1.00", "–"]
+
+
+def test_an_interval_beside_zero_shows_on_which_side_it_is(make_comparison: Row) -> None:
+    assert "95 % interval 0.0001 to 0.0104 mm³" in comparison_sentence(make_comparison(estimate=0.0053, ci_low=0.00012, ci_high=0.0104))

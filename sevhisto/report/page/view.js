@@ -394,6 +394,8 @@
     const { um_per_px: um, slide_um_per_px: full, factor } = section.picture;
     const size = `${Number(um.toPrecision(4))} µm`;
     at("about").textContent = (factor > 1 ? `A pixel of the picture is ${size}, the mean of ${factor} × ${factor} of the slide (${Number(full.toPrecision(4))} µm).` : `Full resolution: a pixel is ${size}.`) + " Outlines and positive areas are those of the overview; the numbers count every pixel of the slide. The picture is a JPEG to look at, not to measure in.";
+    at("fineness").hidden = factor <= 1;
+    at("fineness").textContent = `Pictures at ${size} per pixel; the slide has ${Number(full.toPrecision(4))} µm`;
     at("report").hash = section.id;
     const filter = asked();
     filter.delete("section");

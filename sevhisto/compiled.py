@@ -1,4 +1,4 @@
-"""Loops over bytes that Python is too slow for."""
+"""Loops that Python is too slow for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def compiled(function: F) -> F:
-    """Return a function that is compiled when it is first called, kept on the disk, and does not hold other threads up."""
+    """Return a function that is compiled when it is first called, kept on the disk, and does not hold other threads up.
+
+    Its arithmetic is strict, so that it gives the same bits everywhere.
+    """
     made: F = numba.njit(cache=True, nogil=True)(function)
     return made

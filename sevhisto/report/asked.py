@@ -10,8 +10,7 @@ import pandas as pd
 from sevhisto.registry import FLAGS, split_flags
 from sevhisto.report.words import Finding, comparison_finding, endpoint_words, group_words, p_words, pair_words, relation_finding, sentence
 
-_STANDS = {
-    "robust": "It stands under every other choice that was tried",
+_MOVES = {
     "fragile": "Under another choice the interval moves on or off zero",
     "reverses": "Under another choice the sign changes",
 }
@@ -72,4 +71,13 @@ def _stands(row: Mapping[str, Any]) -> str:
     few = "Too few animals to reach p < 0.05" if "cannot_reach_0.05" in flags else ""
     least = f" (the smallest possible is {p_words(row['p_min'])})" if few and row.get("p_min") == row.get("p_min") else ""
     apart = FLAGS["scales_disagree"].meaning if "scales_disagree" in flags else ""
-    return " ".join(sentence(t) for t in (f"{few}{least}", apart, _STANDS.get(str(row.get("robustness", "")), "")) if t)
+    return " ".join(sentence(t) for t in (f"{few}{least}", apart, _robust(row)) if t)
+
+
+def _robust(row: Mapping[str, Any]) -> str:
+    robustness = str(row.get("robustness", ""))
+    if robustness != "robust":
+        return _MOVES.get(robustness, "")
+    if row["ci_low"] <= 0 <= row["ci_high"]:
+        return "The interval holds zero under every other choice that was tried, too"
+    return "The interval stays on the same side of zero under every other choice that was tried"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sevhisto.metrics import METRIC_UNITS, endpoint_name
+from sevhisto.report.asked import asked
 from sevhisto.report.tables import comparison_table
 from sevhisto.report.words import comparison_sentence, endpoint_words, number, p_words, relation_sentence
 
@@ -35,6 +36,24 @@ def test_two_scales_that_disagree_are_never_both_told(make_comparison: Row) -> N
     assert "ratio 1.3" not in said and "1.30" not in said
     assert "The ratio of geometric means points the other way than the difference of means" in said
     assert "1.30" not in comparison_table(pd.DataFrame([row])).rows[0]
+
+
+@pytest.mark.parametrize(
+    ("robustness", "low", "high", "said"),
+    [
+        ("robust", -0.021, -0.003, "stays on the same side of zero under every other choice"),
+        ("robust", -0.021, 0.013, "holds zero under every other choice"),
+        ("fragile", -0.021, -0.003, "moves on or off zero"),
+        ("reverses", -0.021, 0.013, "the sign changes"),
+        ("", -0.021, 0.013, None),
+    ],
+)
+def test_what_other_choices_do_is_said_of_the_interval(
+    make_comparison: Row, robustness: str, low: float, high: float, said: str | None
+) -> None:
+    row = make_comparison(ci_low=low, ci_high=high, robustness=robustness)
+    (found,) = asked(pd.DataFrame([row]), None, [row["endpoint"]])
+    assert said in found.stands if said else found.stands == ""
 
 
 @given(

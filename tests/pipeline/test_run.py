@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import tifffile
 
+from sevhisto.io.files import read_sealed
 from sevhisto.pipeline import check, run
 
 SECTIONS_OF_A_SLIDE = 3
@@ -24,7 +25,7 @@ def test_two_processes_give_the_same_bytes(fresh, study, sevhisto):
     assert "15 sections" in said.out
     assert "15 measured now" in said.out
     same(fresh.files(), study.files())
-    one, two = (json.loads((s.results / "run.json").read_text("utf-8")) for s in (fresh, study))
+    one, two = (read_sealed(s.results / "run.json") for s in (fresh, study))
     for facts in (one, two):
         for changing in ("finished", "seconds"):
             del facts[changing]

@@ -34,8 +34,8 @@ TAIL = """\
 
 # Protocols: how the treatment was given, one per group, vehicle too. Take away the # and make them yours; animals.csv names one for each
 # animal. Write routes and vehicles alike everywhere ("intravenous", not once "i.v."). A name with a space stands in quotes.
-# A group that was given nothing (sham, injury only) is an empty table: [protocols.sham]. Where no group was given anything and there is
-# one group only, declare none, and leave the column protocol of animals.csv empty.
+# A group that was given nothing (sham, injury only) is a name without lines below it (protocols.sham). Where no group was given anything
+# and there is one group only, declare none, and leave the column protocol of animals.csv empty.
 # [protocols.vehicle]
 # route = "intravenous"
 # vehicle = "PBS"

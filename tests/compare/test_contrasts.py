@@ -158,8 +158,10 @@ def test_blocks(animals, config):
 
 
 def test_nothing_to_compare_and_wrong_tables_are_said(animals, config):
-    with pytest.raises(StudyError, match="none are declared"):
-        compare(animals, GROUPS[GROUPS == "V"], config)
+    assert compare(animals, GROUPS[GROUPS == "V"], config).empty
+    alike = config.model_copy(update={"protocols": dict.fromkeys(("D3", "P3"), config.protocols["P3"])})
+    with pytest.raises(StudyError, match="none are declared and the groups suggest none"):
+        compare(animals, GROUPS[GROUPS.isin(["D3", "P3"])], alike)
     with pytest.raises(SevhistoError, match="the animal is the unit"):
         compare(animals.assign(section="1"), GROUPS, config)
 

@@ -142,12 +142,22 @@ def _as_json(data: Any) -> bytes:
 
 def write_sealed(path: Path, facts: dict[str, Any]) -> None:
     """Write facts as JSON, with a checksum of them all: one digit of them that changes on a disk is a fact like any other."""
-    write_json(path, facts | {_SEAL: _sum(facts)})
+    write_bytes_atomic(path, sealed_json(facts))
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
     """Return what `write_sealed` wrote; ValueError where it is not that any more. One without a seal (of an older version) is taken."""
-    facts = json.loads(path.read_text("utf-8"))
+    return unsealed(path.read_bytes())
+
+
+def sealed_json(facts: dict[str, Any]) -> bytes:
+    """Return facts as JSON with their checksum."""
+    return _as_json(facts | {_SEAL: _sum(facts)})
+
+
+def unsealed(data: bytes) -> dict[str, Any]:
+    """Return the facts of `sealed_json`; errors as `read_sealed`."""
+    facts = json.loads(data.decode("utf-8"))
     if not isinstance(facts, dict):
         raise ValueError("not an object")
     seal = facts.pop(_SEAL, None)

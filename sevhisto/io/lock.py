@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sevhisto.io.files import sealed_json, unsealed
 from sevhisto.types import OutputError, Problem, StudyError
 
 LOCK = ".run.lock"
@@ -53,7 +53,7 @@ def _taken(path: Path) -> int:
             raise _refusal(path, owner)
         now = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
         os.ftruncate(handle, 0)
-        os.write(handle, json.dumps(now).encode())
+        os.write(handle, sealed_json(now))
     except OSError as error:
         remedy = "check free space and permissions; nothing was run"
         raise OutputError(Problem(str(path.parent), f"cannot be written: {error.strerror or error}", remedy)) from error
@@ -90,10 +90,9 @@ def _is_at(path: Path, handle: int) -> bool:
 
 def _owner(path: Path) -> dict[str, Any]:
     try:
-        owner = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        return unsealed(path.read_bytes())
+    except (OSError, ValueError):  # torn when its computer went down: it holds nothing
         return {}
-    return owner if isinstance(owner, dict) else {}
 
 
 def _refusal(path: Path, owner: dict[str, Any]) -> StudyError:

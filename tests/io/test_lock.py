@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,15 @@ def test_the_lock_of_another_computer_is_respected_until_a_person_deletes_it(tmp
     with pytest.raises(StudyError, match="process 1 on elsewhere, since 2026-01-01") as refused, held(tmp_path):
         pass
     assert f"delete {LOCK}" in refused.value.problems[0].remedy
+
+
+def test_a_lock_that_was_torn_with_its_computer_holds_nothing(tmp_path: Path) -> None:
+    with held(tmp_path):
+        left = (tmp_path / LOCK).read_bytes()
+    host = socket.gethostname().encode()
+    (tmp_path / LOCK).write_bytes(left.replace(host, host[:-1] + b"}"))
+    with held(tmp_path):
+        assert json.loads((tmp_path / LOCK).read_text("utf-8"))["host"] == socket.gethostname()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def slurm_jobs(n: int, host: str, tls: bool, **settings: Any) -> Iterator[tuple[
     address : of the scheduler
     script : of a job
     """
-    with slurm_cluster(host, tls, **settings) as cluster:
+    with _slurm_cluster(host, tls, **settings) as cluster:
         script = str(cluster.job_script()).replace("--name dummy-name", "--name $SLURM_JOB_ID")
         jobs, over = _Jobs(cluster, script, n), threading.Event()
         watching = threading.Thread(target=jobs.watch, args=(over,), daemon=True)
@@ -154,7 +154,7 @@ def _ask(*words: str, given: str = "") -> str:
     return done.stdout
 
 
-def slurm_cluster(host: str, tls: bool, **settings: Any) -> Any:
+def _slurm_cluster(host: str, tls: bool, **settings: Any) -> Any:
     """Return a `dask_jobqueue.SLURMCluster` without jobs: its scheduler runs here, listens at `host`, and shows no dashboard.
 
     What a job asks for (cores, memory, partition, account, walltime) stands in dask-jobqueue's own file, ``~/.config/dask/jobqueue.yaml``,
